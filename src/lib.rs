@@ -1,0 +1,2 @@
+//! Sealslot: a mail slot for files.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The `sealslot` binary: see the library for everything it does.
+
+fn main() {}
