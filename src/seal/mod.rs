@@ -1,0 +1,210 @@
+//! age v1: the format that everything is stored in.
+//!
+//! This module follows the specification at <https://c2sp.org/age> and uses its nouns: a *file key* is wrapped for
+//! *recipients* into *stanzas* of a *header*; the *payload* is sealed in *chunks* under a *payload key*. It is pure:
+//! bytes in, bytes out, no I/O. Callers read and write.
+//!
+//! To seal: [`begin`] makes a fresh file key, wraps it, and gives the bytes to write first (header and nonce) with a
+//! [`PayloadSealer`] for the chunks. No function takes a file key to seal with, so no file key seals two files.
+//!
+//! To open: [`Header::parse`], [`Header::unwrap_file_key`] with identities (or a file key that is known already and
+//! [`Header::verify`]), then a [`StreamOpener`] from start to end or a [`PayloadOpener`] for any chunk.
+
+mod armor;
+mod file_key;
+mod header;
+pub mod ssh_rsa;
+mod stream;
+#[cfg(test)]
+mod vectors;
+pub mod x25519;
+
+pub use armor::{ArmorError, Decoder as ArmorDecoder, Encoder as ArmorEncoder, looks_armored};
+pub use file_key::{FILE_KEY_SIZE, FileKey, FileKeyLength};
+pub use header::{Header, HeaderError, MAX_HEADER_SIZE, Stanza};
+pub use stream::{
+    CHUNK_SIZE, ChunkBuffer, NONCE_SIZE, PayloadError, PayloadLayout, PayloadOpener, PayloadSealer,
+    SEALED_CHUNK_SIZE, StreamOpener, TAG_SIZE,
+};
+
+/// A public key that files are sealed to.
+#[derive(Clone)]
+pub enum Recipient {
+    /// An RSA key, as age's `ssh-rsa` recipient type.
+    SshRsa(ssh_rsa::Recipient),
+    /// A native age key (`age1...`).
+    X25519(x25519::Recipient),
+}
+
+impl Recipient {
+    fn wrap(&self, file_key: &FileKey) -> Result<Stanza, SealError> {
+        match self {
+            Self::SshRsa(recipient) => recipient.wrap(file_key),
+            Self::X25519(recipient) => recipient.wrap(file_key),
+        }
+    }
+}
+
+/// A private key that opens what was sealed to its recipient.
+pub enum Identity {
+    /// An RSA private key.
+    SshRsa(ssh_rsa::Identity),
+    /// A native age identity (`AGE-SECRET-KEY-1...`).
+    X25519(x25519::Identity),
+}
+
+impl Identity {
+    /// The recipient that belongs to this identity.
+    pub fn to_recipient(&self) -> Recipient {
+        match self {
+            Self::SshRsa(identity) => Recipient::SshRsa(identity.to_recipient()),
+            Self::X25519(identity) => Recipient::X25519(identity.to_recipient()),
+        }
+    }
+
+    /// Tries every stanza. `None`: no stanza is for this identity, or none opens with it.
+    fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>, HeaderError> {
+        match self {
+            Self::SshRsa(identity) => identity.unwrap(stanzas),
+            Self::X25519(identity) => identity.unwrap(stanzas),
+        }
+    }
+}
+
+/// Why sealing could not begin or go on. None of these depends on the plaintext.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// A file that nobody can open would be a loss, not a seal.
+    #[error("no recipient to seal to: name at least one public key")]
+    NoRecipients,
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no randomness")]
+    Randomness(#[source] getrandom::Error),
+    /// RSA-OAEP refused the key.
+    #[error("the file key could not be wrapped for an RSA recipient: check the public key")]
+    Rsa(#[source] rsa::errors::Error),
+    /// The recipient's point gives an all-zero shared secret: a key that seals nothing.
+    #[error("an X25519 recipient is a low-order point: it protects nothing, use another key")]
+    LowOrderRecipient,
+    /// A stanza's argument holds something other than visible ASCII.
+    #[error("a stanza argument is empty or holds a character outside visible ASCII")]
+    StanzaArgument,
+    /// More chunks than a counter can number.
+    #[error("the payload has more chunks than can be numbered")]
+    TooLong,
+}
+
+/// Why a file did not open. Which one it was is for the holder of the file; an online caller is told only that it
+/// did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The armor around the file is not strict PEM.
+    #[error("the ASCII armor is damaged")]
+    Armor(#[from] ArmorError),
+    /// The header breaks the format.
+    #[error("the age header is damaged or not an age header")]
+    Header(#[from] HeaderError),
+    /// No identity opens any stanza.
+    #[error("no identity matches: the file was sealed to other keys")]
+    NoMatch,
+    /// The header was changed after it was made.
+    #[error("the age header was altered: its MAC does not fit")]
+    Mac,
+    /// A chunk was changed, moved, cut off or added.
+    #[error("the payload is damaged")]
+    Payload(#[from] PayloadError),
+}
+
+/// A file whose sealing has begun.
+pub struct Begun {
+    /// What the file starts with: the header and the payload nonce.
+    pub prefix: Vec<u8>,
+    /// Seals the chunks that follow.
+    pub sealer: PayloadSealer,
+    /// The file key, for whoever has to open this very file by key. It seals nothing any more.
+    pub file_key: FileKey,
+}
+
+/// Begins an age file for `recipients`, under a fresh file key and a fresh nonce.
+///
+/// `extra` stanzas stand behind those of the recipients. The header MAC covers them; every age implementation ignores
+/// types that it does not know.
+pub fn begin(recipients: &[Recipient], extra: &[Stanza]) -> Result<Begun, SealError> {
+    if recipients.is_empty() {
+        return Err(SealError::NoRecipients);
+    }
+    let file_key = FileKey::generate()?;
+    let mut stanzas = Vec::with_capacity(recipients.len() + extra.len());
+    for recipient in recipients {
+        stanzas.push(recipient.wrap(&file_key)?);
+    }
+    stanzas.extend_from_slice(extra);
+    let mut prefix = header::encode(&stanzas, &file_key)?;
+    let mut nonce = [0; NONCE_SIZE];
+    getrandom::fill(&mut nonce).map_err(SealError::Randomness)?;
+    prefix.extend_from_slice(&nonce);
+    let sealer = PayloadSealer::new(&file_key, &nonce);
+    Ok(Begun {
+        prefix,
+        sealer,
+        file_key,
+    })
+}
+
+/// Seals a plaintext that is in memory as one binary age file.
+pub fn seal(
+    recipients: &[Recipient],
+    extra: &[Stanza],
+    plaintext: &[u8],
+) -> Result<Vec<u8>, SealError> {
+    let Begun {
+        mut prefix,
+        mut sealer,
+        ..
+    } = begin(recipients, extra)?;
+    prefix.reserve(plaintext.len() + (plaintext.len() / CHUNK_SIZE + 1) * TAG_SIZE);
+    let mut rest = plaintext;
+    let mut buffer = ChunkBuffer::new(1);
+    loop {
+        buffer.fill(&mut rest);
+        if rest.is_empty() {
+            prefix.extend_from_slice(buffer.seal_last(sealer)?);
+            return Ok(prefix);
+        }
+        prefix.extend_from_slice(buffer.seal(&mut sealer)?);
+    }
+}
+
+/// Opens a binary age file that is in memory. The plaintext comes back only when all of it is genuine.
+pub fn open(
+    file: &[u8],
+    identities: &[Identity],
+) -> Result<zeroize::Zeroizing<Vec<u8>>, OpenError> {
+    let (header, prefix_size) = Header::parse(file)?.ok_or(HeaderError::Truncated)?;
+    let file_key = header.unwrap_file_key(identities)?;
+    open_payload(&file[prefix_size..], &header, &file_key)
+}
+
+/// Opens the payload of a file in memory: what follows the header and nonce that `header` was parsed from.
+pub fn open_payload(
+    payload: &[u8],
+    header: &Header,
+    file_key: &FileKey,
+) -> Result<zeroize::Zeroizing<Vec<u8>>, OpenError> {
+    let mut opener = StreamOpener::new(file_key, header.nonce());
+    let mut plaintext = zeroize::Zeroizing::new(Vec::with_capacity(payload.len()));
+    let mut chunk = zeroize::Zeroizing::new(Vec::with_capacity(SEALED_CHUNK_SIZE));
+    let mut rest = payload;
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(rest.len().min(SEALED_CHUNK_SIZE));
+        chunk.clear();
+        chunk.extend_from_slice(now);
+        plaintext.extend_from_slice(opener.open_next(&mut chunk, later.is_empty())?);
+        rest = later;
+    }
+    opener.finish()?;
+    Ok(plaintext)
+}
+
+#[cfg(test)]
+mod tests;

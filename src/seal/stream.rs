@@ -1,0 +1,426 @@
+//! The payload: ChaCha20-Poly1305 STREAM in chunks of 64 KiB (specification, "Payload").
+//!
+//! A chunk's nonce is its number and whether it is the last one. A (key, nonce) pair must never seal two plaintexts,
+//! so a [`PayloadSealer`] counts by itself, cannot be copied, stored or rewound, and is used up by the last chunk.
+
+use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
+use zeroize::Zeroize;
+
+use super::{FileKey, SealError};
+
+/// Size of a full chunk of plaintext in bytes.
+pub const CHUNK_SIZE: usize = 64 * 1024;
+/// Size of the Poly1305 tag behind every chunk in bytes.
+pub const TAG_SIZE: usize = 16;
+/// Size of a full sealed chunk in bytes.
+pub const SEALED_CHUNK_SIZE: usize = CHUNK_SIZE + TAG_SIZE;
+/// Size of the payload nonce in bytes.
+pub const NONCE_SIZE: usize = 16;
+
+/// age authenticates no associated data.
+const NO_AAD: &[u8] = &[];
+
+/// Why a payload does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadError {
+    /// A chunk's tag does not fit: it was changed, or it is not where it was.
+    #[error("chunk {0} is damaged or out of place")]
+    Chunk(u64),
+    /// The payload ends without its last chunk.
+    #[error("the payload is cut off")]
+    Truncated,
+    /// Bytes follow the last chunk.
+    #[error("something follows the last chunk")]
+    Trailing,
+    /// The last chunk is empty although others precede it.
+    #[error("the last chunk is empty")]
+    EmptyLastChunk,
+    /// No payload has this length.
+    #[error("the payload has a length that none can have")]
+    Length,
+}
+
+/// The nonce of a chunk: its number in 11 bytes, big-endian, then 1 for the last chunk and 0 for others.
+fn chunk_nonce(number: u64, last: bool) -> Nonce {
+    let mut nonce = Nonce::default();
+    nonce[3..11].copy_from_slice(&number.to_be_bytes());
+    nonce[11] = u8::from(last);
+    nonce
+}
+
+fn payload_cipher(file_key: &FileKey, nonce: &[u8; NONCE_SIZE]) -> ChaCha20Poly1305 {
+    let key = file_key.payload_key(nonce);
+    ChaCha20Poly1305::new((&*key).into())
+}
+
+/// Seals a chunk whose last 16 bytes are room for its tag.
+fn seal_in_place(cipher: &ChaCha20Poly1305, nonce: &Nonce, aad: &[u8], chunk: &mut [u8]) {
+    let (text, tag) = chunk.split_at_mut(chunk.len() - TAG_SIZE);
+    let sealed = cipher
+        .encrypt_inout_detached(nonce, aad, text.into())
+        .expect("64 KiB are not too many for the cipher");
+    tag.copy_from_slice(&sealed);
+}
+
+/// Opens a chunk, or leaves it as it was: the tag is checked before a byte is decrypted.
+fn open_in_place<'a>(
+    cipher: &ChaCha20Poly1305,
+    nonce: &Nonce,
+    aad: &[u8],
+    chunk: &'a mut [u8],
+) -> Option<&'a mut [u8]> {
+    let (text, tag) = chunk.split_last_chunk_mut::<TAG_SIZE>()?;
+    cipher
+        .decrypt_inout_detached(nonce, aad, (&mut *text).into(), &Tag::from(*tag))
+        .ok()?;
+    Some(text)
+}
+
+/// Seals the chunks of one payload, in order, in place.
+pub struct PayloadSealer {
+    cipher: ChaCha20Poly1305,
+    next: u64,
+}
+
+impl PayloadSealer {
+    pub(super) fn new(file_key: &FileKey, nonce: &[u8; NONCE_SIZE]) -> Self {
+        Self {
+            cipher: payload_cipher(file_key, nonce),
+            next: 0,
+        }
+    }
+
+    /// Seals a full chunk that is not the last one.
+    fn seal_chunk(&mut self, chunk: &mut [u8; SEALED_CHUNK_SIZE]) -> Result<(), SealError> {
+        let number = self.next;
+        self.next = number.checked_add(1).ok_or(SealError::TooLong)?;
+        self.seal(number, false, chunk);
+        Ok(())
+    }
+
+    /// Seals the last chunk, and with it the payload. It is empty only where the whole payload is.
+    fn seal_last(self, chunk: &mut [u8]) {
+        self.seal(self.next, true, chunk);
+    }
+
+    fn seal(&self, number: u64, last: bool, chunk: &mut [u8]) {
+        seal_in_place(&self.cipher, &chunk_nonce(number, last), NO_AAD, chunk);
+    }
+}
+
+/// Collects plaintext in the places where its chunks are sealed, so that it is copied once and never moved.
+///
+/// It holds up to a number of chunks and starts small: a slow or short upload holds little. A full buffer is not
+/// sealed before more plaintext is known to follow, because the last chunk is sealed in another way than the others
+/// and must not be empty. Plaintext that was not sealed is erased when the buffer is dropped, cleared, or grows.
+pub struct ChunkBuffer {
+    bytes: Vec<u8>,
+    chunks: usize,
+    filled: usize,
+}
+
+/// What a buffer holds at first: enough for a small upload, little for a slow one.
+const FIRST_CAPACITY: usize = 8 * 1024;
+
+impl ChunkBuffer {
+    /// An empty buffer for up to `chunks` chunks, at least one. Allocates nothing yet.
+    pub fn new(chunks: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            chunks: chunks.max(1),
+            filled: 0,
+        }
+    }
+
+    /// Bytes of plaintext held.
+    pub fn len(&self) -> usize {
+        self.filled
+    }
+
+    /// Whether no plaintext is held.
+    pub fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    /// Whether every chunk is full.
+    pub fn is_full(&self) -> bool {
+        self.filled == self.chunks * CHUNK_SIZE
+    }
+
+    /// Copies as much of `data` as fits, and moves `data` past it.
+    pub fn fill(&mut self, data: &mut &[u8]) {
+        while !data.is_empty() && !self.is_full() {
+            let wanted = data.len();
+            let spare = self.spare(wanted);
+            let size = spare.len().min(wanted);
+            spare[..size].copy_from_slice(&data[..size]);
+            self.advance(size);
+            *data = &data[size..];
+        }
+    }
+
+    /// Where plaintext may be written to next, empty only in a full buffer. `wanted` says how much may come, so that
+    /// the buffer grows no further than it must. Follow it with [`ChunkBuffer::advance`].
+    pub fn spare(&mut self, wanted: usize) -> &mut [u8] {
+        if self.is_full() {
+            return &mut [];
+        }
+        let start = place(self.filled);
+        self.reserve(start, wanted);
+        let end = (start - start % SEALED_CHUNK_SIZE + CHUNK_SIZE).min(self.bytes.len());
+        &mut self.bytes[start..end]
+    }
+
+    /// Counts `size` bytes that were written to [`ChunkBuffer::spare`] as held.
+    ///
+    /// # Panics
+    /// Where that is more than there was room for.
+    pub fn advance(&mut self, size: usize) {
+        assert!(
+            self.filled % CHUNK_SIZE + size <= CHUNK_SIZE,
+            "more than there was room for in the chunk"
+        );
+        self.filled += size;
+    }
+
+    /// The plaintext held, in order, a chunk at a time.
+    pub fn plaintext(&self) -> impl Iterator<Item = &[u8]> {
+        let full = self.filled / CHUNK_SIZE;
+        let rest = self.filled % CHUNK_SIZE;
+        (0..full)
+            .map(|_| CHUNK_SIZE)
+            .chain((rest > 0).then_some(rest))
+            .enumerate()
+            .map(|(chunk, size)| {
+                let start = chunk * SEALED_CHUNK_SIZE;
+                &self.bytes[start..start + size]
+            })
+    }
+
+    /// Seals a full buffer, none of whose chunks is the last one, and gives the sealed bytes. The buffer is empty then.
+    ///
+    /// # Panics
+    /// Where the buffer is not full: a short chunk can only be the last.
+    pub fn seal(&mut self, sealer: &mut PayloadSealer) -> Result<&[u8], SealError> {
+        assert!(self.is_full(), "only the last chunk may be short");
+        let sealed = &mut self.bytes[..self.chunks * SEALED_CHUNK_SIZE];
+        for chunk in sealed.as_chunks_mut().0 {
+            sealer.seal_chunk(chunk)?;
+        }
+        self.filled = 0;
+        Ok(&self.bytes[..self.chunks * SEALED_CHUNK_SIZE])
+    }
+
+    /// Seals what is held as the end of the payload and gives the sealed bytes. The buffer is empty then.
+    pub fn seal_last(&mut self, mut sealer: PayloadSealer) -> Result<&[u8], SealError> {
+        // A full chunk at the end is the last chunk: there is no empty one behind it.
+        let before = self.filled.saturating_sub(1) / CHUNK_SIZE;
+        let last = before * SEALED_CHUNK_SIZE;
+        let end = last + (self.filled - before * CHUNK_SIZE) + TAG_SIZE;
+        self.reserve(last, end - last);
+        let (full, last) = self.bytes[..end].split_at_mut(last);
+        for chunk in full.as_chunks_mut().0 {
+            sealer.seal_chunk(chunk)?;
+        }
+        sealer.seal_last(last);
+        self.filled = 0;
+        Ok(&self.bytes[..end])
+    }
+
+    /// Empties the buffer and keeps its memory.
+    pub fn clear(&mut self) {
+        if self.filled > 0 {
+            self.bytes.zeroize();
+            self.bytes.resize(self.bytes.capacity(), 0);
+        }
+        self.filled = 0;
+    }
+
+    /// Makes room for `wanted` bytes of plaintext from `start` on, with their tags, in steps, up to the limit.
+    fn reserve(&mut self, start: usize, wanted: usize) {
+        let limit = self.chunks * SEALED_CHUNK_SIZE;
+        // With room for the tag of the chunk that is being filled.
+        let needed = (start + 1 + TAG_SIZE).min(limit);
+        let aim = (start + wanted + TAG_SIZE).clamp(needed, limit);
+        if self.bytes.len() >= needed {
+            return;
+        }
+        let size = aim.max(self.bytes.len() * 4).max(FIRST_CAPACITY).min(limit);
+        let mut grown = vec![0; size];
+        grown[..self.bytes.len()].copy_from_slice(&self.bytes);
+        self.bytes.zeroize();
+        self.bytes = grown;
+    }
+}
+
+impl Drop for ChunkBuffer {
+    fn drop(&mut self) {
+        if self.filled > 0 {
+            self.bytes.zeroize();
+        }
+    }
+}
+
+/// Where the byte of plaintext with this number stands among the sealed chunks.
+fn place(plaintext: usize) -> usize {
+    plaintext / CHUNK_SIZE * SEALED_CHUNK_SIZE + plaintext % CHUNK_SIZE
+}
+
+/// Opens single chunks of a payload in any order.
+pub struct PayloadOpener(ChaCha20Poly1305);
+
+impl PayloadOpener {
+    /// For the payload behind a header that was found genuine with this file key.
+    pub fn new(file_key: &FileKey, nonce: &[u8; NONCE_SIZE]) -> Self {
+        Self(payload_cipher(file_key, nonce))
+    }
+
+    /// Opens a chunk in place and gives its plaintext. A chunk that is not genuine stays sealed.
+    ///
+    /// Whoever opens chunks out of order must open the last one as the last one before relying on the payload's
+    /// length (specification, "Payload").
+    pub fn open<'a>(
+        &self,
+        number: u64,
+        last: bool,
+        sealed: &'a mut [u8],
+    ) -> Result<&'a mut [u8], PayloadError> {
+        let size = sealed
+            .len()
+            .checked_sub(TAG_SIZE)
+            .ok_or(PayloadError::Truncated)?;
+        if size > CHUNK_SIZE || (size < CHUNK_SIZE && !last) {
+            return Err(PayloadError::Length);
+        }
+        if size == 0 && number > 0 {
+            return Err(PayloadError::EmptyLastChunk);
+        }
+        open_in_place(&self.0, &chunk_nonce(number, last), NO_AAD, sealed)
+            .ok_or(PayloadError::Chunk(number))
+    }
+}
+
+/// Opens a payload from start to end.
+///
+/// The plaintext of each chunk is genuine when it is given out, but only [`StreamOpener::finish`] tells that the
+/// payload is whole.
+pub struct StreamOpener {
+    opener: PayloadOpener,
+    next: u64,
+    ended: bool,
+}
+
+impl StreamOpener {
+    /// For the payload behind a header that was found genuine with this file key.
+    pub fn new(file_key: &FileKey, nonce: &[u8; NONCE_SIZE]) -> Self {
+        Self {
+            opener: PayloadOpener::new(file_key, nonce),
+            next: 0,
+            ended: false,
+        }
+    }
+
+    /// Opens the next chunk in place. Give full sealed chunks; a shorter one only where the payload ends with it, and
+    /// say so by `at_end`.
+    pub fn open_next<'a>(
+        &mut self,
+        sealed: &'a mut [u8],
+        at_end: bool,
+    ) -> Result<&'a mut [u8], PayloadError> {
+        if self.ended {
+            return Err(PayloadError::Trailing);
+        }
+        let number = self.next;
+        // A full chunk at the end that was not sealed as the last one, or one sealed as the last one with something
+        // behind it, is genuine all the same: the error comes with `finish`, or with the chunk that follows.
+        let full = sealed.len() == SEALED_CHUNK_SIZE;
+        let last = match self.opener.open(number, at_end, sealed).map(|_| ()) {
+            Ok(()) => at_end,
+            Err(_) if full && self.opener.open(number, !at_end, sealed).is_ok() => !at_end,
+            Err(error) => return Err(error),
+        };
+        self.next = number.checked_add(1).ok_or(PayloadError::Length)?;
+        self.ended = last;
+        let size = sealed.len() - TAG_SIZE;
+        Ok(&mut sealed[..size])
+    }
+
+    /// Says whether the last chunk was reached.
+    pub fn finish(self) -> Result<(), PayloadError> {
+        if self.ended {
+            Ok(())
+        } else {
+            Err(PayloadError::Truncated)
+        }
+    }
+}
+
+/// How a payload of a given length divides into chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PayloadLayout {
+    sealed: u64,
+}
+
+impl PayloadLayout {
+    /// For a payload of `sealed` bytes, counted behind the nonce.
+    pub fn of_sealed(sealed: u64) -> Result<Self, PayloadError> {
+        let rest = sealed % SEALED_CHUNK_SIZE as u64;
+        let lone = sealed < SEALED_CHUNK_SIZE as u64;
+        if (rest > 0 && rest < TAG_SIZE as u64) || (rest == TAG_SIZE as u64 && !lone) || sealed == 0
+        {
+            return Err(PayloadError::Length);
+        }
+        Ok(Self { sealed })
+    }
+
+    /// Bytes of plaintext in the payload.
+    pub fn plaintext_size(self) -> u64 {
+        self.sealed - self.chunks() * TAG_SIZE as u64
+    }
+
+    /// Number of chunks, at least one.
+    pub fn chunks(self) -> u64 {
+        self.sealed.div_ceil(SEALED_CHUNK_SIZE as u64)
+    }
+
+    /// Where the sealed chunk with this number lies, counted from behind the nonce.
+    pub fn sealed_range(self, chunk: u64) -> std::ops::Range<u64> {
+        let start = chunk * SEALED_CHUNK_SIZE as u64;
+        start..(start + SEALED_CHUNK_SIZE as u64).min(self.sealed)
+    }
+}
+
+/// Runs Wycheproof's vectors through the code that seals and opens chunks, with the vector's key, nonce and associated
+/// data in place of age's, and gives their number.
+#[cfg(test)]
+pub(super) fn wycheproof(
+    suite: &serde_json::Value,
+    hex: fn(&serde_json::Value) -> Vec<u8>,
+) -> usize {
+    let groups = suite["testGroups"].as_array().expect("groups");
+    let tests = groups
+        .iter()
+        .flat_map(|group| group["tests"].as_array().expect("tests"));
+    let mut run = 0;
+    for test in tests {
+        let valid = test["result"] == "valid";
+        run += 1;
+        let Ok(nonce) = Nonce::try_from(hex(&test["iv"]).as_slice()) else {
+            assert!(!valid, "{}", test["tcId"]);
+            continue;
+        };
+        let cipher = ChaCha20Poly1305::new_from_slice(&hex(&test["key"])).expect("a key");
+        let (aad, text) = (hex(&test["aad"]), hex(&test["msg"]));
+        let sealed = [hex(&test["ct"]), hex(&test["tag"])].concat();
+        let mut chunk = sealed.clone();
+        let opened = open_in_place(&cipher, &nonce, &aad, &mut chunk).map(|text| text.to_vec());
+        assert_eq!(opened, valid.then(|| text.clone()), "{}", test["tcId"]);
+        if valid {
+            let mut chunk = [text, vec![0; TAG_SIZE]].concat();
+            seal_in_place(&cipher, &nonce, &aad, &mut chunk);
+            assert_eq!(chunk, sealed, "{}", test["tcId"]);
+        }
+    }
+    run
+}
