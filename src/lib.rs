@@ -1,4 +1,12 @@
 //! Sealslot: a mail slot for files.
-#![forbid(unsafe_code)]
+//!
+//! Modules by domain, dependencies one way: `cli, config, server -> http, tls -> upload -> seal, keys, store`.
+//! `ARCHITECTURE.md` is the map.
 
+pub mod http;
+pub mod keys;
 pub mod seal;
+pub mod server;
+pub mod store;
+pub mod tls;
+pub mod upload;

@@ -1,0 +1,5 @@
+//! HTTP: what clients send, and what they are answered.
+
+pub mod disposition;
+pub mod form;
+pub mod multipart;

@@ -1,0 +1,3 @@
+//! Serving connections: how they are accepted, watched and drained.
+
+pub mod transport;

@@ -1,0 +1,122 @@
+//! What can go wrong in a store.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::sealed_file::MAX_SEGMENTS;
+
+/// Why a store refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No such published upload, or no such file in it.
+    #[error(
+        "not found: it was never stored, or it was deleted or has expired; list the store to see what it holds"
+    )]
+    NotFound,
+
+    /// The id, or the segment of a staged upload, is taken. Nothing was replaced.
+    #[error("this id is taken already and nothing was replaced; start again under a new id")]
+    Exists,
+
+    /// A segment number past the last that an upload can have.
+    #[error(
+        "an upload has at most {MAX_SEGMENTS} segments; finish this one and send the rest as another"
+    )]
+    TooManySegments,
+
+    /// The disk, a quota or a file size limit is exhausted.
+    #[error("the store is full; free some space or raise its quota, then send again")]
+    Full {
+        /// Which limit it was.
+        source: io::Error,
+    },
+
+    /// Another process holds the data folder.
+    #[error("{} is in use by another sealslot; stop that one or choose another data folder", folder.display())]
+    Locked {
+        /// The data folder.
+        folder: PathBuf,
+    },
+
+    /// Something in an upload's place that this store did not put there: a foreign name, a link, a device.
+    #[error("{} does not belong in an upload; look where it came from and move it away", path.display())]
+    UnexpectedFile {
+        /// Where it is.
+        path: PathBuf,
+    },
+
+    /// Any other failure of the operating system.
+    #[error("cannot {doing} {}; check the disk, and the owner and permissions of the folder", path.display())]
+    Io {
+        /// What was tried, as a verb: "create", "sync".
+        doing: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    /// An error of the operating system, with lack of space told apart from the rest.
+    pub(crate) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let source = source.into();
+        match source.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge => Self::Full { source },
+            _ => Self::Io {
+                doing,
+                path: path.into(),
+                source,
+            },
+        }
+    }
+}
+
+/// A text that is not a name this store gives. Nothing is accepted that would not be written the same way again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Not an upload id.
+    #[error(
+        "not an upload id: expected 32 characters of lowercase base32hex, as given in the receipt"
+    )]
+    Id,
+    /// Not a day.
+    #[error("not a day: expected a date like 2026-11-23")]
+    Day,
+    /// Not a sealed file.
+    #[error("not a sealed file: expected meta.age or a segment like 0000.age")]
+    File,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn lack_of_space_is_told_apart() {
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
+            assert!(
+                matches!(StoreError::io("write", "x", errno), StoreError::Full { .. }),
+                "{errno}"
+            );
+        }
+        for errno in [
+            Errno::IO,
+            Errno::ACCESS,
+            Errno::NOENT,
+            Errno::MFILE,
+            Errno::ROFS,
+        ] {
+            assert!(
+                matches!(StoreError::io("write", "x", errno), StoreError::Io { .. }),
+                "{errno}"
+            );
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! The store on a local disk.
+//!
+//! ```text
+//! data/lock                       held by the one process that uses the folder
+//! data/staging/{id}/              an upload that nobody sees yet
+//! data/staging/{id}.deleted/      an upload on its way out
+//! data/uploads/{day}/{id}/        a published upload
+//! ```
+//!
+//! A folder is renamed from `staging/` to `uploads/` to publish it and back to delete it, so whatever a crash leaves
+//! in `staging/` is rubbish, and what is in `uploads/` is whole.
+
+mod data_folder;
+mod directory;
+mod folder;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{Access, AtFlags, FileType, StatVfsMountFlags, accessat, fstatvfs};
+use rustix::io::Errno;
+
+use self::directory::Directory;
+pub use self::folder::LocalFolder;
+use super::{
+    Day, MAX_SEGMENTS, SealedFile, SealedUpload, SegmentWriter, Store, StoreError, UploadId,
+};
+
+/// With less than this left, [`Store::check`] calls the disk full.
+const MIN_FREE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The store on a local disk: one data folder, one process.
+pub struct LocalStore {
+    staging: Directory,
+    uploads: Directory,
+    /// The day folder that was published to last, known to be there and durable. Nearly every upload goes to the same.
+    current_day: Mutex<Option<(Day, Arc<Directory>)>>,
+    warned_of_strangers: AtomicBool,
+    /// Locked until it is closed with the store.
+    _lock: File,
+}
+
+impl LocalStore {
+    /// Opens the store in the folder `data`: makes what is missing, takes the lock, and removes what an earlier run
+    /// left unfinished. May block.
+    ///
+    /// A folder that another process uses is [`StoreError::Locked`]; nothing in it is touched then.
+    pub fn open(data: &Path) -> Result<Self, StoreError> {
+        // Messages name the whole path, whatever the working folder is.
+        let data =
+            std::path::absolute(data).map_err(|source| StoreError::io("find", data, source))?;
+        data_folder::make(&data)?;
+        let lock = data_folder::lock(&data)?;
+
+        let folder =
+            Directory::open(&data).map_err(|errno| StoreError::io("open", &data, errno))?;
+        let open = |name| {
+            folder
+                .make_folder(name)
+                .map_err(|errno| folder.error("create", name, errno))?;
+            folder
+                .open_folder(name)
+                .map_err(|errno| folder.error("open", name, errno))
+        };
+        let store = Self {
+            staging: open("staging")?,
+            uploads: open("uploads")?,
+            current_day: Mutex::new(None),
+            warned_of_strangers: AtomicBool::new(false),
+            _lock: lock,
+        };
+        // Guards the names `staging` and `uploads`: without them nothing published below would be found again.
+        folder.sync()?;
+        store.sweep()?;
+        Ok(store)
+    }
+
+    /// Removes everything that is staged. Stopped half-way, the next run goes on.
+    fn sweep(&self) -> Result<(), StoreError> {
+        let unreadable = |errno| StoreError::io("read", self.staging.path(), errno);
+        // Names are collected first: removing while reading may skip some.
+        let leftovers = self
+            .staging
+            .entries()
+            .map_err(unreadable)?
+            .collect::<Result<Vec<_>, _>>();
+        let leftovers = leftovers.map_err(unreadable)?;
+        for leftover in &leftovers {
+            let name = &leftover.name;
+            self.staging
+                .remove(name)
+                .map_err(|errno| self.staging.error("remove", name, errno))?;
+        }
+        if !leftovers.is_empty() {
+            tracing::info!(
+                count = leftovers.len(),
+                "removed what an earlier run left staged or half deleted"
+            );
+        }
+        Ok(())
+    }
+
+    /// Writes an upload's `meta.age` and makes its whole staging folder durable.
+    fn complete(&self, id: &UploadId, meta: &[u8]) -> Result<(), StoreError> {
+        let id = id.to_string();
+        let folder = match self.staging.open_folder(&id) {
+            Err(Errno::NOENT) => self
+                .staging
+                .make_folder(&id)
+                .and_then(|()| self.staging.open_folder(&id)),
+            opened => opened,
+        };
+        let folder = folder.map_err(|errno| self.staging.error("open", &id, errno))?;
+        let mut writer = create(&folder, &SealedFile::Meta.to_string())?;
+        writer.write(meta)?;
+        // Guards the bytes of meta.age; those of the segments were synced when each was finished.
+        Box::new(writer).finish()?;
+        // Guards the names of all files in the folder.
+        folder.sync()
+    }
+
+    /// The day folder to publish to, which is made where it is missing.
+    fn make_day(&self, day: Day) -> Result<Arc<Directory>, StoreError> {
+        let mut current = self.current_day();
+        if let Some((_, folder)) = current.as_ref().filter(|(name, _)| *name == day) {
+            return Ok(Arc::clone(folder));
+        }
+        let name = day.to_string();
+        self.uploads
+            .make_folder(&name)
+            .map_err(|errno| self.uploads.error("create", &name, errno))?;
+        // Guards the day folder's name, also where it was there before: the run that made it may have ended in between.
+        self.uploads.sync()?;
+        let folder = self
+            .uploads
+            .open_folder(&name)
+            .map_err(|errno| self.uploads.error("open", &name, errno))?;
+        let folder = Arc::new(folder);
+        *current = Some((day, Arc::clone(&folder)));
+        Ok(folder)
+    }
+
+    /// The day folder to read from, if there is one.
+    fn find_day(&self, day: Day) -> Result<Option<Arc<Directory>>, StoreError> {
+        if let Some((_, folder)) = self.current_day().as_ref().filter(|(name, _)| *name == day) {
+            return Ok(Some(Arc::clone(folder)));
+        }
+        let folder = open_published(&self.uploads, &day.to_string())?;
+        Ok(folder.map(Arc::new))
+    }
+
+    fn current_day(&self) -> MutexGuard<'_, Option<(Day, Arc<Directory>)>> {
+        // What is in it is replaced as a whole, so a panic elsewhere cannot have left it half done.
+        self.current_day
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves a complete folder from staging to its day.
+    fn reveal(&self, id: &UploadId, day: &Directory) -> Result<(), StoreError> {
+        let name = id.to_string();
+        self.staging
+            .rename_new(&name, day, &name)
+            .map_err(|errno| match errno {
+                Errno::EXIST | Errno::NOTEMPTY => StoreError::Exists,
+                errno => {
+                    // Somebody may have removed the day folder that was remembered: look again next time.
+                    *self.current_day() = None;
+                    day.error("publish", &name, errno)
+                }
+            })
+    }
+
+    /// Hands the name of every folder in `parent` to `take`, which says whether it belongs there. Strangers are reported
+    /// once.
+    fn each_folder(
+        &self,
+        parent: &Directory,
+        mut take: impl FnMut(&str) -> bool,
+    ) -> Result<(), StoreError> {
+        let unreadable = |errno| StoreError::io("read", parent.path(), errno);
+        let mut strangers = 0_usize;
+        for entry in parent.entries().map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let name = entry
+                .name
+                .to_str()
+                .filter(|_| entry.kind == FileType::Directory);
+            if !name.is_some_and(&mut take) {
+                strangers += 1;
+            }
+        }
+        if strangers > 0 && !self.warned_of_strangers.swap(true, Ordering::Relaxed) {
+            let folder = parent.path().display();
+            tracing::warn!(%folder, strangers, "ignoring what is no upload of this store; look where it came from");
+        }
+        Ok(())
+    }
+
+    /// The days from `first` on that have a folder, in order.
+    fn days(&self, first: Option<Day>) -> Result<Vec<Day>, StoreError> {
+        let mut days = Vec::new();
+        self.each_folder(&self.uploads, |name| {
+            let day = name.parse::<Day>();
+            days.extend(
+                day.ok()
+                    .filter(|day| first.is_none_or(|first| *day >= first)),
+            );
+            day.is_ok()
+        })?;
+        days.sort_unstable();
+        Ok(days)
+    }
+
+    /// The first `limit` ids of a day after `after`, in order. No more than these are kept, however many there are.
+    fn ids(
+        &self,
+        day: Day,
+        after: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<BTreeSet<UploadId>, StoreError> {
+        let mut ids = BTreeSet::new();
+        let Some(folder) = open_published(&self.uploads, &day.to_string())? else {
+            return Ok(ids);
+        };
+        self.each_folder(&folder, |name| {
+            let id = name.parse::<UploadId>().ok().filter(|id| id.day() == day);
+            ids.extend(id.filter(|id| after.is_none_or(|after| id > after)));
+            if ids.len() > limit {
+                ids.pop_last();
+            }
+            id.is_some()
+        })?;
+        Ok(ids)
+    }
+}
+
+impl Store for LocalStore {
+    fn create_segment(
+        &self,
+        id: &UploadId,
+        segment: u32,
+    ) -> Result<Box<dyn SegmentWriter>, StoreError> {
+        if segment >= MAX_SEGMENTS {
+            return Err(StoreError::TooManySegments);
+        }
+        let id = id.to_string();
+        self.staging
+            .make_folder(&id)
+            .map_err(|errno| self.staging.error("create", &id, errno))?;
+        let writer = create(
+            &self.staging,
+            &format!("{id}/{}", SealedFile::Segment(segment)),
+        )?;
+        Ok(Box::new(writer))
+    }
+
+    fn publish(&self, uploads: &[(UploadId, Vec<u8>)]) -> Result<(), StoreError> {
+        for (id, meta) in uploads {
+            self.complete(id, meta)?;
+        }
+        let days: BTreeSet<Day> = uploads.iter().map(|(id, _)| id.day()).collect();
+        let days = days.into_iter().map(|day| Ok((day, self.make_day(day)?)));
+        let days = days.collect::<Result<BTreeMap<_, _>, StoreError>>()?;
+        // Nothing was visible so far, and an error left nothing visible. From here on every upload is whole.
+        let revealed = uploads
+            .iter()
+            .try_for_each(|(id, _)| self.reveal(id, &days[&id.day()]));
+        // Guards that the folders have left staging/. This comes first: a file system without a journal may keep the
+        // two sides of a rename apart, and a folder that a crash left in both places would be swept from both.
+        if !uploads.is_empty() {
+            self.staging.sync()?;
+        }
+        // Guards the folders' names under uploads/. It is done after an error too, for those that became visible.
+        for day in days.values() {
+            day.sync()?;
+        }
+        revealed
+    }
+
+    fn discard(&self, id: &UploadId) -> Result<(), StoreError> {
+        let id = id.to_string();
+        self.staging
+            .remove(&id)
+            .map_err(|errno| self.staging.error("remove", &id, errno))
+    }
+
+    fn open(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError> {
+        let day = self.find_day(id.day())?.ok_or(StoreError::NotFound)?;
+        let folder = open_published(&day, &id.to_string())?.ok_or(StoreError::NotFound)?;
+        Ok(Box::new(LocalFolder::new(folder)))
+    }
+
+    fn list(&self, after: Option<&UploadId>, limit: usize) -> Result<Vec<UploadId>, StoreError> {
+        let mut listed = Vec::new();
+        for day in self.days(after.map(UploadId::day))? {
+            let room = limit - listed.len();
+            if room == 0 {
+                break;
+            }
+            listed.extend(self.ids(day, after, room)?);
+        }
+        Ok(listed)
+    }
+
+    fn delete(&self, id: &UploadId) -> Result<(), StoreError> {
+        let name = id.to_string();
+        let deleted = format!("{name}.deleted");
+        let day = self.find_day(id.day())?;
+        let moved = day.as_ref().map_or(Err(Errno::NOENT), |day| {
+            day.rename_new(&name, &self.staging, &deleted)
+        });
+        let failed = |errno| {
+            self.uploads
+                .error("delete", format!("{}/{name}", id.day()), errno)
+        };
+        match moved {
+            Ok(()) => {}
+            // An earlier call moved it and could not go on.
+            Err(Errno::NOENT) if self.staging.contains(&deleted).map_err(failed)? => {}
+            Err(Errno::NOENT) => return Err(StoreError::NotFound),
+            Err(errno) => return Err(failed(errno)),
+        }
+        // Guards that it has left uploads/. Its name in staging/ needs no sync: what gets lost there was to be removed.
+        if let Some(day) = day {
+            day.sync()?;
+        }
+        self.staging
+            .remove(&deleted)
+            .map_err(|errno| self.staging.error("remove", &deleted, errno))
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let failed = |errno| StoreError::io("write to", self.staging.path(), errno);
+        accessat(
+            self.staging.handle(),
+            ".",
+            Access::WRITE_OK | Access::EXEC_OK,
+            AtFlags::empty(),
+        )
+        .map_err(failed)?;
+        let disk = fstatvfs(self.staging.handle()).map_err(failed)?;
+        if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return Err(failed(Errno::ROFS));
+        }
+        // File systems that do not count inodes say that they have none at all.
+        let out_of_inodes = disk.f_files > 0 && disk.f_favail == 0;
+        if out_of_inodes || disk.f_bavail.saturating_mul(disk.f_frsize) < MIN_FREE_BYTES {
+            return Err(StoreError::Full {
+                source: Errno::NOSPC.into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Opens a folder in `parent` if there is one. A link or a file in its place is an error: nothing is read through it.
+fn open_published(parent: &Directory, name: &str) -> Result<Option<Directory>, StoreError> {
+    match parent.open_folder(name) {
+        Ok(folder) => Ok(Some(folder)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(Errno::NOTDIR | Errno::LOOP) => Err(StoreError::UnexpectedFile {
+            path: parent.path().join(name),
+        }),
+        Err(errno) => Err(parent.error("open", name, errno)),
+    }
+}
+
+/// Creates a file that must not be there yet.
+fn create(folder: &Directory, name: &str) -> Result<LocalWriter, StoreError> {
+    match folder.create_file(name) {
+        Ok(file) => Ok(LocalWriter {
+            file,
+            path: folder.path().join(name),
+        }),
+        Err(Errno::EXIST) => Err(StoreError::Exists),
+        Err(errno) => Err(folder.error("create", name, errno)),
+    }
+}
+
+struct LocalWriter {
+    file: File,
+    path: PathBuf,
+}
+
+impl SegmentWriter for LocalWriter {
+    fn write(&mut self, sealed: &[u8]) -> Result<(), StoreError> {
+        self.file
+            .write_all(sealed)
+            .map_err(|source| StoreError::io("write", &self.path, source))
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), StoreError> {
+        // fdatasync: it also makes the size durable, without which the bytes could not be read. Times do not matter.
+        self.file
+            .sync_data()
+            .map_err(|source| StoreError::io("sync", &self.path, source))
+    }
+}

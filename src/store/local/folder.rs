@@ -1,0 +1,106 @@
+//! Reading an upload's folder.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use super::directory::Directory;
+use crate::store::{ReadAt, SealedFile, SealedUpload, StoreError};
+
+/// An upload's folder on disk, read-only, wherever it lies: in a store, or copied out of one. Links in it are not
+/// followed.
+pub struct LocalFolder {
+    folder: Directory,
+}
+
+impl LocalFolder {
+    /// Opens the folder at `path`. May block.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let folder = Directory::open(path).map_err(|errno| StoreError::io("open", path, errno))?;
+        Ok(Self { folder })
+    }
+
+    pub(super) fn new(folder: Directory) -> Self {
+        Self { folder }
+    }
+}
+
+impl SealedUpload for LocalFolder {
+    fn files(&self) -> Result<Vec<SealedFile>, StoreError> {
+        let unreadable = |errno| StoreError::io("read", self.folder.path(), errno);
+        let mut files = Vec::new();
+        for entry in self.folder.entries().map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let file = entry.name.to_str().and_then(|name| name.parse().ok());
+            match file {
+                Some(file) if entry.kind == FileType::RegularFile => files.push(file),
+                _ => {
+                    return Err(StoreError::UnexpectedFile {
+                        path: self.folder.path().join(entry.name),
+                    });
+                }
+            }
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    fn open(&self, file: SealedFile) -> Result<Box<dyn ReadAt>, StoreError> {
+        let name = file.to_string();
+        let path = self.folder.path().join(&name);
+        let file = match self.folder.open_file(&name) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Err(StoreError::NotFound),
+            // A link, or a socket.
+            Err(Errno::LOOP | Errno::NXIO) => return Err(StoreError::UnexpectedFile { path }),
+            Err(errno) => return Err(StoreError::io("open", path, errno)),
+        };
+        let metadata = file
+            .metadata()
+            .map_err(|source| StoreError::io("open", &path, source))?;
+        if !metadata.is_file() {
+            return Err(StoreError::UnexpectedFile { path });
+        }
+        Ok(Box::new(LocalFile {
+            file,
+            len: metadata.len(),
+            path,
+        }))
+    }
+}
+
+struct LocalFile {
+    file: File,
+    len: u64,
+    path: PathBuf,
+}
+
+impl ReadAt for LocalFile {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, StoreError> {
+        // Published files do not grow. Staying within the size also keeps to offsets that the system can count.
+        let left = self.len.saturating_sub(offset);
+        let wanted = usize::try_from(left).map_or(buf.len(), |left| left.min(buf.len()));
+        let mut filled = 0;
+        while filled < wanted {
+            match self
+                .file
+                .read_at(&mut buf[filled..wanted], offset + filled as u64)
+            {
+                // Cut short since it was opened; whoever opens the seal will notice.
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(source) => return Err(StoreError::io("read", &self.path, source)),
+            }
+        }
+        Ok(filled)
+    }
+}

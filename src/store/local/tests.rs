@@ -1,0 +1,381 @@
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::UNIX_EPOCH;
+
+use tempfile::TempDir;
+
+use super::directory::FILE_MODE;
+use super::*;
+use crate::store::ReadAt;
+use crate::store::conformance::{self, Place};
+
+impl Place for TempDir {
+    fn open(&self) -> Box<dyn Store> {
+        Box::new(LocalStore::open(self.path()).unwrap())
+    }
+}
+
+#[test]
+fn conforms() {
+    conformance::run(|| TempDir::new().unwrap());
+}
+
+fn new_store() -> (TempDir, LocalStore) {
+    let place = TempDir::new().unwrap();
+    let store = LocalStore::open(place.path()).unwrap();
+    (place, store)
+}
+
+fn new_id() -> UploadId {
+    UploadId::generate(UNIX_EPOCH + conformance::NOON)
+}
+
+/// Publishes an upload of one segment and returns where its folder must be.
+fn publish(place: &TempDir, store: &LocalStore, id: &UploadId) -> PathBuf {
+    let mut writer = store.create_segment(id, 0).unwrap();
+    writer.write(b"payload").unwrap();
+    writer.finish().unwrap();
+    store.publish(&[(*id, b"manifest".to_vec())]).unwrap();
+    place.path().join("uploads/2026-11-23").join(id.to_string())
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn the_layout_and_modes_are_as_documented() {
+    let place = TempDir::new().unwrap();
+    let data = place.path().join("made/on the way");
+    let store = LocalStore::open(&data).unwrap();
+    let id = new_id();
+    store.create_segment(&id, 0).unwrap().finish().unwrap();
+    assert_eq!(names(&data), ["lock", "staging", "uploads"]);
+    let staged = data.join("staging").join(id.to_string());
+    assert_eq!(names(&staged), ["0000.age"]);
+    assert_eq!(mode(&staged), 0o700);
+    store.publish(&[(id, Vec::new())]).unwrap();
+    assert_eq!(names(&data.join("staging")), [""; 0]);
+    let day = data.join("uploads/2026-11-23");
+    assert_eq!(names(&day), [id.to_string()]);
+    let folder = day.join(id.to_string());
+    assert_eq!(names(&folder), ["0000.age", "meta.age"]);
+
+    for made in [
+        &place.path().join("made"),
+        &data,
+        &data.join("staging"),
+        &data.join("uploads"),
+        &day,
+        &folder,
+    ] {
+        assert_eq!(mode(made), 0o700, "{made:?}");
+    }
+    for file in [
+        data.join("lock"),
+        folder.join("0000.age"),
+        folder.join("meta.age"),
+    ] {
+        assert_eq!(mode(&file), 0o600, "{file:?}");
+    }
+}
+
+#[test]
+fn a_second_store_on_the_same_folder_is_refused() {
+    let (place, store) = new_store();
+    let id = new_id();
+    let writer = store.create_segment(&id, 0).unwrap();
+    let Err(error) = LocalStore::open(place.path()) else {
+        panic!("opened twice")
+    };
+    assert!(
+        matches!(&error, StoreError::Locked { folder } if folder == place.path()),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains(place.path().to_str().unwrap()));
+    // The refused one has swept nothing.
+    writer.finish().unwrap();
+    store.publish(&[(id, Vec::new())]).unwrap();
+    assert_eq!(store.open(&id).unwrap().files().unwrap().len(), 2);
+    drop(store);
+    LocalStore::open(place.path()).unwrap();
+}
+
+#[test]
+fn opening_sweeps_all_leftovers_and_nothing_else() {
+    let (place, store) = new_store();
+    let id = new_id();
+    let published = publish(&place, &store, &id);
+    drop(store);
+
+    let outside = place.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("kept"), "x").unwrap();
+    let staging = place.path().join("staging");
+    // A crash while writing, one before the rename, one while deleting, and what nobody can explain.
+    for (folder, file) in [
+        ("a", "0000.age"),
+        ("b", "meta.age"),
+        ("c.deleted", "0000.age"),
+        ("d/meta.age/deep", "x"),
+    ] {
+        fs::create_dir_all(staging.join(folder)).unwrap();
+        fs::write(staging.join(folder).join(file), "x").unwrap();
+    }
+    fs::create_dir(staging.join("empty")).unwrap();
+    fs::write(staging.join("file"), "x").unwrap();
+    symlink(&outside, staging.join("link")).unwrap();
+    symlink(&outside, staging.join("a/link")).unwrap();
+
+    let store = LocalStore::open(place.path()).unwrap();
+    assert_eq!(names(&staging), [""; 0]);
+    assert_eq!(names(&outside), ["kept"]);
+    assert_eq!(names(&published), ["0000.age", "meta.age"]);
+    assert_eq!(store.list(None, 10).unwrap(), [id]);
+}
+
+#[test]
+fn a_delete_that_stopped_goes_on_when_called_again() {
+    let (place, store) = new_store();
+    let id = new_id();
+    let folder = publish(&place, &store, &id);
+    // As after a crash or an error between the rename and the removal.
+    let leaving = place.path().join("staging").join(format!("{id}.deleted"));
+    fs::rename(&folder, &leaving).unwrap();
+    fs::remove_file(leaving.join("meta.age")).unwrap();
+    assert!(matches!(store.open(&id), Err(StoreError::NotFound)));
+    store.delete(&id).unwrap();
+    assert!(!leaving.exists());
+    assert!(matches!(store.delete(&id), Err(StoreError::NotFound)));
+}
+
+#[test]
+fn an_open_file_outlives_its_deletion() {
+    let (place, store) = new_store();
+    let id = new_id();
+    publish(&place, &store, &id);
+    let upload = store.open(&id).unwrap();
+    let file = upload.open(SealedFile::Segment(0)).unwrap();
+    store.delete(&id).unwrap();
+    let mut buf = [0; 7];
+    assert_eq!(file.read_at(&mut buf, 0).unwrap(), 7);
+    assert_eq!(&buf, b"payload");
+    assert!(matches!(
+        upload.open(SealedFile::Segment(0)),
+        Err(StoreError::NotFound)
+    ));
+    assert_eq!(names(&place.path().join("staging")), [""; 0]);
+}
+
+#[test]
+fn strangers_are_not_listed() {
+    let (place, store) = new_store();
+    let id = new_id();
+    let folder = publish(&place, &store, &id);
+    let uploads = place.path().join("uploads");
+    let day = folder.parent().unwrap();
+    for stranger in ["lost+found", "2026-11-31", "2026-11-24x"] {
+        fs::create_dir(uploads.join(stranger)).unwrap();
+        fs::create_dir(uploads.join(stranger).join(new_id().to_string())).unwrap();
+    }
+    fs::write(uploads.join("2026-11-25"), "a file").unwrap();
+    symlink(day, uploads.join("2026-11-26")).unwrap();
+    fs::create_dir(uploads.join("2026-11-27")).unwrap();
+    fs::create_dir(uploads.join("2026-11-27").join(id.to_string())).unwrap();
+    fs::create_dir(day.join(id.to_string().to_uppercase())).unwrap();
+    fs::write(day.join(new_id().to_string()), "a file").unwrap();
+    symlink(&folder, day.join(new_id().to_string())).unwrap();
+    assert_eq!(store.list(None, 10).unwrap(), [id]);
+    assert!(store.warned_of_strangers.load(Ordering::Relaxed));
+}
+
+#[test]
+fn links_in_place_of_folders_are_not_followed() {
+    let (place, store) = new_store();
+    let (id, linked) = (new_id(), new_id());
+    let folder = publish(&place, &store, &id);
+    let day = folder.parent().unwrap();
+    symlink(&folder, day.join(linked.to_string())).unwrap();
+    assert!(matches!(
+        store.open(&linked),
+        Err(StoreError::UnexpectedFile { .. })
+    ));
+
+    drop(store);
+    let moved = place.path().join("elsewhere");
+    fs::rename(day, &moved).unwrap();
+    symlink(&moved, day).unwrap();
+    let store = LocalStore::open(place.path()).unwrap();
+    assert!(matches!(
+        store.open(&id),
+        Err(StoreError::UnexpectedFile { .. })
+    ));
+    assert!(matches!(
+        store.delete(&id),
+        Err(StoreError::UnexpectedFile { .. })
+    ));
+    assert!(store.publish(&[(new_id(), Vec::new())]).is_err());
+    assert_eq!(names(&moved).len(), 2);
+}
+
+#[test]
+fn only_regular_files_are_read() {
+    let (place, store) = new_store();
+    let id = new_id();
+    let folder = publish(&place, &store, &id);
+    let upload = store.open(&id).unwrap();
+    symlink(folder.join("0000.age"), folder.join("0001.age")).unwrap();
+    fs::create_dir(folder.join("0002.age")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, folder.join("0003.age"), FILE_MODE).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(folder.join("0004.age")).unwrap());
+    for number in 1..=4 {
+        let opened = upload.open(SealedFile::Segment(number));
+        assert!(
+            matches!(opened, Err(StoreError::UnexpectedFile { .. })),
+            "segment {number}"
+        );
+        assert!(
+            matches!(upload.files(), Err(StoreError::UnexpectedFile { .. })),
+            "segment {number}"
+        );
+    }
+}
+
+#[test]
+fn a_foreign_file_in_an_upload_is_named() {
+    for foreign in ["notes.txt", "10000.age", ".meta.age.swp", "META.AGE"] {
+        let (place, store) = new_store();
+        let id = new_id();
+        let folder = publish(&place, &store, &id);
+        fs::write(folder.join(foreign), "x").unwrap();
+        for upload in [
+            store.open(&id).unwrap(),
+            Box::new(LocalFolder::open(&folder).unwrap()),
+        ] {
+            let Err(StoreError::UnexpectedFile { path }) = upload.files() else {
+                panic!("{foreign} was taken")
+            };
+            assert_eq!(path, folder.join(foreign));
+        }
+    }
+}
+
+#[test]
+fn a_copied_folder_reads_like_the_upload() {
+    let (place, store) = new_store();
+    let folder = publish(&place, &store, &new_id());
+    let copy = place.path().join("copy");
+    fs::rename(folder, &copy).unwrap();
+    let copy = LocalFolder::open(&copy).unwrap();
+    assert_eq!(
+        copy.files().unwrap(),
+        [SealedFile::Meta, SealedFile::Segment(0)]
+    );
+    let file: Box<dyn ReadAt> = copy.open(SealedFile::Meta).unwrap();
+    let mut buf = [0; 100];
+    assert_eq!(file.read_at(&mut buf, 4).unwrap(), 4);
+    assert_eq!(&buf[..4], b"fest");
+    let Err(missing) = LocalFolder::open(&place.path().join("missing")) else {
+        panic!("opened")
+    };
+    assert!(missing.to_string().contains("missing"), "{missing}");
+}
+
+#[test]
+fn a_rename_replaces_nothing() {
+    let (place, store) = new_store();
+    let id = new_id();
+    let folder = publish(&place, &store, &id);
+    // Not even a folder that is empty, which a plain rename would replace.
+    fs::remove_dir_all(&folder).unwrap();
+    fs::create_dir(&folder).unwrap();
+    assert!(matches!(
+        store.publish(&[(id, Vec::new())]),
+        Err(StoreError::Exists)
+    ));
+    assert_eq!(names(&folder), [""; 0]);
+}
+
+#[test]
+fn what_precedes_a_failure_in_publishing_stays_whole() {
+    let (place, store) = new_store();
+    let (first, taken, last) = (new_id(), new_id(), new_id());
+    publish(&place, &store, &taken);
+    let uploads = [first, taken, last].map(|id| (id, b"new".to_vec()));
+    assert!(matches!(store.publish(&uploads), Err(StoreError::Exists)));
+    for (id, _) in &uploads {
+        store.discard(id).unwrap();
+    }
+    let listed = store.list(None, 10).unwrap();
+    assert!(listed.contains(&first) && listed.contains(&taken) && !listed.contains(&last));
+    assert_eq!(
+        store
+            .open(&first)
+            .unwrap()
+            .open(SealedFile::Meta)
+            .unwrap()
+            .len(),
+        3
+    );
+    assert_eq!(
+        store
+            .open(&taken)
+            .unwrap()
+            .open(SealedFile::Meta)
+            .unwrap()
+            .len(),
+        8
+    );
+    assert_eq!(names(&place.path().join("staging")), [""; 0]);
+}
+
+#[test]
+fn a_day_folder_that_went_missing_is_made_again() {
+    let (place, store) = new_store();
+    let folder = publish(&place, &store, &new_id());
+    fs::remove_dir_all(folder.parent().unwrap()).unwrap();
+    let id = new_id();
+    assert!(store.publish(&[(id, Vec::new())]).is_err());
+    store.discard(&id).unwrap();
+    publish(&place, &store, &id);
+    assert_eq!(store.list(None, 10).unwrap(), [id]);
+}
+
+#[test]
+fn a_full_disk_is_said_to_be_full() {
+    let Ok(file) = OpenOptions::new().write(true).open("/dev/full") else {
+        return;
+    };
+    let mut writer = LocalWriter {
+        file,
+        path: "/dev/full".into(),
+    };
+    assert!(matches!(writer.write(b"x"), Err(StoreError::Full { .. })));
+}
+
+#[test]
+fn a_rename_without_the_flag_replaces_nothing_either() {
+    let place = TempDir::new().unwrap();
+    for folder in ["new", "empty", "full"] {
+        fs::create_dir(place.path().join(folder)).unwrap();
+    }
+    fs::write(place.path().join("full/meta.age"), "x").unwrap();
+    let folder = Directory::open(place.path()).unwrap();
+    for taken in ["empty", "full"] {
+        let renamed = folder.rename_unless_there("new".as_ref(), &folder, taken.as_ref());
+        assert_eq!(renamed, Err(Errno::EXIST), "{taken}");
+    }
+    folder
+        .rename_unless_there("new".as_ref(), &folder, "free".as_ref())
+        .unwrap();
+    assert_eq!(names(place.path()), ["empty", "free", "full"]);
+}

@@ -1,0 +1,108 @@
+//! Where sealed uploads are kept (DESIGN.md sections 4.2 and 6).
+//!
+//! A store holds folders of sealed files and knows nothing of what is in them. An upload is *staged*, seen by nobody,
+//! until [`Store::publish`] makes it visible, whole and durable in one step. What an error or a crash leaves staged is
+//! never visible and is removed.
+//!
+//! Every call here may block on the disk or the network: call from a thread that may.
+
+mod error;
+mod id;
+mod local;
+mod sealed_file;
+
+#[cfg(test)]
+pub(crate) mod conformance;
+
+pub use error::{NameError, StoreError};
+pub use id::{Day, UploadId};
+pub use local::{LocalFolder, LocalStore};
+pub use sealed_file::{MAX_SEGMENTS, SealedFile};
+
+/// Where sealed uploads are kept. All calls may block: call from a thread that may.
+///
+/// An upload's way: [`create_segment`](Self::create_segment) for each of its segments, each writer
+/// [finished](SegmentWriter::finish), then [`publish`](Self::publish). Whoever cannot go on calls
+/// [`discard`](Self::discard). An id is staged by one caller at a time.
+pub trait Store: Send + Sync + 'static {
+    /// Creates segment file number `segment` (below [`MAX_SEGMENTS`]) of an upload that nobody sees yet.
+    ///
+    /// A segment that is staged already is [`StoreError::Exists`]; it is never opened again or truncated.
+    fn create_segment(
+        &self,
+        id: &UploadId,
+        segment: u32,
+    ) -> Result<Box<dyn SegmentWriter>, StoreError>;
+
+    /// Makes staged uploads visible and durable, each with the bytes of its `meta.age`.
+    ///
+    /// Every writer of these uploads must have finished. An upload without segments needs no staging. When this
+    /// returns, all of them survive power loss.
+    ///
+    /// After an error, each upload is visible whole or not at all; those that became visible stay. Discard every one of
+    /// them and do not publish again under the same id: a sync that failed once may seem to succeed when repeated,
+    /// with the data lost. An id that is published already is [`StoreError::Exists`], and the published upload is
+    /// left as it is.
+    fn publish(&self, uploads: &[(UploadId, Vec<u8>)]) -> Result<(), StoreError>;
+
+    /// Removes what was staged for an id. Nothing staged is fine; a published upload is not touched.
+    fn discard(&self, id: &UploadId) -> Result<(), StoreError>;
+
+    /// Opens a published upload for reading, or says [`StoreError::NotFound`].
+    fn open(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError>;
+
+    /// Published ids in order, those after `after` only, at most `limit`.
+    ///
+    /// Ids sort by the time an upload began, so one that took long appears among older ones. A published folder is
+    /// listed even where it was damaged later, so that verifying finds it.
+    fn list(&self, after: Option<&UploadId>, limit: usize) -> Result<Vec<UploadId>, StoreError>;
+
+    /// Deletes a published upload: gone from [`list`](Self::list) and [`open`](Self::open) in one atomic, durable
+    /// step, and then its bytes are removed, `meta.age` first.
+    ///
+    /// After an error it can be called again and goes on where it stopped; what it could not remove is also removed
+    /// when the store is next opened.
+    fn delete(&self, id: &UploadId) -> Result<(), StoreError>;
+
+    /// Whether the store can take uploads now. Cheap enough for a readiness probe.
+    fn check(&self) -> Result<(), StoreError>;
+}
+
+/// Writes one segment file of a staged upload.
+///
+/// Dropping it without [`finish`](Self::finish) leaves the segment staged and unfinished: discard the upload.
+pub trait SegmentWriter: Send {
+    /// Appends `sealed` as it is, in one call to the disk: hand over large pieces (256 KiB to 1 MiB). May block.
+    ///
+    /// After an error it is unknown how much was written.
+    fn write(&mut self, sealed: &[u8]) -> Result<(), StoreError>;
+
+    /// Makes the bytes written so far durable and closes the segment. Its name becomes durable when the upload is
+    /// published. May block for as long as the disk needs to take what is not written back yet.
+    fn finish(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// The sealed files of one upload, read-only.
+pub trait SealedUpload: Send + Sync {
+    /// The files that are there, sorted: `meta.age`, then the segments. May block.
+    ///
+    /// Anything else beside them is [`StoreError::UnexpectedFile`].
+    fn files(&self) -> Result<Vec<SealedFile>, StoreError>;
+
+    /// Opens one of the files, or says [`StoreError::NotFound`]. May block.
+    fn open(&self, file: SealedFile) -> Result<Box<dyn ReadAt>, StoreError>;
+}
+
+/// Reads a sealed file at any offset, from any number of threads.
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "no sealed file is empty; nobody would ask"
+)]
+pub trait ReadAt: Send + Sync {
+    /// The file's size in bytes when it was opened.
+    fn len(&self) -> u64;
+
+    /// Fills `buf` from `offset` and returns how many bytes were read: fewer than asked for only at the end of the
+    /// file, 0 past it. May block.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, StoreError>;
+}

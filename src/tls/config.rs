@@ -1,0 +1,165 @@
+//! What the server offers in a handshake, and reading the certificate that it presents.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert, ServerConfig};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::TlsError;
+
+/// The application protocols offered by ALPN (RFC 7301), most preferred first.
+const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// The most that is read of a certificate or key file, in bytes: a long chain of large certificates is 30 KiB.
+const MAX_PEM_LEN: u64 = 1 << 20;
+
+/// The permission bits that let anyone but the owner use a file.
+const GROUP_AND_OTHERS: u32 = 0o077;
+
+/// The configuration for every connection; `certificate` chooses what is presented in each handshake.
+///
+/// TLS 1.3 and 1.2 with forward-secret AEAD suites only, no client certificates, no early data (0-RTT data can be
+/// replayed, and an upload must not be), no key log. The provider's order counts, not the client's: X25519MLKEM768 is
+/// its first key exchange group (feature `prefer-post-quantum`), and AES-GCM comes before ChaCha20-Poly1305.
+pub(super) fn server_config(
+    provider: Arc<CryptoProvider>,
+    certificate: Arc<dyn ResolvesServerCert>,
+) -> Result<ServerConfig, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(TlsError::Setup)?
+        .with_no_client_auth()
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = ALPN_PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    // A client that would have ChaCha20-Poly1305 first costs the server 0.4 CPU seconds per GiB more.
+    config.ignore_client_order = true;
+    config.max_early_data_size = 0;
+    // Resumption by tickets alone, whose keys rotate: nothing is kept for each client. One ticket is enough for a
+    // client that comes back, and every further one costs a short upload bytes and time.
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Setup)?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 1;
+    Ok(config)
+}
+
+/// Reads a certificate chain and its private key, and checks that the one belongs to the other.
+pub(super) fn read_certified_key(
+    certificate: &Path,
+    key: &Path,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
+    let chain = read_chain(certificate)?;
+    let signing_key = provider
+        .key_provider
+        .load_private_key(read_private_key(key)?)
+        .map_err(|source| TlsError::Key {
+            path: key.to_owned(),
+            source,
+        })?;
+    let certified = CertifiedKey::new(chain, signing_key);
+    match certified.keys_match() {
+        Ok(()) => Ok(certified),
+        Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(TlsError::KeyMismatch {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+        }),
+        Err(source) => Err(TlsError::Certificate {
+            path: certificate.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// The SHA-256 fingerprint of the first certificate in a PEM file, as `openssl x509 -fingerprint -sha256` prints it:
+/// 32 pairs of upper-case hexadecimal digits with colons between them.
+pub fn fingerprint(certificate: &Path) -> Result<String, TlsError> {
+    let chain = read_chain(certificate)?;
+    let pairs: Vec<String> = Sha256::digest(&chain[0])
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
+    Ok(pairs.join(":"))
+}
+
+/// The certificates in a PEM file, in their order: at least one.
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let contents = read_bounded(open(path)?, path)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&contents)
+        .collect::<Result<_, _>>()
+        .map_err(|source| TlsError::Pem {
+            path: path.to_owned(),
+            source,
+        })?;
+    if chain.is_empty() {
+        return Err(TlsError::NoCertificate {
+            path: path.to_owned(),
+        });
+    }
+    Ok(chain)
+}
+
+/// The first private key in a PEM file that only its owner may use.
+fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let file = open(path)?;
+    // The opened file's own mode, so that no other file can take its place between the check and the reading.
+    let metadata = file.metadata().map_err(|source| TlsError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & GROUP_AND_OTHERS != 0 {
+        return Err(TlsError::ExposedKey {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    let contents = read_bounded(file, path)?;
+    PrivateKeyDer::from_pem_slice(&contents).map_err(|source| match source {
+        pem::Error::NoItemsFound => TlsError::NoKey {
+            path: path.to_owned(),
+        },
+        source => TlsError::Pem {
+            path: path.to_owned(),
+            source,
+        },
+    })
+}
+
+fn open(path: &Path) -> Result<File, TlsError> {
+    File::open(path).map_err(|source| TlsError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Reads a whole file of at most [`MAX_PEM_LEN`] bytes.
+fn read_bounded(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    let failed = |source| TlsError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let len = file.metadata().map_err(failed)?.len();
+    // Room for all of it at once: a buffer that grew would leave copies of a key behind.
+    let capacity = usize::try_from(len.min(MAX_PEM_LEN)).unwrap_or_default() + 1;
+    let mut contents = Zeroizing::new(Vec::with_capacity(capacity));
+    file.take(MAX_PEM_LEN + 1)
+        .read_to_end(&mut contents)
+        .map_err(failed)?;
+    if contents.len() as u64 > MAX_PEM_LEN {
+        return Err(TlsError::TooLarge {
+            path: path.to_owned(),
+            limit: MAX_PEM_LEN,
+        });
+    }
+    Ok(contents)
+}

@@ -1,0 +1,111 @@
+//! TLS for the server: the rustls configuration, picking up replaced certificate files, and certificates for
+//! development.
+//!
+//! - [`ServerTls`] holds the configuration every handshake uses, and the certificate files it came from.
+//! - [`dev`] makes a name-constrained certificate authority and a server certificate.
+//!
+//! The only application-layer knowledge here is the list of ALPN protocol names.
+
+mod config;
+pub mod dev;
+mod host;
+mod reload;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::PathBuf;
+
+use rustls::pki_types::pem;
+
+pub use config::fingerprint;
+pub use host::{HostName, HostNameError};
+pub use reload::ServerTls;
+
+/// Why a certificate and its private key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file is missing or cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// A file is far larger than any certificate chain or key.
+    #[error("{} is larger than {limit} bytes; name a PEM file", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most that is read, in bytes.
+        limit: u64,
+    },
+
+    /// Others than its owner may use the private key.
+    #[error(
+        "others on this machine can use the private key {0} (its mode is {mode:04o}): run chmod 600 {0}",
+        path.display()
+    )]
+    ExposedKey {
+        /// The private key file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+
+    /// A file is damaged PEM.
+    #[error("{} is not valid PEM", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// Where decoding stopped.
+        source: pem::Error,
+    },
+
+    /// The certificate file holds no certificate.
+    #[error("{} holds no certificate; it must be PEM with a CERTIFICATE block, the server's own first", path.display())]
+    NoCertificate {
+        /// The certificate file.
+        path: PathBuf,
+    },
+
+    /// The key file holds no private key in a form that is read.
+    #[error("{} holds no private key; it must be unencrypted PEM, as PKCS#8, PKCS#1 or SEC1", path.display())]
+    NoKey {
+        /// The private key file.
+        path: PathBuf,
+    },
+
+    /// The certificate does not parse.
+    #[error("the certificate in {} cannot be used", path.display())]
+    Certificate {
+        /// The certificate file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rustls::Error,
+    },
+
+    /// The private key does not parse, or is of an algorithm that TLS does not use.
+    #[error("the private key in {} cannot be used; it must be RSA, ECDSA (P-256, P-384, P-521) or Ed25519", path.display())]
+    Key {
+        /// The private key file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rustls::Error,
+    },
+
+    /// The private key is not the certificate's.
+    #[error("the private key in {} does not belong to the certificate in {}; replace both", key.display(), certificate.display())]
+    KeyMismatch {
+        /// The certificate file.
+        certificate: PathBuf,
+        /// The private key file.
+        key: PathBuf,
+    },
+
+    /// The cryptography provider could not be set up.
+    #[error("cannot set up TLS")]
+    Setup(#[source] rustls::Error),
+}

@@ -1,0 +1,196 @@
+//! The use cases: receive, publish, list, open, delete. Knows sealing, keys and storing; nothing of HTTP.
+//!
+//! The way in: [`Receiver`] takes bytes as they come and seals them; [`Receiver::finish`] gives a [`Received`], the only
+//! thing that [`Uploads::publish`] takes; that gives a [`Receipt`]. Whatever is dropped on the way leaves nothing behind.
+//!
+//! The way out: [`OpenUpload`] reads a manifest with a private key and gives the plaintext, whole or in part;
+//! [`AgeReader`] and [`seal_stream`] open and seal single age files.
+
+mod age_file;
+mod client_sealed;
+mod manifest;
+mod open;
+mod receive;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+pub use age_file::{AgeFileError, AgeReader, seal_stream};
+pub use client_sealed::{ClientSealedCheck, ClientSealedError};
+pub use manifest::{
+    CLIENT_SEALED, ClientName, FileEntry, Kind, Manifest, RECORD_STANZA, Record, SegmentEntry,
+    VERSION, is_client_sealed, to_rfc3339,
+};
+pub use open::{OpenUpload, Plaintext, PlaintextRead, ReadError, read_record};
+pub use receive::{NewUpload, ReceiveError, Received, Receiver};
+
+use crate::keys::NamedRecipient;
+use crate::seal::{Identity, Recipient};
+use crate::store::{ReadAt, SealedFile, SealedUpload, Store, StoreError, UploadId};
+
+/// What the uploader gets in return: proof that the upload is sealed and on disk.
+#[derive(Debug, Clone, Serialize)]
+pub struct Receipt {
+    /// The upload's id.
+    pub id: UploadId,
+    /// The id shared by all uploads of one form.
+    pub submission: UploadId,
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes of plaintext.
+    pub size: u64,
+    /// SHA-256 over the plaintext, in lowercase hex.
+    pub sha256: String,
+    /// When the last byte had arrived (RFC 3339).
+    pub time: String,
+    /// The fingerprints of the keys that open it.
+    pub recipients: Vec<String>,
+}
+
+/// What a list says of an upload; nothing in it needs a key.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// The upload's id.
+    pub id: UploadId,
+    /// When the last byte had arrived (RFC 3339).
+    pub time: String,
+    /// Bytes of all its sealed files but `meta.age`.
+    pub sealed_size: u64,
+    /// The sealed files beside `meta.age`.
+    pub files: Vec<FileEntry>,
+    /// The link that it came through.
+    pub link: Option<String>,
+    /// When it is to be deleted.
+    pub expires: Option<String>,
+}
+
+/// All uploads of one store, with the keys that they are sealed to.
+pub struct Uploads {
+    store: Arc<dyn Store>,
+    named: Vec<NamedRecipient>,
+    recipients: Arc<[Recipient]>,
+    fingerprints: Vec<String>,
+    identities: Arc<[Identity]>,
+}
+
+impl Uploads {
+    /// `recipients` must not be empty: sealing would fail at the first upload. `identities` usually is.
+    pub fn new(
+        store: Arc<dyn Store>,
+        recipients: Vec<NamedRecipient>,
+        identities: Vec<Identity>,
+    ) -> Self {
+        Self {
+            store,
+            recipients: recipients
+                .iter()
+                .map(|named| named.recipient.clone())
+                .collect(),
+            fingerprints: recipients.iter().map(NamedRecipient::fingerprint).collect(),
+            named: recipients,
+            identities: identities.into(),
+        }
+    }
+
+    /// The keys that everything is sealed to, with their names.
+    pub fn named_recipients(&self) -> &[NamedRecipient] {
+        &self.named
+    }
+
+    /// The keys that everything is sealed to.
+    pub fn recipients(&self) -> &Arc<[Recipient]> {
+        &self.recipients
+    }
+
+    /// The private keys that this server was given; usually none.
+    pub fn identities(&self) -> &Arc<[Identity]> {
+        &self.identities
+    }
+
+    /// Whether new uploads can be stored. Blocks.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.store.check()
+    }
+
+    /// Makes received uploads visible and durable, all of one submission together, and says so. Blocks.
+    ///
+    /// What fails here leaves nothing of the uploads that were not published yet.
+    pub fn publish(&self, received: Vec<Received>) -> Result<Vec<Receipt>, ReceiveError> {
+        let now = SystemTime::now();
+        let mut sealed = Vec::with_capacity(received.len());
+        let mut receipts = Vec::with_capacity(received.len());
+        for upload in &received {
+            let (manifest, meta) = upload.seal_meta(&self.recipients, now)?;
+            receipts.push(Receipt {
+                id: manifest.id,
+                submission: manifest.submission,
+                kind: manifest.kind,
+                size: manifest.size,
+                sha256: manifest.sha256,
+                time: to_rfc3339(now),
+                recipients: self.fingerprints.clone(),
+            });
+            sealed.push((manifest.id, meta));
+        }
+        self.store.publish(&sealed)?;
+        for upload in received {
+            upload.published();
+        }
+        Ok(receipts)
+    }
+
+    /// Published uploads in order of their ids, after `after`, at most `limit`. Blocks.
+    pub fn list(&self, after: Option<&UploadId>, limit: usize) -> Result<Vec<Summary>, StoreError> {
+        let ids = self.store.list(after, limit)?;
+        let summaries = ids.iter().filter_map(|id| self.summary(id).transpose());
+        summaries.collect()
+    }
+
+    /// `None` where the upload was deleted since it was listed.
+    fn summary(&self, id: &UploadId) -> Result<Option<Summary>, StoreError> {
+        let meta = match self
+            .store
+            .open(id)
+            .and_then(|upload| upload.open(SealedFile::Meta))
+        {
+            Err(StoreError::NotFound) => return Ok(None),
+            meta => meta?,
+        };
+        let record = match read_record(&*meta) {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::warn!(%id, %error, "an upload without a readable record is left out of the list");
+                return Ok(None);
+            }
+        };
+        Ok(Some(Summary {
+            id: *id,
+            time: to_rfc3339(record.time),
+            sealed_size: record.files.iter().map(|file| file.size).sum(),
+            files: record.files,
+            link: record.link,
+            expires: record.expires,
+        }))
+    }
+
+    /// One sealed file as it is stored. Blocks.
+    pub fn sealed_file(
+        &self,
+        id: &UploadId,
+        file: SealedFile,
+    ) -> Result<Box<dyn ReadAt>, StoreError> {
+        self.store.open(id)?.open(file)
+    }
+
+    /// A published upload, still sealed. Blocks.
+    pub fn sealed_upload(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError> {
+        self.store.open(id)
+    }
+
+    /// Deletes a published upload. Blocks.
+    pub fn delete(&self, id: &UploadId) -> Result<(), StoreError> {
+        self.store.delete(id)
+    }
+}
