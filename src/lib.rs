@@ -3,6 +3,8 @@
 //! Modules by domain, dependencies one way: `cli, config, server -> http, tls -> upload -> seal, keys, store`.
 //! `ARCHITECTURE.md` is the map.
 
+pub mod cli;
+pub mod config;
 pub mod http;
 pub mod keys;
 pub mod seal;

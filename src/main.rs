@@ -1,3 +1,7 @@
 //! The `sealslot` binary: see the library for everything it does.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sealslot::cli::run(std::env::args_os())
+}

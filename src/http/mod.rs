@@ -1,5 +1,277 @@
 //! HTTP: what clients send, and what they are answered.
+//!
+//! [`respond`] is the way in: it finds the route, asks whether the caller may, and turns headers into what
+//! `upload` understands. Nothing here knows TLS, sockets or files.
 
+mod access;
+mod body;
+mod create;
+mod crypt;
 pub mod disposition;
+mod download;
 pub mod form;
+mod metrics;
 pub mod multipart;
+mod negotiate;
+mod page;
+mod problem;
+mod range;
+mod route;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, Request};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+pub use access::{Access, Token, TokenTooShort};
+use body::RequestBody;
+pub use metrics::Metrics;
+use problem::Problem;
+use route::Route;
+
+use crate::upload::Uploads;
+
+/// What a response's body may fail with: reading what is stored.
+type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A response with a body of any kind.
+pub type Response = hyper::Response<UnsyncBoxBody<Bytes, BodyError>>;
+
+/// How much one request may ask of the server. Every field has a setting of the same name.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes in the body of one request that brings uploads.
+    pub max_size: u64,
+    /// Files and fields in one form.
+    pub max_parts: usize,
+    /// Bytes in the headers of one part of a form.
+    pub max_part_headers: usize,
+    /// Bytes in a file's or a field's name.
+    pub max_name: usize,
+    /// Bytes in all text fields of one form.
+    pub max_fields: usize,
+    /// Bytes in the body of `/encrypt` or `/decrypt`, which are worked on in memory.
+    pub max_data: usize,
+    /// Requests that bring uploads at the same time.
+    pub max_uploads: usize,
+    /// How long a body may stand still.
+    pub body_timeout: Duration,
+    /// How long a request's body may take in all.
+    pub request_timeout: Duration,
+}
+
+/// Everything that answering takes, shared by all connections.
+pub struct App {
+    /// The use cases.
+    pub uploads: Arc<Uploads>,
+    /// Who may do what.
+    pub access: Access,
+    /// How much one request may ask.
+    pub limits: Limits,
+    /// Whether browsers are told to insist on TLS for this name. Not in development.
+    pub hsts: bool,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Uploads run as tasks of their own, so that one whose connection went away is ended in order.
+    pub tasks: TaskTracker,
+    /// Set when the server is about to stop.
+    pub draining: AtomicBool,
+    upload_permits: Arc<Semaphore>,
+    private_key_turn: Semaphore,
+}
+
+impl App {
+    /// Puts it together.
+    pub fn new(uploads: Arc<Uploads>, access: Access, limits: Limits, hsts: bool) -> Self {
+        Self {
+            uploads,
+            access,
+            hsts,
+            metrics: Metrics::default(),
+            tasks: TaskTracker::new(),
+            draining: AtomicBool::new(false),
+            upload_permits: Arc::new(Semaphore::new(limits.max_uploads)),
+            private_key_turn: Semaphore::new(1),
+            limits,
+        }
+    }
+
+    /// Whether the server is about to stop.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Runs what blocks on a thread that may.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let app = Arc::clone(self);
+        tokio::task::spawn_blocking(move || work(&app))
+            .await
+            .map_err(Problem::internal)
+    }
+}
+
+/// Which routes a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    /// All of them.
+    Public,
+    /// Only health, readiness and metrics, and those without a token.
+    Operations,
+}
+
+/// Answers one request. Never fails: what goes wrong is an answer too.
+pub async fn respond(app: Arc<App>, surface: Surface, request: Request<Incoming>) -> Response {
+    let began = Instant::now();
+    let (head, incoming) = request.into_parts();
+    let route = Route::of(head.uri.path());
+    let name = route.as_ref().map_or("none", Route::name);
+    let method = head.method.clone();
+    let body = RequestBody::new(incoming, &head, &app.limits);
+    let answer = match route {
+        Ok(route) if surface == Surface::Public || route.is_operational() => {
+            dispatch(&app, surface, route, &head, body).await
+        }
+        Ok(_) => Err(Problem::not_found()),
+        Err(problem) => Err(problem),
+    };
+    let mut response = answer.unwrap_or_else(|problem| {
+        problem.log(name);
+        problem.into_response(&head.headers)
+    });
+    if method == Method::HEAD {
+        *response.body_mut() = empty();
+    }
+    add_security_headers(&mut response, app.hsts);
+    let status = response.status();
+    app.metrics.answered(status);
+    tracing::debug!(%method, route = name, status = status.as_u16(), elapsed = ?began.elapsed(), "answered");
+    response
+}
+
+async fn dispatch(
+    app: &Arc<App>,
+    surface: Surface,
+    route: Route,
+    head: &http::request::Parts,
+    body: RequestBody,
+) -> Result<Response, Problem> {
+    let headers = &head.headers;
+    let method = match &head.method {
+        &Method::HEAD => &Method::GET,
+        method => method,
+    };
+    match (method, route) {
+        (&Method::GET, Route::Page) => Ok(page::upload_page(app)),
+        (&Method::GET, Route::Style) => Ok(page::style()),
+        (&Method::POST, Route::Uploads) => create::from_post(app, head, body).await,
+        (&Method::PUT, Route::NamedUpload(name)) => create::from_put(app, head, name, body).await,
+        (&Method::GET, Route::Uploads) => {
+            app.access.admin(headers)?;
+            download::list(app, head.uri.query()).await
+        }
+        (&Method::GET, Route::Upload(id)) => {
+            app.access.admin(headers)?;
+            download::plaintext(app, id, headers).await
+        }
+        (&Method::DELETE, Route::Upload(id)) => {
+            app.access.admin(headers)?;
+            download::delete(app, id).await
+        }
+        (&Method::GET, Route::SealedFile(id, file)) => {
+            app.access.admin(headers)?;
+            download::sealed_file(app, id, file, headers).await
+        }
+        (&Method::POST, Route::Encrypt) => crypt::encrypt(app, headers, body).await,
+        (&Method::POST, Route::Decrypt) => crypt::decrypt(app, headers, body).await,
+        (&Method::GET, Route::Recipients) => Ok(recipients(app)),
+        (&Method::GET, Route::Health) => Ok(text("ok\n")),
+        (&Method::GET, Route::Ready) => ready(app).await,
+        (&Method::GET, Route::Metrics) => {
+            if surface == Surface::Public {
+                app.access.admin(headers)?;
+            }
+            Ok(text(app.metrics.to_string()))
+        }
+        (_, route) => Err(Problem::method_not_allowed(route.methods())),
+    }
+}
+
+/// The public keys, a line each, ready for `age -R`.
+fn recipients(app: &App) -> Response {
+    let lines = app.uploads.named_recipients().iter();
+    text(
+        lines
+            .map(|recipient| recipient.to_line() + "\n")
+            .collect::<String>(),
+    )
+}
+
+async fn ready(app: &Arc<App>) -> Result<Response, Problem> {
+    if app.is_draining() {
+        return Err(Problem::stopping());
+    }
+    app.blocking(|app| app.uploads.check()).await??;
+    Ok(text("ready\n"))
+}
+
+fn empty() -> UnsyncBoxBody<Bytes, BodyError> {
+    full(Bytes::new())
+}
+
+fn full(bytes: impl Into<Bytes>) -> UnsyncBoxBody<Bytes, BodyError> {
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+fn respond_with(content_type: &'static str, bytes: impl Into<Bytes>) -> Response {
+    let bytes = bytes.into();
+    let size = bytes.len();
+    let mut response = Response::new(full(bytes));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_LENGTH, size.into());
+    response
+}
+
+fn text(text: impl Into<Bytes>) -> Response {
+    respond_with("text/plain; charset=utf-8", text)
+}
+
+fn json(value: &impl serde::Serialize) -> Response {
+    let mut text = serde_json::to_vec(value).expect("answers are plain data");
+    text.push(b'\n');
+    respond_with("application/json", text)
+}
+
+/// What every answer carries (DESIGN.md section 3.3).
+fn add_security_headers(response: &mut Response, hsts: bool) {
+    const FIXED: [(HeaderName, &str); 4] = [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    let headers = response.headers_mut();
+    for (name, value) in FIXED {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if hsts {
+        let value = HeaderValue::from_static("max-age=31536000");
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
+    }
+}

@@ -1,3 +1,265 @@
-//! Serving connections: how they are accepted, watched and drained.
+//! Serving connections: accepted, watched and drained.
+//!
+//! The accept loop waits for nothing but a permit and the next connection. TLS handshakes run inside the task of
+//! their connection, under a deadline; a slow client holds up only itself.
 
 pub mod transport;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::http::{App, Surface, respond};
+use crate::tls::ServerTls;
+use transport::{Activity, Buffered};
+
+/// How long the accept loop rests when the system has no more sockets to give.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// How often a connection's watchdog looks.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+/// What an upload over HTTP/2 may have under way, for one stream and for a connection, in bytes.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 2 << 20;
+const MAX_STREAMS: u32 = 64;
+/// Bytes of request headers, over HTTP/2; over HTTP/1.1 the size of the buffer that they must fit.
+const MAX_HEADERS: u32 = 64 * 1024;
+
+/// How connections are bounded. Every field has a setting of the same name.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    /// Connections at the same time; more wait in the system's queue.
+    pub max_connections: usize,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// How long the headers of a request may take, and how long a connection may idle between requests.
+    pub header_timeout: Duration,
+    /// How long a client may leave an answer unread.
+    pub write_timeout: Duration,
+    /// How long requests may go on after the server was told to stop.
+    pub grace: Duration,
+}
+
+/// What all connections of a listener share.
+struct Shared {
+    app: Arc<App>,
+    surface: Surface,
+    tls: Arc<ServerTls>,
+    limits: ConnectionLimits,
+    /// Told to stop: no new requests.
+    stop: CancellationToken,
+    /// Out of time: connections are cut.
+    cut: CancellationToken,
+}
+
+/// Serves until `stop`, then drains: requests under way may finish within the grace period, and what is then still
+/// going on is cut and cleaned up.
+pub async fn serve(
+    listener: TcpListener,
+    surface: Surface,
+    tls: Arc<ServerTls>,
+    app: Arc<App>,
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+) {
+    let permits = Arc::new(Semaphore::new(limits.max_connections));
+    let connections = TaskTracker::new();
+    let grace = limits.grace;
+    let cut = CancellationToken::new();
+    let shared = Arc::new(Shared {
+        app,
+        surface,
+        tls,
+        limits,
+        stop,
+        cut,
+    });
+    loop {
+        let accepted = tokio::select! {
+            () = shared.stop.cancelled() => break,
+            accepted = accept(&listener, &permits) => accepted,
+        };
+        match accepted {
+            Some((permit, stream)) => {
+                connections.spawn(connection(Arc::clone(&shared), stream, permit));
+            }
+            None => sleep(ACCEPT_REST).await,
+        }
+    }
+    drop(listener);
+    shared.app.draining.store(true, Ordering::Relaxed);
+    connections.close();
+    if timeout(grace, connections.wait()).await.is_err() {
+        tracing::warn!(
+            open = connections.len(),
+            "the grace period is over: cutting connections"
+        );
+        shared.cut.cancel();
+        connections.wait().await;
+    }
+    // An upload whose connection was cut ends by itself: it removes what it had staged.
+    shared.app.tasks.close();
+    let _ = timeout(grace, shared.app.tasks.wait()).await;
+}
+
+/// A permit, then a connection. `None`: the system has none to give for the moment.
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> Option<(OwnedSemaphorePermit, TcpStream)> {
+    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((permit, stream)),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot accept connections"
+            );
+            None
+        }
+    }
+}
+
+/// One connection, from its handshake to its end.
+async fn connection(shared: Arc<Shared>, stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    let _open = Open::count(&shared.app);
+    // Answers are small and complete when they are written: waiting to fill a packet only delays them.
+    let _ = stream.set_nodelay(true);
+    let stream = Buffered::new(stream);
+    let activity = stream.activity();
+    let acceptor = TlsAcceptor::from(shared.tls.config());
+    let handshake = timeout(shared.limits.handshake_timeout, acceptor.accept(stream));
+    let stream = tokio::select! {
+        () = shared.stop.cancelled() => return,
+        stream = handshake => match stream {
+            Ok(Ok(stream)) => stream,
+            failed => {
+                shared.app.metrics.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+                let error = failed.ok().and_then(Result::err);
+                tracing::debug!(error = error.as_ref().map(tracing::field::display), "no handshake");
+                return;
+            }
+        },
+    };
+    speak_http(&shared, stream, &activity).await;
+}
+
+async fn speak_http(
+    shared: &Arc<Shared>,
+    stream: tokio_rustls::server::TlsStream<Buffered<TcpStream>>,
+    activity: &Activity,
+) {
+    let in_flight = Arc::new(AtomicUsize::new(0));
+    let service = service_fn(|request| {
+        let (app, surface) = (Arc::clone(&shared.app), shared.surface);
+        let request_counted = InFlight::count(&in_flight);
+        async move {
+            let _counted = request_counted;
+            Ok::<_, std::convert::Infallible>(respond(app, surface, request).await)
+        }
+    });
+    let http = protocol(&shared.limits);
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut watch = interval(WATCH_INTERVAL);
+    watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(error, "a connection broke");
+                }
+                return;
+            }
+            () = shared.cut.cancelled() => return,
+            () = shared.stop.cancelled(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            _ = watch.tick() => {
+                if activity.write_blocked_for().is_some_and(|time| time > shared.limits.write_timeout) {
+                    tracing::debug!("a client left its answer unread");
+                    return;
+                }
+                let idle = in_flight.load(Ordering::Relaxed) == 0
+                    && activity.idle_for() > shared.limits.header_timeout;
+                // An answer that is being sent counts as activity; one that is not read, as blocked.
+                if idle && activity.write_blocked_for().is_none() {
+                    if stopping {
+                        return;
+                    }
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+/// HTTP/1.1 and HTTP/2 with their bounds.
+fn protocol(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        // Without a timer the header timeout would do nothing.
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .keep_alive(true);
+    http.http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS)
+        .keep_alive_interval(limits.header_timeout)
+        .keep_alive_timeout(limits.write_timeout);
+    http
+}
+
+/// Counts a connection while it is open.
+struct Open(Arc<App>);
+
+impl Open {
+    fn count(app: &Arc<App>) -> Self {
+        app.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(app))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts a request while it is being answered.
+struct InFlight(Arc<AtomicUsize>);
+
+impl InFlight {
+    fn count(counter: &Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counter))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Binds an address for [`serve`]. Gives the listener with the address that it got, which differs for port 0.
+pub async fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}

@@ -205,7 +205,7 @@ It can vouch only for the hosts it was made for, and names below them.
 }
 
 /// `text` as one word of a POSIX shell's command line.
-fn shell_quoted(text: &str) -> String {
+pub fn shell_quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
     if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
         return text.to_owned();

@@ -30,8 +30,8 @@ use crate::keys::NamedRecipient;
 use crate::seal::{Identity, Recipient};
 use crate::store::{ReadAt, SealedFile, SealedUpload, Store, StoreError, UploadId};
 
-/// What the uploader gets in return: proof that the upload is sealed and on disk.
-#[derive(Debug, Clone, Serialize)]
+/// What the uploader gets in return: proof that the upload is sealed and on disk. Without `Debug`: it holds a name.
+#[derive(Clone, Serialize)]
 pub struct Receipt {
     /// The upload's id.
     pub id: UploadId,
@@ -39,6 +39,8 @@ pub struct Receipt {
     pub submission: UploadId,
     /// What it is.
     pub kind: Kind,
+    /// The name that the client gave, as text.
+    pub name: Option<String>,
     /// Bytes of plaintext.
     pub size: u64,
     /// SHA-256 over the plaintext, in lowercase hex.
@@ -127,6 +129,7 @@ impl Uploads {
                 id: manifest.id,
                 submission: manifest.submission,
                 kind: manifest.kind,
+                name: manifest.name,
                 size: manifest.size,
                 sha256: manifest.sha256,
                 time: to_rfc3339(now),
@@ -141,11 +144,17 @@ impl Uploads {
         Ok(receipts)
     }
 
-    /// Published uploads in order of their ids, after `after`, at most `limit`. Blocks.
-    pub fn list(&self, after: Option<&UploadId>, limit: usize) -> Result<Vec<Summary>, StoreError> {
+    /// Published uploads in order of their ids, after `after`, at most `limit`, with the id to go on after where there
+    /// may be more. Blocks.
+    pub fn list(
+        &self,
+        after: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<(Vec<Summary>, Option<UploadId>), StoreError> {
         let ids = self.store.list(after, limit)?;
+        let next = ids.last().copied().filter(|_| ids.len() == limit);
         let summaries = ids.iter().filter_map(|id| self.summary(id).transpose());
-        summaries.collect()
+        Ok((summaries.collect::<Result<_, _>>()?, next))
     }
 
     /// `None` where the upload was deleted since it was listed.

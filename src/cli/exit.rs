@@ -1,0 +1,245 @@
+//! How a command ends: the exit codes in one place, and the one line on stderr that says why.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::keys::KeyError;
+use crate::store::StoreError;
+use crate::tls::TlsError;
+use crate::tls::dev::DevCertError;
+use crate::upload::{AgeFileError, ReadError};
+
+/// What kind of failure ended a command (DESIGN.md section 3.1). Success is 0. Ordered by which one tells more where
+/// several inputs failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Anything that is neither of the others: a file that is not there, a full disk, a key that cannot be read.
+    Other,
+    /// The data does not open: damaged, incomplete, exchanged, or sealed to other keys. `EX_DATAERR` of sysexits.
+    Data,
+    /// The command line asks for something that does not exist or makes no sense. `EX_USAGE` of sysexits.
+    Usage,
+}
+
+impl Exit {
+    /// The number that the process exits with.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Other => 1,
+            Self::Usage => 64,
+            Self::Data => 65,
+        }
+    }
+}
+
+/// Why a command failed: an exit code, and a line for people.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    /// `None` where there is nothing to say, or it was said already.
+    line: Option<String>,
+}
+
+impl Failure {
+    /// A failure with a message of its own, which should end in what to do next.
+    pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self {
+            exit,
+            line: Some(message.to_string()),
+        }
+    }
+
+    /// An error and its causes.
+    pub fn from_error(exit: Exit, error: &(dyn Error + 'static)) -> Self {
+        Self::new(exit, chain(error))
+    }
+
+    /// The command line makes no sense.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// The system refused something about a file or folder: `cannot read a/b: Permission denied`.
+    pub fn io(doing: &str, path: &Path, error: &io::Error) -> Self {
+        Self::new(
+            Exit::Other,
+            format_args!("cannot {doing} {}: {}", path.display(), chain(error)),
+        )
+    }
+
+    /// Whoever read our stdout went away, as `head` does. Others die of SIGPIPE there: no word, but no success either.
+    pub fn broken_pipe() -> Self {
+        Self::reported(Exit::Other)
+    }
+
+    /// A failure of which everything was said already.
+    pub fn reported(exit: Exit) -> Self {
+        Self { exit, line: None }
+    }
+
+    /// Says first what it is about, mostly a file.
+    #[must_use]
+    pub fn about(self, subject: impl fmt::Display) -> Self {
+        Self {
+            exit: self.exit,
+            line: self.line.map(|line| format!("{subject}: {line}")),
+        }
+    }
+
+    /// What kind of failure it is.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Prints the line, if there is one, and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        if let Some(line) = &self.line {
+            // Where stderr is gone too, the exit code has to say it alone.
+            let _ = writeln!(io::stderr(), "sealslot: {}", one_line(line));
+        }
+        ExitCode::from(self.exit.code())
+    }
+}
+
+/// An error's message and those of its causes, leaving out a cause that was said already.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !line.contains(&message) {
+            line.push_str(": ");
+            line.push_str(&message);
+        }
+        cause = error.source();
+    }
+    line
+}
+
+/// `text` without control characters: a file's name must neither break the line nor talk to the terminal.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let exit = match error {
+            KeyError::Bits { .. } | KeyError::EmptyPassphrase => Exit::Usage,
+            _ => Exit::Other,
+        };
+        Self::from_error(exit, &error)
+    }
+}
+
+impl From<DevCertError> for Failure {
+    fn from(error: DevCertError) -> Self {
+        let exit = match error {
+            DevCertError::NoHosts => Exit::Usage,
+            _ => Exit::Other,
+        };
+        Self::from_error(exit, &error)
+    }
+}
+
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Self {
+        Self::from_error(Exit::Other, &error)
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        Self::from_error(exit_of_read(&error), &error)
+    }
+}
+
+fn exit_of_read(error: &ReadError) -> Exit {
+    match error {
+        // What lies in an upload's folder without belonging there, or is missing, is a matter of the data.
+        ReadError::Store(StoreError::UnexpectedFile { .. } | StoreError::NotFound) => Exit::Data,
+        ReadError::Store(_) => Exit::Other,
+        _ => Exit::Data,
+    }
+}
+
+impl From<AgeFileError> for Failure {
+    fn from(error: AgeFileError) -> Self {
+        let exit = match &error {
+            AgeFileError::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return Self::broken_pipe();
+            }
+            AgeFileError::Open(_) => Exit::Data,
+            AgeFileError::Read(_) | AgeFileError::Write(_) | AgeFileError::Seal(_) => Exit::Other,
+        };
+        Self::from_error(exit, &error)
+    }
+}
+
+/// clap's word in one line: what is wrong and what it suggests, without the usage.
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Self {
+        let text = error.render().to_string();
+        let mut message = String::new();
+        for line in text.lines().map(str::trim) {
+            if line.starts_with("Usage:") || line.starts_with("For more information") {
+                break;
+            }
+            if line.starts_with("tip:") {
+                message.push(';');
+            }
+            if !line.is_empty() && !message.is_empty() {
+                message.push(' ');
+            }
+            message.push_str(line);
+        }
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
+        Self::usage(format_args!("{message}; --help says more"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::OpenError;
+
+    #[test]
+    fn each_kind_has_its_code() {
+        assert_eq!(
+            [Exit::Other, Exit::Usage, Exit::Data].map(Exit::code),
+            [1, 64, 65]
+        );
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let inner = io::Error::other("deep");
+        let outer = AgeFileError::Read(io::Error::other(inner));
+        assert_eq!(chain(&outer), "cannot read the input: deep");
+    }
+
+    #[test]
+    fn what_does_not_open_is_a_matter_of_data() {
+        assert_eq!(
+            Failure::from(AgeFileError::Open(OpenError::NoMatch)).exit(),
+            Exit::Data
+        );
+        assert_eq!(Failure::from(ReadError::Digest).exit(), Exit::Data);
+        let gone = io::Error::from(io::ErrorKind::NotFound);
+        assert_eq!(Failure::from(AgeFileError::Read(gone)).exit(), Exit::Other);
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_news() {
+        let failure = Failure::from(AgeFileError::Write(io::ErrorKind::BrokenPipe.into()));
+        assert!(failure.line.is_none());
+        assert!(failure.about("x").line.is_none());
+    }
+
+    #[test]
+    fn a_message_stays_on_its_line() {
+        assert_eq!(one_line("a\nb\x1b[31m\u{85}c"), "a b [31m c");
+    }
+}

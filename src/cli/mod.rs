@@ -1,0 +1,115 @@
+//! The commands: arguments as typed, then what they do. Together with [`config`](crate::config) the only reader of
+//! the command line and the environment.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `keygen`, `certs`, `seal`, `open`, `serve` | one command each |
+//! | [`exit`] | exit codes, and the one line that says why |
+//! | `staged` | output files that appear whole or not at all |
+//! | `restored_name` | safe file names from what clients gave |
+//! | `passphrase`, `progress`, `results` | what is said to, and asked of, people |
+
+#![expect(
+    clippy::doc_markdown,
+    reason = "what documents an argument is also what --help prints"
+)]
+
+mod certs;
+pub mod exit;
+mod keygen;
+mod open;
+mod passphrase;
+mod progress;
+mod restored_name;
+mod results;
+mod seal;
+mod serve;
+mod staged;
+mod stdout;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+
+const AFTER_HELP: &str = "\
+Every command exits with 0 when it did what was asked, 64 when the command line makes no sense, 65 when data does not \
+open, and 1 when anything else went wrong. Results go to stdout, everything else to stderr.";
+
+/// A mail slot for files: whatever is pushed through it is sealed while it streams in, and only the private key opens
+/// it again.
+#[derive(Parser, Debug)]
+#[command(name = "sealslot", version, after_help = AFTER_HELP, arg_required_else_help = false)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Serve(serve::ServeCommand),
+    Keygen(keygen::KeygenArgs),
+    Certs(certs::CertsArgs),
+    Seal(seal::SealArgs),
+    Open(open::OpenArgs),
+}
+
+/// Runs one command line, the program's name first, and gives the exit code. What went wrong stands on stderr, in one
+/// line for each failure.
+pub fn run(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
+    forbid_core_dumps();
+    let result = match Cli::try_parse_from(command_line) {
+        Ok(cli) => dispatch(cli.command),
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            ) =>
+        {
+            // Asked for, so it is a result; `sealslot --help | head` may well go away before it is all read.
+            let _ = error.print();
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(command) => serve::run(command),
+        Command::Keygen(args) => keygen::run(&args),
+        Command::Certs(args) => certs::run(&args),
+        Command::Seal(args) => seal::run(&args),
+        Command::Open(args) => open::run(&args),
+    }
+}
+
+/// Keys and plaintext are in memory only, and a core dump would put them on disk.
+fn forbid_core_dumps() {
+    #[cfg(target_os = "linux")]
+    if let Err(errno) =
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
+        results::note(format_args!(
+            "sealslot: warning: core dumps could not be switched off: {errno}"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_declared_soundly() {
+        Cli::command().debug_assert();
+    }
+}

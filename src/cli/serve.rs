@@ -1,0 +1,382 @@
+//! `serve`: loads or, in development, makes what the server needs, then runs it until it is told to stop.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Read, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use zeroize::Zeroizing;
+
+use super::exit::{Exit, Failure};
+use super::passphrase::PassphraseArgs;
+use crate::config::{Config, ConfigError, LogLevel, ServeArgs};
+use crate::http::{Access, App, Surface, Token};
+use crate::keys::{self, NamedRecipient};
+use crate::seal::Identity;
+use crate::server;
+use crate::store::LocalStore;
+use crate::tls::{ServerTls, dev};
+use crate::upload::Uploads;
+
+/// How often the certificate's files are looked at.
+const CERTIFICATE_WATCH: Duration = Duration::from_secs(2);
+/// The largest token file, in bytes.
+const MAX_TOKEN_FILE: u64 = 1 << 20;
+
+/// Take in uploads over TLS and keep them sealed
+///
+/// With nothing configured it listens on loopback and makes what is missing: a certificate, a key, an admin token. On
+/// an address that other machines can reach it makes nothing up. Every setting is also an environment variable and a
+/// key of sealslot.toml; what stands on the command line wins.
+#[derive(clap::Args, Debug)]
+pub(super) struct ServeCommand {
+    #[command(flatten)]
+    settings: ServeArgs,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+/// Runs `serve`.
+pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
+    let passphrase = command.passphrase.given()?;
+    let config = command.settings.resolve()?;
+    start_log(config.log);
+    // The lock on the data folder comes first: nothing is made where another server is at work.
+    let store =
+        LocalStore::open(&config.data).map_err(|error| Failure::from_error(Exit::Other, &error))?;
+    let keys = Keys::load(&config, passphrase.as_ref())?;
+    let access = access(&config)?;
+    let tls = Arc::new(certificate(&config)?);
+    let uploads = Uploads::new(Arc::new(store), keys.recipients, keys.identities);
+    let app = App::new(
+        Arc::new(uploads),
+        access,
+        config.limits.clone(),
+        !config.development,
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Other, format_args!("cannot start: {error}")))?;
+    runtime.block_on(serve(&config, tls, Arc::new(app)))
+}
+
+/// Logs what Sealslot does at the level asked for. Its libraries are held at warnings, whatever is asked for: at finer
+/// levels they write out headers, and with them the names of files.
+fn start_log(level: LogLevel) {
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let targets = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("sealslot", level);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    // Whoever embeds the library may have set one up already: theirs stays.
+    let _ = tracing_subscriber::registry()
+        .with(lines)
+        .with(targets)
+        .try_init();
+}
+
+async fn serve(config: &Config, tls: Arc<ServerTls>, app: Arc<App>) -> Result<(), Failure> {
+    let stop = CancellationToken::new();
+    let (listener, address) = bind(config.listen).await?;
+    let operations = match config.metrics_listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    stop_on_signals(stop.clone())?;
+    let watch = tokio::spawn(Arc::clone(&tls).watch(CERTIFICATE_WATCH));
+    announce(config, address, &app);
+    let run = |listener, surface| {
+        let (tls, app) = (Arc::clone(&tls), Arc::clone(&app));
+        server::serve(
+            listener,
+            surface,
+            tls,
+            app,
+            config.connections.clone(),
+            stop.clone(),
+        )
+    };
+    let public = run(listener, Surface::Public);
+    match operations {
+        Some((listener, address)) => {
+            tracing::info!(%address, "serving health, readiness and metrics");
+            tokio::join!(public, run(listener, Surface::Operations));
+        }
+        None => public.await,
+    }
+    watch.abort();
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), Failure> {
+    server::bind(address).await.map_err(|error| {
+        let hint = "is another server there? choose another address with --listen";
+        Failure::new(
+            Exit::Other,
+            format_args!("cannot listen on {address}: {error}; {hint}"),
+        )
+    })
+}
+
+/// SIGTERM and SIGINT stop the server in order; a second one at once.
+fn stop_on_signals(stop: CancellationToken) -> Result<(), Failure> {
+    let failed = |error| {
+        Failure::new(
+            Exit::Other,
+            format_args!("cannot wait for signals: {error}"),
+        )
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if stop.is_cancelled() {
+                std::process::exit(i32::from(Exit::Other.code()));
+            }
+            tracing::info!("stopping: requests under way may finish; a second signal ends them");
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// Says where everything is and how to try it. No secret is printed.
+fn announce(config: &Config, address: SocketAddr, app: &App) {
+    let mut text = format!(
+        "sealslot {} listening on https://{address}\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<12} {value}");
+    };
+    row("page", &format!("https://{address}/"));
+    row(
+        "uploads",
+        &config.data.join("uploads").display().to_string(),
+    );
+    for recipient in app.uploads.named_recipients() {
+        row("sealed to", &recipient.fingerprint());
+        if recipient.is_weak() {
+            row(
+                "warning",
+                "an RSA key under 3072 bits: make a longer one with `sealslot keygen`",
+            );
+        }
+    }
+    let dev_key = dev_key(&config.data);
+    if app.uploads.identities().is_empty() {
+        row(
+            "private key",
+            "none here: this server seals and cannot open",
+        );
+    } else if config.identities.is_empty() {
+        row(
+            "private key",
+            &format!("{} (development: loaded)", dev_key.display()),
+        );
+    }
+    if config.development && config.admin_token_file.is_none() {
+        row(
+            "admin token",
+            &dev_token(&config.data).display().to_string(),
+        );
+    }
+    let ca = dev::DevCertificates::paths(&config.certs).ca_pem;
+    if config.development && ca.exists() {
+        let ca = std::path::absolute(&ca).unwrap_or(ca);
+        let ca = dev::shell_quoted(&ca.display().to_string());
+        let line =
+            format!("echo hello | curl --cacert {ca} -T - https://{address}/uploads/hello.txt");
+        row("try", &line);
+    }
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// The keys that the server works with.
+struct Keys {
+    recipients: Vec<NamedRecipient>,
+    identities: Vec<Identity>,
+}
+
+impl Keys {
+    fn load(config: &Config, passphrase: Option<&Zeroizing<String>>) -> Result<Self, Failure> {
+        let mut files = config.identities.clone();
+        if config.development && config.recipients.is_empty() && files.is_empty() {
+            files.push(make_dev_key(&config.data)?);
+        }
+        let mut recipients = Vec::new();
+        for argument in &config.recipients {
+            recipients.extend(keys::read_recipients(argument)?);
+        }
+        let mut identities = Vec::new();
+        for file in &files {
+            let mut ask = |path: &Path| PassphraseArgs::ask(passphrase, path);
+            identities.extend(keys::read_identities(file, &mut ask)?);
+        }
+        if recipients.is_empty() {
+            let own = identities
+                .iter()
+                .map(|identity| NamedRecipient::new(identity.to_recipient(), ""));
+            recipients.extend(own);
+        }
+        Ok(Self {
+            recipients,
+            identities,
+        })
+    }
+}
+
+fn dev_key(data: &Path) -> PathBuf {
+    data.join("keys").join("identity.pem")
+}
+
+fn dev_token(data: &Path) -> PathBuf {
+    data.join("admin.token")
+}
+
+/// The development key, made where it is missing.
+fn make_dev_key(data: &Path) -> Result<PathBuf, Failure> {
+    let path = dev_key(data);
+    if path.exists() {
+        return Ok(path);
+    }
+    let folder = data.join("keys");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|error| Failure::io("create", &folder, &error))?;
+    let key = keys::generate(keys::DEFAULT_BITS as usize)?;
+    keys::write_keypair(&path, &key, None, "sealslot-development")?;
+    Ok(path)
+}
+
+/// The certificate; on loopback one is made where there is none.
+fn certificate(config: &Config) -> Result<ServerTls, Failure> {
+    if config.development && !dev::exist(&config.certs)? {
+        let mut hosts: Vec<_> = dev::DEFAULT_HOSTS
+            .iter()
+            .filter_map(|host| host.parse().ok())
+            .collect();
+        // Loopback has more addresses than the usual ones.
+        hosts.extend(
+            config
+                .listen
+                .ip()
+                .to_string()
+                .parse()
+                .ok()
+                .filter(|own| !hosts.contains(own)),
+        );
+        dev::make(&config.certs, &hosts, false)?;
+    }
+    let files = dev::DevCertificates::paths(&config.certs);
+    Ok(ServerTls::load(&files.server_pem, &files.server_key)?)
+}
+
+/// The tokens; on loopback an admin token is made where none is named.
+fn access(config: &Config) -> Result<Access, Failure> {
+    let admins = match &config.admin_token_file {
+        Some(file) => tokens(file)?,
+        None if config.development => {
+            let file = dev_token(&config.data);
+            make_dev_token(&file)?;
+            tokens(&file)?
+        }
+        None => Vec::new(),
+    };
+    let uploaders = config
+        .upload_token_file
+        .as_deref()
+        .map_or(Ok(Vec::new()), tokens)?;
+    Ok(Access {
+        admins,
+        uploaders,
+        anonymous: config.anonymous,
+    })
+}
+
+fn make_dev_token(path: &Path) -> Result<(), Failure> {
+    let mut secret = Zeroizing::new([0; 32]);
+    getrandom::fill(secret.as_mut())
+        .map_err(|error| Failure::new(Exit::Other, format_args!("no randomness: {error}")))?;
+    let line = Zeroizing::new(HEXLOWER.encode(secret.as_ref()) + "\n");
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Ok(mut file) => file
+            .write_all(line.as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(|error| Failure::io("write", path, &error)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(Failure::io("create", path, &error)),
+    }
+}
+
+/// Tokens from a file that nobody else can read: one a line; empty lines and those that begin with `#` do not count.
+fn tokens(path: &Path) -> Result<Vec<Token>, Failure> {
+    let failed = |error| Failure::io("read", path, &error);
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(Failure::new(
+            Exit::Other,
+            format_args!(
+                "{0} holds a token that others can reach (mode {mode:04o}): run `chmod 600 {0}`",
+                path.display()
+            ),
+        ));
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.take(MAX_TOKEN_FILE)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let tokens = lines.map(Token::new).collect::<Result<Vec<_>, _>>();
+    let tokens =
+        tokens.map_err(|error| Failure::from_error(Exit::Other, &error).about(path.display()))?;
+    if tokens.is_empty() {
+        let line = format_args!("{} holds no token: write one a line", path.display());
+        return Err(Failure::new(Exit::Other, line));
+    }
+    Ok(tokens)
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let exit = match error {
+            ConfigError::Read { .. } => Exit::Other,
+            _ => Exit::Usage,
+        };
+        Self::from_error(exit, &error)
+    }
+}

@@ -1,0 +1,197 @@
+//! A request's body, bounded in size and time, whose every error is one and never looks like its end.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+use zeroize::Zeroizing;
+
+use super::Limits;
+
+/// How long the rest of a refused body is read, so that its sender sees the answer instead of a reset connection.
+const LINGER: Duration = Duration::from_secs(30);
+/// How many bytes of it are read at the most.
+const LINGER_BYTES: u64 = 4 << 30;
+
+/// Why a body did not come to its end. Nothing that depends on all of it may happen then.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    /// More than is allowed, announced or sent.
+    #[error("the body is larger than the {limit} bytes that are allowed")]
+    TooLarge { limit: u64 },
+    /// Nothing came for too long.
+    #[error("no data arrived for {} s", .0.as_secs())]
+    Stalled(Duration),
+    /// It took too long in all.
+    #[error("the request took longer than {} s", .0.as_secs())]
+    TooSlow(Duration),
+    /// The connection broke, or what came was not proper HTTP.
+    #[error("the body broke off before its end")]
+    Broken(#[source] hyper::Error),
+}
+
+/// A request's body.
+///
+/// Dropped before its end, the rest is read and thrown away for a while, unless the client waits for `100 Continue`
+/// and so has not sent any of it.
+pub(super) struct RequestBody {
+    incoming: Option<Incoming>,
+    /// Bytes announced by `Content-Length`.
+    announced: Option<u64>,
+    limit: u64,
+    received: u64,
+    stall: Duration,
+    total: Duration,
+    deadline: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    held_back: bool,
+}
+
+impl RequestBody {
+    pub(super) fn new(incoming: Incoming, head: &http::request::Parts, limits: &Limits) -> Self {
+        let announced = head
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let expects = head
+            .headers
+            .get(EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        Self {
+            incoming: Some(incoming),
+            announced,
+            limit: limits.max_size,
+            received: 0,
+            stall: limits.body_timeout,
+            total: limits.request_timeout,
+            deadline: Instant::now() + limits.request_timeout,
+            timer: None,
+            held_back: expects,
+        }
+    }
+
+    /// Sets another bound on the size, and refuses at once what announces more.
+    pub(super) fn limit(&mut self, limit: u64) -> Result<(), BodyError> {
+        self.limit = limit;
+        self.check_announced()
+    }
+
+    /// Refuses what announces more than is allowed, before a byte of it is asked for.
+    pub(super) fn check_announced(&self) -> Result<(), BodyError> {
+        if self
+            .announced
+            .is_some_and(|announced| announced > self.limit)
+        {
+            return Err(BodyError::TooLarge { limit: self.limit });
+        }
+        Ok(())
+    }
+
+    /// The next bytes; `None` only at the true end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// All of a body that is worked on in memory.
+    pub(super) async fn collect(mut self) -> Result<Zeroizing<Vec<u8>>, BodyError> {
+        self.check_announced()?;
+        let mut all = Zeroizing::new(Vec::new());
+        while let Some(data) = self.next().await? {
+            // Growing by hand: what a vector leaves behind when it grows would not be erased.
+            if all.capacity() - all.len() < data.len() {
+                let mut grown = Zeroizing::new(Vec::with_capacity((all.len() + data.len()) * 2));
+                grown.extend_from_slice(&all);
+                all = grown;
+            }
+            all.extend_from_slice(&data);
+        }
+        Ok(all)
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        // Asking for the first bytes is what sends `100 Continue`.
+        self.held_back = false;
+        loop {
+            let Some(incoming) = &mut self.incoming else {
+                return Poll::Ready(Ok(None));
+            };
+            let frame = match Pin::new(incoming).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => return self.poll_timer(cx),
+            };
+            // The timer is set anew only where it is waited for: a fast body never touches it.
+            self.timer = None;
+            match frame {
+                None => {
+                    self.incoming = None;
+                    return Poll::Ready(Ok(None));
+                }
+                Some(Err(error)) => {
+                    self.incoming = None;
+                    return Poll::Ready(Err(BodyError::Broken(error)));
+                }
+                Some(Ok(frame)) => {
+                    // Trailers say nothing to us.
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    if data.is_empty() {
+                        continue;
+                    }
+                    self.received += data.len() as u64;
+                    if self.received > self.limit {
+                        return Poll::Ready(Err(BodyError::TooLarge { limit: self.limit }));
+                    }
+                    return Poll::Ready(Ok(Some(data)));
+                }
+            }
+        }
+    }
+
+    fn poll_timer<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, BodyError>> {
+        let until = self.deadline.min(Instant::now() + self.stall);
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        ready!(timer.as_mut().poll(cx));
+        // Who lets the time pass is not lingered for.
+        self.incoming = None;
+        Poll::Ready(Err(if Instant::now() >= self.deadline {
+            BodyError::TooSlow(self.total)
+        } else {
+            BodyError::Stalled(self.stall)
+        }))
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let Some(incoming) = self.incoming.take() else {
+            return;
+        };
+        if self.held_back || incoming.is_end_stream() {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(tokio::time::timeout(LINGER, throw_away(incoming)));
+        }
+    }
+}
+
+async fn throw_away(mut incoming: Incoming) {
+    let mut left = LINGER_BYTES;
+    while let Some(Ok(frame)) =
+        std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await
+    {
+        let size = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match left.checked_sub(size) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}

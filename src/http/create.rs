@@ -1,0 +1,375 @@
+//! Uploads coming in: forms, raw bodies, `PUT`, and what the client sealed itself.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use data_encoding::BASE64;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::access::refuse_cross_site;
+use super::body::RequestBody;
+use super::form::disposition_filename;
+use super::multipart::{self, Boundary, Event, PartHead};
+use super::negotiate::Form;
+use super::problem::Problem;
+use super::{App, Response, json, page};
+use crate::store::UploadId;
+use crate::upload::{
+    ClientName, ClientSealedCheck, Kind, NewUpload, Receipt, Received, Receiver, is_client_sealed,
+};
+
+/// The receipts of one form.
+#[derive(Serialize)]
+pub(super) struct Submission {
+    pub(super) submission: UploadId,
+    pub(super) uploads: Vec<Receipt>,
+}
+
+/// `POST /uploads`: a form, or else a raw body.
+pub(super) async fn from_post(
+    app: &Arc<App>,
+    head: &Parts,
+    body: RequestBody,
+) -> Result<Response, Problem> {
+    let headers = &head.headers;
+    let content_type = text_header(headers, CONTENT_TYPE);
+    let boundary = content_type.map_or(Ok(None), Boundary::from_content_type)?;
+    let permit = admit(app, head, &body)?;
+    let Some(boundary) = boundary else {
+        let name = match headers.get(CONTENT_DISPOSITION) {
+            Some(value) => disposition_filename(value.as_bytes())?.map(ClientName::new),
+            None => None,
+        };
+        let new = new_file(app, name, content_type)?;
+        return receive_alone(app, headers, body, new, permit).await;
+    };
+    let task = receive_form(Arc::clone(app), body, boundary, permit);
+    let submission = app.tasks.spawn(task).await.map_err(Problem::internal)??;
+    let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
+        Form::Html => page::receipt(&submission),
+        _ => json(&submission),
+    };
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
+}
+
+/// `PUT /uploads/{name}`.
+pub(super) async fn from_put(
+    app: &Arc<App>,
+    head: &Parts,
+    name: Option<ClientName>,
+    body: RequestBody,
+) -> Result<Response, Problem> {
+    let permit = admit(app, head, &body)?;
+    let new = new_file(app, name, text_header(&head.headers, CONTENT_TYPE))?;
+    receive_alone(app, &head.headers, body, new, permit).await
+}
+
+/// Everything that can refuse an upload before its body is asked for.
+fn admit(
+    app: &App,
+    head: &Parts,
+    body: &RequestBody,
+) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
+    refuse_cross_site(&head.method, &head.headers)?;
+    app.access.uploader(&head.headers)?;
+    body.check_announced()?;
+    if app.is_draining() {
+        return Err(Problem::stopping());
+    }
+    Arc::clone(&app.upload_permits)
+        .try_acquire_owned()
+        .map_err(|_| Problem::busy())
+}
+
+fn new_file(
+    app: &App,
+    name: Option<ClientName>,
+    media_type: Option<&str>,
+) -> Result<NewUpload, Problem> {
+    if name
+        .as_ref()
+        .is_some_and(|name| name.as_bytes().len() > app.limits.max_name)
+    {
+        return Err(Problem::name_too_long(app.limits.max_name));
+    }
+    Ok(NewUpload {
+        submission: None,
+        kind: Kind::File,
+        name,
+        media_type: media_type.map(str::to_owned),
+    })
+}
+
+/// A body that is one upload.
+async fn receive_alone(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    mut body: RequestBody,
+    new: NewUpload,
+    permit: tokio::sync::OwnedSemaphorePermit,
+) -> Result<Response, Problem> {
+    let task = {
+        let app = Arc::clone(app);
+        async move {
+            let _permit = permit;
+            let mut file = IncomingFile::new(&app, new);
+            while let Some(data) = body.next().await? {
+                file.write(&data).await?;
+            }
+            let received = file.finish().await?;
+            publish(&app, vec![received]).await
+        }
+    };
+    let receipts = app.tasks.spawn(task).await.map_err(Problem::internal)??;
+    let [receipt] = <[Receipt; 1]>::try_from(receipts).map_err(|_| Problem::not_found())?;
+    let location = format!("/uploads/{}", receipt.id);
+    let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
+        Form::Html => page::receipt(&Submission {
+            submission: receipt.submission,
+            uploads: vec![receipt],
+        }),
+        _ => json(&receipt),
+    };
+    *response.status_mut() = StatusCode::CREATED;
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+async fn publish(app: &Arc<App>, received: Vec<Received>) -> Result<Vec<Receipt>, Problem> {
+    let sizes: u64 = received.iter().map(Received::size).sum();
+    let receipts = app.blocking(|app| app.uploads.publish(received)).await??;
+    app.metrics.published(receipts.len(), sizes);
+    Ok(receipts)
+}
+
+/// One file on its way in, checked where the client says that it sealed it.
+struct IncomingFile<'a> {
+    receiver: Receiver,
+    check: Option<ClientSealedCheck<'a>>,
+}
+
+impl<'a> IncomingFile<'a> {
+    fn new(app: &'a App, new: NewUpload) -> Self {
+        let sealed = new.media_type.as_deref().is_some_and(is_client_sealed);
+        Self {
+            receiver: Receiver::new(&app.uploads, new),
+            check: sealed.then(|| ClientSealedCheck::new(app.uploads.recipients())),
+        }
+    }
+
+    async fn write(&mut self, data: &[u8]) -> Result<(), Problem> {
+        if let Some(check) = &mut self.check {
+            check.update(data)?;
+        }
+        Ok(self.receiver.write(data).await?)
+    }
+
+    async fn finish(self) -> Result<Received, Problem> {
+        if let Some(check) = self.check {
+            check.finish()?;
+        }
+        Ok(self.receiver.finish().await?)
+    }
+}
+
+/// A part of a form on its way in.
+enum Part<'a> {
+    /// Between parts.
+    None,
+    File(IncomingFile<'a>),
+    /// What a browser sends for a file field that was left empty; a file all the same if it holds something.
+    Unnamed(PartHead),
+    Text {
+        name: Vec<u8>,
+        value: Zeroizing<Vec<u8>>,
+    },
+}
+
+/// One text field, as the upload of a form's fields lists it.
+#[derive(Serialize)]
+struct Field {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    /// Where the value is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+}
+
+impl Drop for Field {
+    fn drop(&mut self) {
+        use zeroize::Zeroize;
+        self.value.zeroize();
+        self.base64.zeroize();
+    }
+}
+
+#[derive(Serialize)]
+struct Fields<'a> {
+    fields: &'a [Field],
+}
+
+/// A form as it comes in: its files one after another, its texts together in the end.
+struct FormReceiver<'a> {
+    app: &'a App,
+    submission: UploadId,
+    received: Vec<Received>,
+    fields: Vec<Field>,
+    fields_size: usize,
+    part: Part<'a>,
+}
+
+async fn receive_form(
+    app: Arc<App>,
+    mut body: RequestBody,
+    boundary: Boundary,
+    _permit: tokio::sync::OwnedSemaphorePermit,
+) -> Result<Submission, Problem> {
+    let limits = multipart::Limits {
+        parts: app.limits.max_parts,
+        part_header_bytes: app.limits.max_part_headers,
+        name_bytes: app.limits.max_name,
+    };
+    let mut parser = multipart::Parser::new(boundary, limits);
+    let mut form = FormReceiver {
+        app: &app,
+        submission: UploadId::generate(SystemTime::now()),
+        received: Vec::new(),
+        fields: Vec::new(),
+        fields_size: 0,
+        part: Part::None,
+    };
+    loop {
+        match parser.next()? {
+            Event::NeedMore => match body.next().await? {
+                Some(frame) => parser.feed(frame),
+                None => parser.finish(),
+            },
+            Event::Part(head) => form.begin(head),
+            Event::Data(data) => form.write(&data).await?,
+            Event::PartEnd => form.end().await?,
+            Event::End => break,
+        }
+    }
+    // The form is whole only when the body is.
+    while body.next().await?.is_some() {}
+    form.publish(&app).await
+}
+
+impl<'a> FormReceiver<'a> {
+    fn begin(&mut self, head: PartHead) {
+        self.part = match &head.filename {
+            None => Part::Text {
+                name: head.name,
+                value: Zeroizing::new(Vec::new()),
+            },
+            Some(name) if name.is_empty() => Part::Unnamed(head),
+            Some(_) => Part::File(self.file(head)),
+        };
+    }
+
+    fn file(&self, head: PartHead) -> IncomingFile<'a> {
+        let name = head
+            .filename
+            .filter(|name| !name.is_empty())
+            .map(ClientName::new);
+        let new = NewUpload {
+            submission: Some(self.submission),
+            kind: Kind::File,
+            name,
+            media_type: head.content_type,
+        };
+        IncomingFile::new(self.app, new)
+    }
+
+    async fn write(&mut self, data: &[u8]) -> Result<(), Problem> {
+        if let Part::Unnamed(_) = self.part
+            && let Part::Unnamed(head) = std::mem::replace(&mut self.part, Part::None)
+        {
+            self.part = Part::File(self.file(head));
+        }
+        match &mut self.part {
+            Part::File(file) => file.write(data).await,
+            Part::Text { value, .. } => {
+                self.fields_size += data.len();
+                if self.fields_size > self.app.limits.max_fields {
+                    return Err(Problem::fields_too_large(self.app.limits.max_fields));
+                }
+                append(value, data);
+                Ok(())
+            }
+            Part::None | Part::Unnamed(_) => Ok(()),
+        }
+    }
+
+    async fn end(&mut self) -> Result<(), Problem> {
+        match std::mem::replace(&mut self.part, Part::None) {
+            Part::File(file) => self.received.push(file.finish().await?),
+            Part::Text { name, value } => {
+                let text = std::str::from_utf8(&value).ok().map(str::to_owned);
+                let base64 = text.is_none().then(|| BASE64.encode(&value));
+                let name = String::from_utf8_lossy(&name).into_owned();
+                self.fields.push(Field {
+                    name,
+                    value: text,
+                    base64,
+                });
+            }
+            Part::None | Part::Unnamed(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn publish(mut self, app: &Arc<App>) -> Result<Submission, Problem> {
+        if !self.fields.is_empty() {
+            let mut text = Zeroizing::new(Vec::with_capacity(self.fields_size * 2 + 1024));
+            serde_json::to_writer(
+                &mut *text,
+                &Fields {
+                    fields: &self.fields,
+                },
+            )
+            .map_err(Problem::internal)?;
+            let mut receiver = Receiver::new(
+                &app.uploads,
+                NewUpload {
+                    submission: Some(self.submission),
+                    kind: Kind::Fields,
+                    name: None,
+                    media_type: Some("application/json".to_owned()),
+                },
+            );
+            receiver.write(&text).await?;
+            self.received.push(receiver.finish().await?);
+        }
+        if self.received.is_empty() {
+            return Err(Problem::empty_form());
+        }
+        let uploads = publish(app, self.received).await?;
+        Ok(Submission {
+            submission: self.submission,
+            uploads,
+        })
+    }
+}
+
+/// Appends without leaving copies behind: what grows is moved by hand, and the old place erased.
+fn append(value: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
+    if value.capacity() - value.len() < data.len() {
+        let mut grown = Zeroizing::new(Vec::with_capacity((value.len() + data.len()) * 2));
+        grown.extend_from_slice(value);
+        *value = grown;
+    }
+    value.extend_from_slice(data);
+}
+
+fn text_header(headers: &HeaderMap, name: http::HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}

@@ -1,0 +1,82 @@
+//! What is counted, in the text format of Prometheus. Numbers only: nothing in it names an upload or a client.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use http::StatusCode;
+
+/// Counters since the start.
+#[derive(Default)]
+pub struct Metrics {
+    /// Connections that are open now.
+    pub connections: AtomicU64,
+    /// TLS handshakes that failed or took too long.
+    pub handshakes_failed: AtomicU64,
+    uploads: AtomicU64,
+    upload_bytes: AtomicU64,
+    /// Answers by the first digit of their status.
+    answers: [AtomicU64; 5],
+}
+
+impl Metrics {
+    pub(super) fn answered(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5);
+        self.answers[class - 1].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn published(&self, uploads: usize, bytes: u64) {
+        self.uploads.fetch_add(uploads as u64, Relaxed);
+        self.upload_bytes.fetch_add(bytes, Relaxed);
+    }
+}
+
+impl fmt::Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counters = [
+            (
+                "uploads_total",
+                "Uploads that were published.",
+                "counter",
+                &self.uploads,
+            ),
+            (
+                "upload_bytes_total",
+                "Bytes of plaintext in them.",
+                "counter",
+                &self.upload_bytes,
+            ),
+            (
+                "connections",
+                "Connections that are open.",
+                "gauge",
+                &self.connections,
+            ),
+            (
+                "handshakes_failed_total",
+                "TLS handshakes that failed or took too long.",
+                "counter",
+                &self.handshakes_failed,
+            ),
+        ];
+        for (name, help, kind, value) in counters {
+            writeln!(
+                f,
+                "# HELP sealslot_{name} {help}\n# TYPE sealslot_{name} {kind}"
+            )?;
+            writeln!(f, "sealslot_{name} {}", value.load(Relaxed))?;
+        }
+        writeln!(
+            f,
+            "# HELP sealslot_answers_total Answers by class of status."
+        )?;
+        writeln!(f, "# TYPE sealslot_answers_total counter")?;
+        for (class, value) in (1..).zip(&self.answers) {
+            writeln!(
+                f,
+                "sealslot_answers_total{{class=\"{class}xx\"}} {}",
+                value.load(Relaxed)
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,295 @@
+//! What goes wrong, as an answer: a status, a stable code and a sentence (RFC 9457), or a small page for a browser.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+
+use http::header::{ALLOW, CONTENT_RANGE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Serialize;
+
+use super::body::BodyError;
+use super::form::FormError;
+use super::multipart::MultipartError;
+use super::negotiate::Form;
+use super::{Response, page, respond_with};
+use crate::store::StoreError;
+use crate::upload::{ClientSealedError, ReadError, ReceiveError};
+
+/// What a client is told when something does not work, and what only the log is told.
+pub(super) struct Problem {
+    status: StatusCode,
+    /// Stable: programs may depend on it.
+    code: &'static str,
+    detail: Cow<'static, str>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// For the log: what the server itself has to do with it.
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// RFC 9457, section 3.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    code: &'static str,
+    detail: &'a str,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            headers: Vec::new(),
+            cause: None,
+        }
+    }
+
+    fn with(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    fn because(mut self, cause: impl StdError + Send + Sync + 'static) -> Self {
+        self.cause = Some(Box::new(cause));
+        self
+    }
+
+    pub(super) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here.")
+    }
+
+    pub(super) fn malformed_path() -> Self {
+        let detail = "The path is not properly percent-encoded.";
+        Self::new(StatusCode::BAD_REQUEST, "malformed-path", detail)
+    }
+
+    pub(super) fn malformed_query() -> Self {
+        let detail =
+            "The query takes `after`, the id of an upload, and `limit`, a number from 1 to 1000.";
+        Self::new(StatusCode::BAD_REQUEST, "malformed-query", detail)
+    }
+
+    pub(super) fn method_not_allowed(allow: &'static str) -> Self {
+        let detail = "This does not answer to that method.";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail).with(ALLOW, allow)
+    }
+
+    pub(super) fn unauthorized() -> Self {
+        let detail = "This needs a token: send it as `Authorization: Bearer TOKEN`, or as the password of basic \
+                      authentication.";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).with(
+            WWW_AUTHENTICATE,
+            "Basic realm=\"Sealslot\", charset=\"UTF-8\"",
+        )
+    }
+
+    pub(super) fn cross_site() -> Self {
+        let detail = "Another site made the browser send this.";
+        Self::new(StatusCode::FORBIDDEN, "cross-site", detail)
+    }
+
+    pub(super) fn busy() -> Self {
+        let detail = "The server is taking in as many uploads as it can: try again in a moment.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).with(RETRY_AFTER, "5")
+    }
+
+    pub(super) fn stopping() -> Self {
+        let detail = "The server is about to stop.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).with(RETRY_AFTER, "5")
+    }
+
+    pub(super) fn empty_form() -> Self {
+        let detail = "The form holds neither a file nor a text: choose a file.";
+        Self::new(StatusCode::BAD_REQUEST, "empty-form", detail)
+    }
+
+    pub(super) fn fields_too_large(limit: usize) -> Self {
+        let detail = format!("The texts of the form are longer than {limit} bytes in all.");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "fields-too-large", detail)
+    }
+
+    pub(super) fn name_too_long(limit: usize) -> Self {
+        let detail = format!("The name is longer than {limit} bytes.");
+        Self::new(StatusCode::BAD_REQUEST, "name-too-long", detail)
+    }
+
+    pub(super) fn missing_data() -> Self {
+        let detail = "The form has no field `data`.";
+        Self::new(StatusCode::BAD_REQUEST, "missing-field", detail)
+    }
+
+    pub(super) fn unsupported_form() -> Self {
+        let detail = "Send a form: `application/x-www-form-urlencoded` or `multipart/form-data`.";
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            detail,
+        )
+    }
+
+    pub(super) fn no_private_key() -> Self {
+        let detail = "This server holds no private key: it can only seal. Fetch the sealed file and open it where the \
+                      key is, with `sealslot open` or `age -d`.";
+        Self::new(StatusCode::NOT_IMPLEMENTED, "no-private-key", detail)
+    }
+
+    pub(super) fn does_not_open() -> Self {
+        let detail = "This does not open: it is damaged, or not sealed to this server's key.";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "does-not-open", detail)
+    }
+
+    pub(super) fn unsatisfiable(size: u64) -> Self {
+        let detail = format!("There are {size} bytes, and the range lies behind them.");
+        Self::new(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            "range-not-satisfiable",
+            detail,
+        )
+        .with(CONTENT_RANGE, &format!("bytes */{size}"))
+    }
+
+    /// A defect of the server's own.
+    pub(super) fn internal(cause: impl StdError + Send + Sync + 'static) -> Self {
+        let detail = "The server failed. Nothing was kept; try again.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).because(cause)
+    }
+
+    /// Logs what the operator has to know of. What clients do wrong is no news.
+    pub(super) fn log(&self, route: &'static str) {
+        let status = self.status.as_u16();
+        let cause = self.cause.as_deref().map(|cause| cause as &dyn StdError);
+        if self.status.is_server_error() && self.cause.is_some() {
+            tracing::error!(route, status, code = self.code, cause, "a request failed");
+        } else {
+            tracing::debug!(
+                route,
+                status,
+                code = self.code,
+                cause,
+                "a request was refused"
+            );
+        }
+    }
+
+    /// The answer, in the form that the client prefers.
+    pub(super) fn into_response(self, headers: &HeaderMap) -> Response {
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
+            Form::Html => page::problem(title, &self.detail),
+            _ => {
+                let document = Document {
+                    r#type: "about:blank",
+                    title,
+                    status: self.status.as_u16(),
+                    code: self.code,
+                    detail: &self.detail,
+                };
+                let mut text = serde_json::to_vec(&document).expect("a problem is plain data");
+                text.push(b'\n');
+                respond_with("application/problem+json", text)
+            }
+        };
+        *response.status_mut() = self.status;
+        for (name, value) in self.headers {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        let (status, code) = match error {
+            BodyError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+            BodyError::Stalled(_) | BodyError::TooSlow(_) => {
+                (StatusCode::REQUEST_TIMEOUT, "timeout")
+            }
+            BodyError::Broken(_) => (StatusCode::BAD_REQUEST, "body-incomplete"),
+        };
+        let detail = format!("Nothing was kept: {error}.");
+        let timed_out = status == StatusCode::REQUEST_TIMEOUT;
+        let problem = Self::new(status, code, detail).because(error);
+        if timed_out {
+            problem.with(http::header::CONNECTION, "close")
+        } else {
+            problem
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::not_found(),
+            StoreError::Full { .. } => {
+                let detail = "The server has no room left. Nothing was kept; tell whoever runs it, and try again later.";
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "store-full", detail).because(error)
+            }
+            error => Self::internal(error),
+        }
+    }
+}
+
+impl From<ReceiveError> for Problem {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Store(error) => error.into(),
+            error => Self::internal(error),
+        }
+    }
+}
+
+impl From<ReadError> for Problem {
+    /// Every failure to open is the same to the caller; the log knows more.
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Store(error) => error.into(),
+            error => Self::does_not_open().because(error),
+        }
+    }
+}
+
+impl From<ClientSealedError> for Problem {
+    fn from(error: ClientSealedError) -> Self {
+        let code = match error {
+            ClientSealedError::NotAge => "not-age",
+            ClientSealedError::NotForUs => "not-sealed-to-us",
+        };
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            code,
+            format!("Nothing was kept: {error}."),
+        )
+    }
+}
+
+impl From<FormError> for Problem {
+    fn from(error: FormError) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed-form",
+            format!("{error}"),
+        )
+    }
+}
+
+impl From<MultipartError> for Problem {
+    fn from(error: MultipartError) -> Self {
+        use MultipartError as E;
+        let (status, code) = match error {
+            E::MissingBoundary => (StatusCode::BAD_REQUEST, "missing-boundary"),
+            E::DuplicateBoundary => (StatusCode::BAD_REQUEST, "duplicate-boundary"),
+            E::TooManyParts => (StatusCode::PAYLOAD_TOO_LARGE, "too-many-parts"),
+            E::PartHeadersTooLarge => (StatusCode::BAD_REQUEST, "part-headers-too-large"),
+            E::NameTooLong => (StatusCode::BAD_REQUEST, "name-too-long"),
+            E::Truncated => (StatusCode::BAD_REQUEST, "truncated-form"),
+            _ => (StatusCode::BAD_REQUEST, "malformed-form"),
+        };
+        Self::new(status, code, format!("Nothing was kept: {error}."))
+    }
+}

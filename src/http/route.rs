@@ -1,0 +1,108 @@
+//! The routes, parsed into types.
+
+use std::str::FromStr;
+
+use super::form::percent_decode;
+use super::problem::Problem;
+use crate::store::{SealedFile, UploadId};
+use crate::upload::ClientName;
+
+/// What a path names.
+pub(super) enum Route {
+    /// `/`
+    Page,
+    /// `/style.css`
+    Style,
+    /// `/uploads`
+    Uploads,
+    /// `/uploads/{name}`, for `PUT`; also `/uploads/`, without a name.
+    NamedUpload(Option<ClientName>),
+    /// `/uploads/{id}`
+    Upload(UploadId),
+    /// `/uploads/{id}/{file}`
+    SealedFile(UploadId, SealedFile),
+    /// `/encrypt`
+    Encrypt,
+    /// `/decrypt`
+    Decrypt,
+    /// `/recipients`
+    Recipients,
+    /// `/healthz`
+    Health,
+    /// `/readyz`
+    Ready,
+    /// `/metrics`
+    Metrics,
+}
+
+impl Route {
+    /// Reads a path. A name that has the form of an id is taken for one.
+    pub(super) fn of(path: &str) -> Result<Self, Problem> {
+        Ok(match path {
+            "/" => Self::Page,
+            "/style.css" => Self::Style,
+            "/uploads" => Self::Uploads,
+            "/encrypt" => Self::Encrypt,
+            "/decrypt" => Self::Decrypt,
+            "/recipients" => Self::Recipients,
+            "/healthz" => Self::Health,
+            "/readyz" => Self::Ready,
+            "/metrics" => Self::Metrics,
+            _ => {
+                let rest = path
+                    .strip_prefix("/uploads/")
+                    .ok_or_else(Problem::not_found)?;
+                Self::below_uploads(rest)?
+            }
+        })
+    }
+
+    fn below_uploads(rest: &str) -> Result<Self, Problem> {
+        if let Some((id, file)) = rest.split_once('/') {
+            let id = UploadId::from_str(id).map_err(|_| Problem::not_found())?;
+            let file = SealedFile::from_str(file).map_err(|_| Problem::not_found())?;
+            return Ok(Self::SealedFile(id, file));
+        }
+        if let Ok(id) = rest.parse() {
+            return Ok(Self::Upload(id));
+        }
+        let name = percent_decode(rest).map_err(|_| Problem::malformed_path())?;
+        Ok(Self::NamedUpload(
+            (!name.is_empty()).then(|| ClientName::new(name)),
+        ))
+    }
+
+    /// The route as logs and metrics call it: never with an id or a name in it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Page => "/",
+            Self::Style => "/style.css",
+            Self::Uploads => "/uploads",
+            Self::NamedUpload(_) => "/uploads/{name}",
+            Self::Upload(_) => "/uploads/{id}",
+            Self::SealedFile(..) => "/uploads/{id}/{file}",
+            Self::Encrypt => "/encrypt",
+            Self::Decrypt => "/decrypt",
+            Self::Recipients => "/recipients",
+            Self::Health => "/healthz",
+            Self::Ready => "/readyz",
+            Self::Metrics => "/metrics",
+        }
+    }
+
+    /// The methods that it answers to, for `Allow`.
+    pub(super) fn methods(&self) -> &'static str {
+        match self {
+            Self::Uploads => "GET, HEAD, POST",
+            Self::NamedUpload(_) => "PUT",
+            Self::Upload(_) => "GET, HEAD, DELETE",
+            Self::Encrypt | Self::Decrypt => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+
+    /// Whether it belongs to running the server rather than to uploads.
+    pub(super) fn is_operational(&self) -> bool {
+        matches!(self, Self::Health | Self::Ready | Self::Metrics)
+    }
+}

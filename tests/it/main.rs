@@ -1,0 +1,7 @@
+//! Drives the real binary, from outside.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cli;
+mod program;
+mod upload_folders;

@@ -1,0 +1,366 @@
+//! `open` on uploads as the server stores them: whole ones, and what a hostile host could make of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use data_encoding::{BASE64, HEXLOWER};
+use sealslot::keys::NamedRecipient;
+use sealslot::seal;
+use sealslot::store::LocalStore;
+use sealslot::upload::{ClientName, Kind, NewUpload, Receiver, Uploads};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::program::Bench;
+
+const CONTENT: &[u8] = b"what somebody handed in";
+
+/// Puts an upload into the store in `data`, and gives its folder relative to the bench.
+fn upload(
+    bench: &Bench,
+    kind: Kind,
+    name: Option<&[u8]>,
+    media_type: &str,
+    content: &[u8],
+) -> PathBuf {
+    let data = bench.path("data");
+    let store = LocalStore::open(&data).unwrap();
+    let recipient = NamedRecipient::new(Bench::recipient(), "");
+    let uploads = Uploads::new(Arc::new(store), vec![recipient], Vec::new());
+    let new = NewUpload {
+        submission: None,
+        kind,
+        name: name.map(ClientName::new),
+        media_type: Some(media_type.to_owned()),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let received = runtime.block_on(async {
+        let mut receiver = Receiver::new(&uploads, new);
+        receiver.write(content).await.unwrap();
+        receiver.finish().await.unwrap()
+    });
+    let receipt = uploads.publish(vec![received]).unwrap().remove(0);
+    let day = receipt.id.day().to_string();
+    Path::new("data/uploads")
+        .join(day)
+        .join(receipt.id.to_string())
+}
+
+fn file(bench: &Bench, name: &str, content: &[u8]) -> PathBuf {
+    upload(
+        bench,
+        Kind::File,
+        Some(name.as_bytes()),
+        "text/plain",
+        content,
+    )
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn open(bench: &Bench, folder: &Path) -> Vec<u8> {
+    bench
+        .run(&["open", "-i", "key", "-o", "out", text(folder)])
+        .ok()
+}
+
+/// The upload does not open, and leaves nothing behind; gives what is said about it.
+#[track_caller]
+fn refused(bench: &Bench, folder: &Path) -> String {
+    let line = bench
+        .run(&["open", "-i", "key", "-o", "out", text(folder)])
+        .failed(65);
+    assert!(line.starts_with(text(folder)), "{line}");
+    let out = bench.path("out");
+    assert!(!out.exists() || bench.names("out").is_empty());
+    line
+}
+
+#[test]
+fn an_upload_comes_back_under_its_name() {
+    let bench = Bench::new();
+    for content in [CONTENT, b"", &vec![7; 300_000]] {
+        let folder = file(&bench, "Größe.txt", content);
+        let printed = open(&bench, &folder);
+        let printed = String::from_utf8(printed).unwrap();
+        assert_eq!(fs::read(bench.path(printed.trim_end())).unwrap(), content);
+    }
+    // Nothing was overwritten: the second and third got numbers.
+    assert_eq!(
+        bench.names("out"),
+        ["Größe (2).txt", "Größe (3).txt", "Größe.txt"]
+    );
+    assert_eq!(bench.read("out/Größe.txt"), CONTENT);
+}
+
+#[test]
+fn force_replaces_what_was_there_but_not_what_was_just_made() {
+    let bench = Bench::new();
+    let (one, two) = (file(&bench, "a", b"1"), file(&bench, "a", b"2"));
+    fs::create_dir(bench.path("out")).unwrap();
+    bench.write("out/a", "old");
+    let args = [
+        "open",
+        "-i",
+        "key",
+        "-o",
+        "out",
+        "--force",
+        "--json",
+        text(&one),
+        text(&two),
+    ];
+    let printed = String::from_utf8(bench.run(&args).ok()).unwrap();
+    let lines: Vec<serde_json::Value> = printed
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (&lines[0]["output"], &lines[1]["output"]),
+        (&json!("out/a"), &json!("out/a (2)"))
+    );
+    assert_eq!(lines[0]["name"], "a");
+    assert_eq!(lines[0]["sha256"], HEXLOWER.encode(&Sha256::digest(b"1")));
+    assert_eq!(bench.read("out/a"), b"1");
+    assert_eq!(bench.read("out/a (2)"), b"2");
+}
+
+#[test]
+fn a_hostile_name_stays_inside_the_folder() {
+    let bench = Bench::new();
+    let long = "x".repeat(5000);
+    let names: &[&[u8]] = &[
+        b"../../escaped",
+        b"/etc/escaped",
+        b"..",
+        b"",
+        b"C:\\x",
+        b"a\0b",
+        b"\x1b[2J",
+        b"\xff\xfe\xfd",
+        "\u{202e}gpj.exe".as_bytes(),
+        long.as_bytes(),
+        b".sealslot-x.part",
+        b"con.txt",
+        b"-rf",
+    ];
+    for name in names {
+        let folder = upload(&bench, Kind::File, Some(name), "x/y", CONTENT);
+        open(&bench, &folder);
+    }
+    let restored = bench.names("out");
+    assert_eq!(restored.len(), names.len(), "{restored:?}");
+    for name in &restored {
+        assert!(name.len() <= 255 && !name.starts_with('.'), "{name:?}");
+        assert!(
+            !name.contains(|c: char| c.is_control() || c == '\u{202e}'),
+            "{name:?}"
+        );
+        assert_eq!(bench.read(Path::new("out").join(name)), CONTENT);
+    }
+    assert_eq!(bench.names("."), ["data", "key", "out", "stranger"]);
+}
+
+#[test]
+fn an_upload_without_a_name_goes_by_its_id_and_fields_are_json() {
+    let bench = Bench::new();
+    let unnamed = upload(&bench, Kind::File, None, "x/y", CONTENT);
+    let fields = upload(&bench, Kind::Fields, None, "application/json", b"{}");
+    open(&bench, &unnamed);
+    open(&bench, &fields);
+    let id = |folder: &Path| folder.file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(bench.read(format!("out/{}", id(&unnamed))), CONTENT);
+    assert_eq!(
+        bench.read(format!("out/fields-{}.json", id(&fields))),
+        b"{}"
+    );
+}
+
+#[test]
+fn a_link_in_the_way_is_not_followed() {
+    let bench = Bench::new();
+    let folder = file(&bench, "name", CONTENT);
+    fs::create_dir(bench.path("out")).unwrap();
+    bench.write("victim", "old");
+    std::os::unix::fs::symlink("../victim", bench.path("out/name")).unwrap();
+    open(&bench, &folder);
+    assert_eq!(bench.read("victim"), b"old");
+    assert_eq!(bench.read("out/name (2)"), CONTENT);
+    bench
+        .run(&["open", "-i", "key", "-o", "out", "--force", text(&folder)])
+        .ok();
+    assert_eq!(bench.read("victim"), b"old");
+    assert_eq!(bench.read("out/name"), CONTENT);
+}
+
+#[test]
+fn a_folder_under_another_name_opens_unless_that_is_an_id() {
+    let bench = Bench::new();
+    let (one, two) = (file(&bench, "one", b"1"), file(&bench, "two", b"2"));
+    fs::rename(bench.path(&one), bench.path("copy")).unwrap();
+    open(&bench, Path::new("copy"));
+    assert_eq!(bench.read("out/one"), b"1");
+    fs::remove_file(bench.path("out/one")).unwrap();
+    fs::remove_dir_all(bench.path(&two)).unwrap();
+    fs::rename(bench.path("copy"), bench.path(&two)).unwrap();
+    assert!(refused(&bench, &two).contains("another upload"));
+}
+
+#[test]
+fn the_wrong_key_opens_nothing() {
+    let bench = Bench::new();
+    let folder = file(&bench, "a", CONTENT);
+    let line = bench
+        .run(&["open", "-i", "stranger", "-o", "out", text(&folder)])
+        .failed(65);
+    assert!(
+        line.contains("meta.age") && line.contains("no identity matches"),
+        "{line}"
+    );
+    assert!(!bench.path("out").exists());
+}
+
+#[test]
+fn swapped_missing_and_added_segments_are_errors() {
+    let bench = Bench::new();
+    let (one, two) = (
+        file(&bench, "one", b"same size 1"),
+        file(&bench, "two", b"same size 2"),
+    );
+    let segment = |folder: &Path| bench.path(folder.join("0000.age"));
+    let genuine = fs::read(segment(&one)).unwrap();
+    fs::copy(segment(&two), segment(&one)).unwrap();
+    assert!(refused(&bench, &one).contains("0000.age does not open"));
+    fs::remove_file(segment(&one)).unwrap();
+    assert!(refused(&bench, &one).contains("0000.age is missing"));
+    fs::write(segment(&one), genuine).unwrap();
+    fs::copy(segment(&two), bench.path(one.join("0001.age"))).unwrap();
+    assert!(refused(&bench, &one).contains("0001.age does not belong"));
+    fs::rename(
+        bench.path(one.join("0001.age")),
+        bench.path(one.join("foreign")),
+    )
+    .unwrap();
+    assert!(refused(&bench, &one).contains("foreign does not belong"));
+    fs::remove_file(bench.path(one.join("foreign"))).unwrap();
+    open(&bench, &one);
+    assert_eq!(bench.read("out/one"), b"same size 1");
+}
+
+#[test]
+fn damage_anywhere_in_an_upload_leaves_no_file() {
+    let bench = Bench::new();
+    let folder = file(&bench, "a", &vec![1; 200_000]);
+    for name in ["meta.age", "0000.age"] {
+        let path = bench.path(folder.join(name));
+        let genuine = fs::read(&path).unwrap();
+        let size = genuine.len();
+        for position in [0, 30, size / 2, size - 1] {
+            let mut damaged = genuine.clone();
+            damaged[position] ^= 1;
+            fs::write(&path, &damaged).unwrap();
+            assert!(refused(&bench, &folder).contains(name));
+            fs::write(&path, &genuine[..position]).unwrap();
+            assert!(refused(&bench, &folder).contains(name));
+        }
+        fs::write(&path, &genuine).unwrap();
+    }
+    fs::remove_file(bench.path(folder.join("meta.age"))).unwrap();
+    assert!(refused(&bench, &folder).contains("no meta.age"));
+}
+
+/// Whoever has the public key can seal a manifest, and lacks the file key of any genuine segment.
+#[test]
+fn a_forged_manifest_cannot_claim_a_genuine_segment() {
+    let bench = Bench::new();
+    let genuine = file(&bench, "genuine", CONTENT);
+    let id = genuine.file_name().unwrap().to_str().unwrap();
+    let manifest = json!({
+        "v": 1, "id": id, "submission": id, "kind": "file", "name": "forged", "type": null,
+        "size": CONTENT.len(),
+        "sha256": HEXLOWER.encode(&Sha256::digest(CONTENT)),
+        "time": "2026-11-23T12:00:00Z",
+        "segments": [{ "size": CONTENT.len(), "key": BASE64.encode(&[7; 16]) }],
+    });
+    let mut manifest = manifest;
+    let mut forge = |segments: Option<serde_json::Value>, sha256: &str| {
+        if let Some(segments) = segments {
+            manifest["size"] = json!(0);
+            manifest["segments"] = segments;
+        }
+        manifest["sha256"] = json!(sha256);
+        let plain = serde_json::to_vec(&manifest).unwrap();
+        let meta = seal::seal(&[Bench::recipient()], &[], &plain).unwrap();
+        fs::write(bench.path(genuine.join("meta.age")), meta).unwrap();
+    };
+    let digest = HEXLOWER.encode(&Sha256::digest(CONTENT));
+    forge(None, &digest);
+    assert!(refused(&bench, &genuine).contains("0000.age does not open"));
+    // Nor can it leave the segment out, and a digest that is not that of the content is noticed.
+    forge(Some(json!([])), &digest);
+    assert!(refused(&bench, &genuine).contains("0000.age does not belong"));
+    fs::remove_file(bench.path(genuine.join("0000.age"))).unwrap();
+    assert!(refused(&bench, &genuine).contains("digest"));
+    forge(None, &HEXLOWER.encode(&Sha256::digest(b"")));
+    open(&bench, &genuine);
+    assert_eq!(bench.read("out/forged"), b"");
+}
+
+#[test]
+fn what_the_sender_sealed_is_opened_to_the_core() {
+    let bench = Bench::new();
+    let content = vec![3; 150_000];
+    let inner = seal::seal(&[Bench::recipient()], &[], &content).unwrap();
+    let upload = |name: &str, inner: &[u8]| {
+        upload(
+            &bench,
+            Kind::File,
+            Some(name.as_bytes()),
+            "application/age",
+            inner,
+        )
+    };
+    let folder = upload("scan.pdf.age", &inner);
+    open(&bench, &folder);
+    assert_eq!(bench.read("out/scan.pdf"), content);
+    bench
+        .run(&[
+            "open",
+            "-i",
+            "key",
+            "-o",
+            "sealed",
+            "--outer",
+            text(&folder),
+        ])
+        .ok();
+    assert_eq!(bench.read("sealed/scan.pdf.age"), inner);
+
+    fs::remove_dir_all(bench.path("out")).unwrap();
+    let stranger = fs::read_to_string(bench.path("stranger")).unwrap();
+    let stranger: seal::x25519::Identity = stranger.trim().parse().unwrap();
+    let stranger = seal::Recipient::X25519(stranger.to_recipient());
+    let foreign = upload("f.age", &seal::seal(&[stranger], &[], &content).unwrap());
+    let line = refused(&bench, &foreign);
+    assert!(
+        line.contains("inner layer") && line.contains("--outer"),
+        "{line}"
+    );
+    let cut = upload("cut.age", &inner[..inner.len() - 1]);
+    assert!(refused(&bench, &cut).contains("inner layer"));
+    // Damage to the outer layer is told as such.
+    let segment = bench.path(folder.join("0000.age"));
+    let mut damaged = fs::read(&segment).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(&segment, damaged).unwrap();
+    let line = refused(&bench, &folder);
+    assert!(
+        line.contains("0000.age") && !line.contains("inner layer"),
+        "{line}"
+    );
+}
