@@ -376,7 +376,7 @@ fn span(name: &'static str, given: Option<Span>, default: u64) -> Result<Duratio
 
 /// Ten years are as good as for ever, and can be added to any time.
 fn bounded(time: Duration) -> Duration {
-    time.min(Duration::from_secs(10 * 365 * 24 * 60 * 60))
+    time.min(Duration::from_hours(10 * 365 * 24))
 }
 
 fn in_memory(size: Option<ByteSize>) -> Option<usize> {

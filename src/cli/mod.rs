@@ -50,7 +50,7 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    Serve(serve::ServeCommand),
+    Serve(Box<serve::ServeCommand>),
     Keygen(keygen::KeygenArgs),
     Certs(certs::CertsArgs),
     Seal(seal::SealArgs),
@@ -83,7 +83,7 @@ pub fn run(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve(command) => serve::run(command),
+        Command::Serve(command) => serve::run(*command),
         Command::Keygen(args) => keygen::run(&args),
         Command::Certs(args) => certs::run(&args),
         Command::Seal(args) => seal::run(&args),

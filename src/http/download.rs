@@ -1,5 +1,6 @@
 //! Uploads going out, for the admin: lists, sealed files as they are stored, plaintext where there is a key.
 
+use std::fmt::Write;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -188,7 +189,7 @@ fn attachment(name: Option<&str>) -> HeaderValue {
             if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
                 encoded.push(char::from(byte));
             } else {
-                encoded.push_str(&format!("%{byte:02X}"));
+                let _ = write!(encoded, "%{byte:02X}");
             }
         }
         format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
@@ -245,8 +246,11 @@ struct ReadBody {
     remaining: u64,
 }
 
+/// A source, and the piece that was read from it.
+type ReadPiece = (Box<dyn Source>, Result<Option<Bytes>, BodyError>);
+
 enum ReadState {
-    Reading(JoinHandle<(Box<dyn Source>, Result<Option<Bytes>, BodyError>)>),
+    Reading(JoinHandle<ReadPiece>),
     Done,
 }
 

@@ -179,20 +179,19 @@ impl Problem {
     /// The answer, in the form that the client prefers.
     pub(super) fn into_response(self, headers: &HeaderMap) -> Response {
         let title = self.status.canonical_reason().unwrap_or("Error");
-        let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
-            Form::Html => page::problem(title, &self.detail),
-            _ => {
-                let document = Document {
-                    r#type: "about:blank",
-                    title,
-                    status: self.status.as_u16(),
-                    code: self.code,
-                    detail: &self.detail,
-                };
-                let mut text = serde_json::to_vec(&document).expect("a problem is plain data");
-                text.push(b'\n');
-                respond_with("application/problem+json", text)
-            }
+        let mut response = if Form::preferred(headers, &[Form::Json, Form::Html]) == Form::Html {
+            page::problem(title, &self.detail)
+        } else {
+            let document = Document {
+                r#type: "about:blank",
+                title,
+                status: self.status.as_u16(),
+                code: self.code,
+                detail: &self.detail,
+            };
+            let mut text = serde_json::to_vec(&document).expect("a problem is plain data");
+            text.push(b'\n');
+            respond_with("application/problem+json", text)
         };
         *response.status_mut() = self.status;
         for (name, value) in self.headers {

@@ -32,7 +32,7 @@ pub const MIN_BITS: u32 = 2048;
 /// The longest RSA modulus that is accepted, in bits. The `rsa` crate goes no further either.
 pub const MAX_BITS: u32 = 8192;
 
-/// The RSA modulus that [`generate`] is meant to be called with, in bits. It has the strength of a 128-bit key (NIST
+/// The RSA modulus that [`generate()`] is meant to be called with, in bits. It has the strength of a 128-bit key (NIST
 /// SP 800-57, part 1, table 2); a key below it is [weak](NamedRecipient::is_weak).
 pub const DEFAULT_BITS: u32 = 3072;
 

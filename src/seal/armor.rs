@@ -205,8 +205,9 @@ fn decode_line(line: &[u8], bytes: &mut Vec<u8>) -> Result<Place, ArmorError> {
     }
     let decoded = BASE64.decode(line).map_err(|_| ArmorError::Line)?;
     // Padding that is not at the very end: some decoders take it as two texts joined.
-    let padding = line.iter().filter(|&&byte| byte == b'=').count();
-    if padding > 2 || !line.ends_with(&b"=="[..padding]) {
+    let text = line.strip_suffix(b"=").unwrap_or(line);
+    let text = text.strip_suffix(b"=").unwrap_or(text);
+    if text.contains(&b'=') {
         return Err(ArmorError::Line);
     }
     bytes.extend_from_slice(&decoded);

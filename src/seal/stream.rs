@@ -204,8 +204,8 @@ impl ChunkBuffer {
     /// Where the buffer is not full: a short chunk can only be the last.
     pub fn seal(&mut self, sealer: &mut PayloadSealer) -> Result<&[u8], SealError> {
         assert!(self.is_full(), "only the last chunk may be short");
-        let sealed = &mut self.bytes[..self.chunks * SEALED_CHUNK_SIZE];
-        for chunk in sealed.as_chunks_mut().0 {
+        let chunks = &mut self.bytes[..self.chunks * SEALED_CHUNK_SIZE];
+        for chunk in chunks.as_chunks_mut().0 {
             sealer.seal_chunk(chunk)?;
         }
         self.filled = 0;
