@@ -15,11 +15,11 @@ mod directory;
 mod folder;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,6 +28,7 @@ use rustix::io::Errno;
 
 use self::directory::Directory;
 pub use self::folder::LocalFolder;
+use self::writer::LocalWriter;
 use super::{
     Day, MAX_SEGMENTS, SealedFile, SealedUpload, SegmentWriter, Store, StoreError, UploadId,
 };
@@ -117,7 +118,7 @@ impl LocalStore {
             opened => opened,
         };
         let folder = folder.map_err(|errno| self.staging.error("open", &id, errno))?;
-        let mut writer = create(&folder, &SealedFile::Meta.to_string())?;
+        let mut writer = LocalWriter::create(&folder, &SealedFile::Meta.to_string())?;
         writer.write(meta)?;
         // Guards the bytes of meta.age; those of the segments were synced when each was finished.
         Box::new(writer).finish()?;
@@ -254,7 +255,7 @@ impl Store for LocalStore {
         self.staging
             .make_folder(&id)
             .map_err(|errno| self.staging.error("create", &id, errno))?;
-        let writer = create(
+        let writer = LocalWriter::create(
             &self.staging,
             &format!("{id}/{}", SealedFile::Segment(segment)),
         )?;
@@ -369,37 +370,5 @@ fn open_published(parent: &Directory, name: &str) -> Result<Option<Directory>, S
             path: parent.path().join(name),
         }),
         Err(errno) => Err(parent.error("open", name, errno)),
-    }
-}
-
-/// Creates a file that must not be there yet.
-fn create(folder: &Directory, name: &str) -> Result<LocalWriter, StoreError> {
-    match folder.create_file(name) {
-        Ok(file) => Ok(LocalWriter {
-            file,
-            path: folder.path().join(name),
-        }),
-        Err(Errno::EXIST) => Err(StoreError::Exists),
-        Err(errno) => Err(folder.error("create", name, errno)),
-    }
-}
-
-struct LocalWriter {
-    file: File,
-    path: PathBuf,
-}
-
-impl SegmentWriter for LocalWriter {
-    fn write(&mut self, sealed: &[u8]) -> Result<(), StoreError> {
-        self.file
-            .write_all(sealed)
-            .map_err(|source| StoreError::io("write", &self.path, source))
-    }
-
-    fn finish(self: Box<Self>) -> Result<(), StoreError> {
-        // fdatasync: it also makes the size durable, without which the bytes could not be read. Times do not matter.
-        self.file
-            .sync_data()
-            .map_err(|source| StoreError::io("sync", &self.path, source))
     }
 }

@@ -1,0 +1,86 @@
+//! Writing a sealed file, with the disk at work while the rest still arrives.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+use rustix::io::Errno;
+
+use super::directory::Directory;
+use crate::store::{SegmentWriter, StoreError};
+
+/// After so many bytes the disk is set to work on them. A short upload never gets there; a long one has little left to
+/// wait for in the end, and never fills the memory with what is still to be written.
+const WRITE_BEHIND: u64 = 32 * 1024 * 1024;
+
+/// A file that is being written.
+pub(super) struct LocalWriter {
+    file: File,
+    path: PathBuf,
+    /// Bytes written since the disk was last set to work.
+    unsynced: u64,
+    behind: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl LocalWriter {
+    /// Creates a file that must not be there yet.
+    pub(super) fn create(folder: &Directory, name: &str) -> Result<Self, StoreError> {
+        match folder.create_file(name) {
+            Ok(file) => Ok(Self {
+                file,
+                path: folder.path().join(name),
+                unsynced: 0,
+                behind: None,
+            }),
+            Err(Errno::EXIST) => Err(StoreError::Exists),
+            Err(errno) => Err(folder.error("create", name, errno)),
+        }
+    }
+
+    /// Sets the disk to work on what was written so far, unless it still is on what was before that.
+    fn write_behind(&mut self) -> io::Result<()> {
+        if self.behind.as_ref().is_some_and(|sync| !sync.is_finished()) {
+            return Ok(());
+        }
+        self.join()?;
+        self.unsynced = 0;
+        let file = self.file.try_clone()?;
+        let sync = move || file.sync_data();
+        // Where no thread can be had, `finish` does it all.
+        self.behind = std::thread::Builder::new()
+            .name("write-behind".to_owned())
+            .spawn(sync)
+            .ok();
+        Ok(())
+    }
+
+    /// Waits for the disk. Its error must not get lost: the system tells it once, and a later sync may find none.
+    fn join(&mut self) -> io::Result<()> {
+        let Some(sync) = self.behind.take() else {
+            return Ok(());
+        };
+        sync.join()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that synced is gone")))
+    }
+}
+
+impl SegmentWriter for LocalWriter {
+    fn write(&mut self, sealed: &[u8]) -> Result<(), StoreError> {
+        let written = self.file.write_all(sealed).and_then(|()| {
+            self.unsynced += sealed.len() as u64;
+            if self.unsynced < WRITE_BEHIND {
+                return Ok(());
+            }
+            self.write_behind()
+        });
+        written.map_err(|source| StoreError::io("write", &self.path, source))
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
+        // fdatasync: it also makes the size durable, without which the bytes could not be read. Times do not matter.
+        self.join()
+            .and_then(|()| self.file.sync_data())
+            .map_err(|source| StoreError::io("sync", &self.path, source))
+    }
+}
