@@ -205,8 +205,8 @@ fn decode_line(line: &[u8], bytes: &mut Vec<u8>) -> Result<Place, ArmorError> {
     }
     let decoded = BASE64.decode(line).map_err(|_| ArmorError::Line)?;
     // Padding that is not at the very end: some decoders take it as two texts joined.
-    let padding = line.iter().filter(|&&byte| byte == b'=').count();
-    if padding > 2 || !line.ends_with(&b"=="[..padding]) {
+    let padding = memchr::memchr(b'=', line).map_or(&line[line.len()..], |at| &line[at..]);
+    if !b"==".starts_with(padding) {
         return Err(ArmorError::Line);
     }
     bytes.extend_from_slice(&decoded);

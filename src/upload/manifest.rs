@@ -173,7 +173,7 @@ impl Record {
 }
 
 /// Seals a manifest, with its record beside it, as the bytes of `meta.age`.
-pub fn seal_meta(
+pub(super) fn seal_meta(
     recipients: &[Recipient],
     manifest: &Manifest,
     record: &Record,

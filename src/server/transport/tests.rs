@@ -112,7 +112,8 @@ async fn a_reused_buffer_shows_nothing_of_the_connection_before() {
 async fn a_read_for_no_bytes_is_not_the_end() {
     let (mut peer, stream) = duplex(16);
     let mut stream = Buffered::new(stream);
-    assert_eq!(read_now(&mut stream, 0).await.unwrap().unwrap(), []);
+    let read = read_now(&mut stream, 0).await.unwrap().unwrap();
+    assert!(read.is_empty());
     peer.write_all(b"x").await.unwrap();
     assert_eq!(read_now(&mut stream, 8).await.unwrap().unwrap(), b"x");
 }
