@@ -52,7 +52,7 @@ pub(super) fn pem_block<'a>(
     text: &'a str,
     place: &Place,
 ) -> Result<Option<PemBlock<'a>>, KeyError> {
-    let Some(start) = text.find(BEGIN) else {
+    let Some(start) = find_begin(text) else {
         return Ok(None);
     };
     let (before, block) = text.split_at(start);
@@ -74,6 +74,19 @@ pub(super) fn pem_block<'a>(
         });
     }
     Ok(Some(PemBlock { label, text: block }))
+}
+
+/// Where a line begins with `BEGIN`, white space aside. Inside a line it is a part of a comment.
+fn find_begin(text: &str) -> Option<usize> {
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let trimmed = line.trim_start();
+        if trimmed.starts_with(BEGIN) {
+            return Some(start + line.len() - trimmed.len());
+        }
+        start += line.len();
+    }
+    None
 }
 
 /// The lines of `text` that should be keys, each with its place: those that are neither blank nor a `#` comment.

@@ -209,7 +209,7 @@ impl ChunkBuffer {
             sealer.seal_chunk(chunk)?;
         }
         self.filled = 0;
-        Ok(&self.bytes[..self.chunks * SEALED_CHUNK_SIZE])
+        Ok(&self.bytes[..end])
     }
 
     /// Seals what is held as the end of the payload and gives the sealed bytes. The buffer is empty then.
@@ -387,7 +387,10 @@ impl PayloadLayout {
     /// Where the sealed chunk with this number lies, counted from behind the nonce.
     pub fn sealed_range(self, chunk: u64) -> std::ops::Range<u64> {
         let start = chunk * SEALED_CHUNK_SIZE as u64;
-        start..(start + SEALED_CHUNK_SIZE as u64).min(self.sealed)
+        start
+            ..start
+                .saturating_add(SEALED_CHUNK_SIZE as u64)
+                .min(self.sealed)
     }
 }
 

@@ -28,7 +28,9 @@ fn sealed(plaintext: &[u8]) -> Vec<u8> {
 }
 
 fn pattern(size: usize) -> Vec<u8> {
-    (0..size).map(|i| (i * 7 + i / 251) as u8).collect()
+    (0..size)
+        .map(|i| u8::try_from((i * 7 + i / 251) % 256).unwrap())
+        .collect()
 }
 
 #[test]
@@ -156,9 +158,10 @@ fn any_chunk_opens_by_itself() {
     let key = header.unwrap_file_key(&[identity()]).unwrap();
     let opener = PayloadOpener::new(&key, header.nonce());
     let layout = PayloadLayout::of_sealed((file.len() - prefix) as u64).unwrap();
+    let bytes = |place: u64| usize::try_from(place).unwrap();
     for number in (0..layout.chunks()).rev() {
         let range = layout.sealed_range(number);
-        let mut chunk = file[prefix..][range.start as usize..range.end as usize].to_vec();
+        let mut chunk = file[prefix..][bytes(range.start)..bytes(range.end)].to_vec();
         let last = number + 1 == layout.chunks();
         let text = opener.open(number, last, &mut chunk).unwrap();
         let start = number as usize * CHUNK_SIZE;
@@ -174,6 +177,12 @@ fn a_stranger_key_does_not_verify_the_header() {
         header.verify(&FileKey::generate().unwrap()),
         Err(OpenError::Mac)
     ));
+}
+
+#[test]
+fn the_longest_length_that_can_be_claimed_has_a_layout() {
+    let layout = PayloadLayout::of_sealed(u64::MAX - 1).unwrap();
+    assert_eq!(layout.sealed_range(layout.chunks() - 1).end, u64::MAX - 1);
 }
 
 #[test]

@@ -72,6 +72,12 @@ fn the_fingerprint_is_that_of_ssh_keygen() {
 }
 
 #[test]
+fn a_comment_may_look_like_pem() {
+    let line = format!("{} -----BEGIN here", public_line());
+    assert_eq!(parse_recipients(&line).unwrap()[0].to_line(), line);
+}
+
+#[test]
 fn a_comment_stays_on_its_line() {
     let line = format!("{} a\u{1b}[2Jb\u{7}", public_line());
     let recipient = parse_recipients(&line).unwrap().remove(0);
