@@ -113,7 +113,7 @@ impl PayloadSealer {
 ///
 /// It holds up to a number of chunks and starts small: a slow or short upload holds little. A full buffer is not
 /// sealed before more plaintext is known to follow, because the last chunk is sealed in another way than the others
-/// and must not be empty. Plaintext that was not sealed is erased when the buffer is dropped, cleared, or grows.
+/// and must not be empty. Plaintext that was not sealed is erased when the buffer is dropped or grows.
 pub struct ChunkBuffer {
     bytes: Vec<u8>,
     chunks: usize,
@@ -204,8 +204,8 @@ impl ChunkBuffer {
     /// Where the buffer is not full: a short chunk can only be the last.
     pub fn seal(&mut self, sealer: &mut PayloadSealer) -> Result<&[u8], SealError> {
         assert!(self.is_full(), "only the last chunk may be short");
-        let chunks = &mut self.bytes[..self.chunks * SEALED_CHUNK_SIZE];
-        for chunk in chunks.as_chunks_mut().0 {
+        let end = self.chunks * SEALED_CHUNK_SIZE;
+        for chunk in self.bytes[..end].as_chunks_mut().0 {
             sealer.seal_chunk(chunk)?;
         }
         self.filled = 0;
@@ -226,15 +226,6 @@ impl ChunkBuffer {
         sealer.seal_last(last);
         self.filled = 0;
         Ok(&self.bytes[..end])
-    }
-
-    /// Empties the buffer and keeps its memory.
-    pub fn clear(&mut self) {
-        if self.filled > 0 {
-            self.bytes.zeroize();
-            self.bytes.resize(self.bytes.capacity(), 0);
-        }
-        self.filled = 0;
     }
 
     /// Makes room for `wanted` bytes of plaintext from `start` on, with their tags, in steps, up to the limit.

@@ -1,10 +1,12 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
 use tempfile::TempDir;
 
 use super::directory::FILE_MODE;
+
 use super::*;
 use crate::store::ReadAt;
 use crate::store::conformance::{self, Place};
@@ -355,10 +357,7 @@ fn a_full_disk_is_said_to_be_full() {
     let Ok(file) = OpenOptions::new().write(true).open("/dev/full") else {
         return;
     };
-    let mut writer = LocalWriter {
-        file,
-        path: "/dev/full".into(),
-    };
+    let mut writer = LocalWriter::new(file, "/dev/full".into());
     assert!(matches!(writer.write(b"x"), Err(StoreError::Full { .. })));
 }
 

@@ -27,14 +27,18 @@ impl LocalWriter {
     /// Creates a file that must not be there yet.
     pub(super) fn create(folder: &Directory, name: &str) -> Result<Self, StoreError> {
         match folder.create_file(name) {
-            Ok(file) => Ok(Self {
-                file,
-                path: folder.path().join(name),
-                unsynced: 0,
-                behind: None,
-            }),
+            Ok(file) => Ok(Self::new(file, folder.path().join(name))),
             Err(Errno::EXIST) => Err(StoreError::Exists),
             Err(errno) => Err(folder.error("create", name, errno)),
+        }
+    }
+
+    pub(super) fn new(file: File, path: PathBuf) -> Self {
+        Self {
+            file,
+            path,
+            unsynced: 0,
+            behind: None,
         }
     }
 
