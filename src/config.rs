@@ -108,7 +108,8 @@ settings! {
     #[arg(long, env = "SEALSLOT_RECIPIENT", value_name = "RECIPIENT", value_delimiter = '\n')]
     recipient: Vec<String>,
     /// A private key that this server shall hold, for /decrypt and plaintext downloads; may be repeated
-    #[arg(long, env = "SEALSLOT_IDENTITY", value_name = "FILE", value_delimiter = '\n')]
+    // Not SEALSLOT_IDENTITY: that is set for `open`, and would bring the key to a server that should do without.
+    #[arg(long, env = "SEALSLOT_SERVE_IDENTITY", value_name = "FILE", value_delimiter = '\n')]
     identity: Vec<PathBuf>,
     /// The file of the token that may list, fetch and delete
     #[arg(long, env = "SEALSLOT_ADMIN_TOKEN_FILE", value_name = "FILE")]
@@ -116,7 +117,7 @@ settings! {
     /// A file of tokens that may upload, one a line
     #[arg(long, env = "SEALSLOT_UPLOAD_TOKEN_FILE", value_name = "FILE")]
     upload_token_file: Option<PathBuf>,
-    /// Let anyone upload [default: only on loopback]
+    /// Let anyone upload [default: only on loopback, and where no token file is given]
     #[arg(long, env = "SEALSLOT_ALLOW_ANONYMOUS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     allow_anonymous: Option<bool>,
     /// Serve health, readiness and metrics here too, over TLS and without a token
@@ -140,7 +141,7 @@ settings! {
     /// Largest text fields of one form, all together [default: 1MiB]
     #[arg(long, env = "SEALSLOT_MAX_FIELDS", value_name = "SIZE")]
     max_fields: Option<ByteSize>,
-    /// Largest data of /encrypt and /decrypt, which work in memory [default: 4MiB]
+    /// Largest data of /encrypt and /decrypt, which work in memory [default: 1MiB]
     #[arg(long, env = "SEALSLOT_MAX_DATA", value_name = "SIZE")]
     max_data: Option<ByteSize>,
     /// Most upload requests at the same time [default: 1000]
@@ -246,6 +247,9 @@ impl ServeArgs {
         let decided = given.allow_anonymous.is_some()
             || given.upload_token_file.is_some()
             || given.admin_token_file.is_some();
+        // Where tokens were given, being on loopback may well mean a proxy in front: it decides nothing then.
+        let open =
+            development && given.upload_token_file.is_none() && given.admin_token_file.is_none();
         let config = Config {
             listen,
             development,
@@ -253,9 +257,7 @@ impl ServeArgs {
             certs: given.certs.unwrap_or_else(|| "certs".into()),
             recipients: given.recipient,
             identities: given.identity,
-            anonymous: given
-                .allow_anonymous
-                .unwrap_or(development && given.upload_token_file.is_none()),
+            anonymous: given.allow_anonymous.unwrap_or(open),
             admin_token_file: given.admin_token_file,
             upload_token_file: given.upload_token_file,
             metrics_listen: given.metrics_listen,
@@ -277,7 +279,7 @@ impl ServeArgs {
             )?,
             max_name: positive("max-name", in_memory(self.max_name), 32 << 10)?,
             max_fields: positive("max-fields", in_memory(self.max_fields), 1 << 20)?,
-            max_data: positive("max-data", in_memory(self.max_data), 4 << 20)?,
+            max_data: positive("max-data", in_memory(self.max_data), 1 << 20)?,
             max_uploads: positive("max-uploads", permits(self.max_uploads), 1000)?,
             body_timeout: span("body-timeout", self.body_timeout, 60)?,
             request_timeout: span("request-timeout", self.request_timeout, 24 * 60 * 60)?,

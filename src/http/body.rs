@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Version;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -33,6 +34,16 @@ pub(super) enum BodyError {
     /// The connection broke, or what came was not proper HTTP.
     #[error("the body broke off before its end")]
     Broken(#[source] hyper::Error),
+    /// It ended without having come to its end, or after an error.
+    #[error("the body was cut off before its end")]
+    CutOff,
+}
+
+/// Where a body stands. An error is final: what comes after it is never taken for the end.
+enum State {
+    Open(Incoming),
+    Ended,
+    Failed,
 }
 
 /// A request's body.
@@ -40,7 +51,8 @@ pub(super) enum BodyError {
 /// Dropped before its end, the rest is read and thrown away for a while, unless the client waits for `100 Continue`
 /// and so has not sent any of it.
 pub(super) struct RequestBody {
-    incoming: Option<Incoming>,
+    state: State,
+    version: Version,
     /// Bytes announced by `Content-Length`.
     announced: Option<u64>,
     limit: u64,
@@ -63,7 +75,8 @@ impl RequestBody {
             .get(EXPECT)
             .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         Self {
-            incoming: Some(incoming),
+            state: State::Open(incoming),
+            version: head.version,
             announced,
             limit: limits.max_size,
             received: 0,
@@ -100,15 +113,10 @@ impl RequestBody {
     /// All of a body that is worked on in memory.
     pub(super) async fn collect(mut self) -> Result<Zeroizing<Vec<u8>>, BodyError> {
         self.check_announced()?;
-        let mut all = Zeroizing::new(Vec::new());
+        let announced = self.announced.and_then(|size| usize::try_from(size).ok());
+        let mut all = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(0)));
         while let Some(data) = self.next().await? {
-            // Growing by hand: what a vector leaves behind when it grows would not be erased.
-            if all.capacity() - all.len() < data.len() {
-                let mut grown = Zeroizing::new(Vec::with_capacity((all.len() + data.len()) * 2));
-                grown.extend_from_slice(&all);
-                all = grown;
-            }
-            all.extend_from_slice(&data);
+            append(&mut all, &data);
         }
         Ok(all)
     }
@@ -117,10 +125,12 @@ impl RequestBody {
         // Asking for the first bytes is what sends `100 Continue`.
         self.held_back = false;
         loop {
-            let Some(incoming) = &mut self.incoming else {
-                return Poll::Ready(Ok(None));
+            let incoming = match &mut self.state {
+                State::Open(incoming) => incoming,
+                State::Ended => return Poll::Ready(Ok(None)),
+                State::Failed => return Poll::Ready(Err(BodyError::CutOff)),
             };
-            let frame = match Pin::new(incoming).poll_frame(cx) {
+            let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => return self.poll_timer(cx),
             };
@@ -128,11 +138,19 @@ impl RequestBody {
             self.timer = None;
             match frame {
                 None => {
-                    self.incoming = None;
-                    return Poll::Ready(Ok(None));
+                    // hyper calls it the end, too, when an HTTP/2 stream or connection is reset without an error. The
+                    // stream's own end mark tells; over HTTP/1.1, whose framing hyper checks, there is no such mark.
+                    let marked = self.version != Version::HTTP_2 || incoming.is_end_stream();
+                    let whole = marked && self.announced.is_none_or(|size| size == self.received);
+                    self.state = if whole { State::Ended } else { State::Failed };
+                    return Poll::Ready(if whole {
+                        Ok(None)
+                    } else {
+                        Err(BodyError::CutOff)
+                    });
                 }
                 Some(Err(error)) => {
-                    self.incoming = None;
+                    self.state = State::Failed;
                     return Poll::Ready(Err(BodyError::Broken(error)));
                 }
                 Some(Ok(frame)) => {
@@ -145,7 +163,8 @@ impl RequestBody {
                     }
                     self.received += data.len() as u64;
                     if self.received > self.limit {
-                        return Poll::Ready(Err(BodyError::TooLarge { limit: self.limit }));
+                        let limit = self.limit;
+                        return Poll::Ready(Err(BodyError::TooLarge { limit }));
                     }
                     return Poll::Ready(Ok(Some(data)));
                 }
@@ -160,7 +179,7 @@ impl RequestBody {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         ready!(timer.as_mut().poll(cx));
         // Who lets the time pass is not lingered for.
-        self.incoming = None;
+        self.state = State::Failed;
         Poll::Ready(Err(if Instant::now() >= self.deadline {
             BodyError::TooSlow(self.total)
         } else {
@@ -171,7 +190,7 @@ impl RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let Some(incoming) = self.incoming.take() else {
+        let State::Open(incoming) = std::mem::replace(&mut self.state, State::Failed) else {
             return;
         };
         if self.held_back || incoming.is_end_stream() {
@@ -194,4 +213,14 @@ async fn throw_away(mut incoming: Incoming) {
             None => return,
         }
     }
+}
+
+/// Appends without leaving copies behind: what grows is moved by hand, and its old place erased.
+pub(super) fn append(all: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
+    if all.capacity() - all.len() < data.len() {
+        let mut grown = Zeroizing::new(Vec::with_capacity((all.len() + data.len()) * 2));
+        grown.extend_from_slice(all);
+        *all = grown;
+    }
+    all.extend_from_slice(data);
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::access::refuse_cross_site;
-use super::body::RequestBody;
+use super::body::{RequestBody, append};
 use super::form::disposition_filename;
 use super::multipart::{self, Boundary, Event, PartHead};
 use super::negotiate::Form;
@@ -48,7 +48,7 @@ pub(super) async fn from_post(
         return receive_alone(app, headers, body, new, permit).await;
     };
     let task = receive_form(Arc::clone(app), body, boundary, permit);
-    let submission = app.tasks.spawn(task).await.map_err(Problem::internal)??;
+    let submission = app.tasks.spawn(task).await.map_err(Problem::abandoned)??;
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
         Form::Html => page::receipt(&submission),
         _ => json(&submission),
@@ -125,7 +125,7 @@ async fn receive_alone(
             publish(&app, vec![received]).await
         }
     };
-    let receipts = app.tasks.spawn(task).await.map_err(Problem::internal)??;
+    let receipts = app.tasks.spawn(task).await.map_err(Problem::abandoned)??;
     let [receipt] = <[Receipt; 1]>::try_from(receipts).map_err(|_| Problem::not_found())?;
     let location = format!("/uploads/{}", receipt.id);
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
@@ -206,6 +206,7 @@ struct Field {
 impl Drop for Field {
     fn drop(&mut self) {
         use zeroize::Zeroize;
+        self.name.zeroize();
         self.value.zeroize();
         self.base64.zeroize();
     }
@@ -222,7 +223,8 @@ struct FormReceiver<'a> {
     submission: UploadId,
     received: Vec<Received>,
     fields: Vec<Field>,
-    fields_size: usize,
+    /// Bytes of the texts, and of all names and media types: what is held in memory until the form ends.
+    held: usize,
     part: Part<'a>,
 }
 
@@ -243,7 +245,7 @@ async fn receive_form(
         submission: UploadId::generate(SystemTime::now()),
         received: Vec::new(),
         fields: Vec::new(),
-        fields_size: 0,
+        held: 0,
         part: Part::None,
     };
     loop {
@@ -252,7 +254,7 @@ async fn receive_form(
                 Some(frame) => parser.feed(frame),
                 None => parser.finish(),
             },
-            Event::Part(head) => form.begin(head),
+            Event::Part(head) => form.begin(head)?,
             Event::Data(data) => form.write(&data).await?,
             Event::PartEnd => form.end().await?,
             Event::End => break,
@@ -264,7 +266,16 @@ async fn receive_form(
 }
 
 impl<'a> FormReceiver<'a> {
-    fn begin(&mut self, head: PartHead) {
+    fn begin(&mut self, head: PartHead) -> Result<(), Problem> {
+        let names = [
+            &head.filename.as_deref(),
+            &head.content_type.as_deref().map(str::as_bytes),
+        ];
+        let names = names
+            .iter()
+            .filter_map(|name| name.map(<[u8]>::len))
+            .sum::<usize>();
+        self.hold(head.name.len() + names)?;
         self.part = match &head.filename {
             None => Part::Text {
                 name: head.name,
@@ -273,6 +284,16 @@ impl<'a> FormReceiver<'a> {
             Some(name) if name.is_empty() => Part::Unnamed(head),
             Some(_) => Part::File(self.file(head)),
         };
+        Ok(())
+    }
+
+    /// Counts what is held in memory until the form ends.
+    fn hold(&mut self, size: usize) -> Result<(), Problem> {
+        self.held += size;
+        if self.held > self.app.limits.max_fields {
+            return Err(Problem::fields_too_large(self.app.limits.max_fields));
+        }
+        Ok(())
     }
 
     fn file(&self, head: PartHead) -> IncomingFile<'a> {
@@ -295,18 +316,15 @@ impl<'a> FormReceiver<'a> {
         {
             self.part = Part::File(self.file(head));
         }
-        match &mut self.part {
-            Part::File(file) => file.write(data).await,
-            Part::Text { value, .. } => {
-                self.fields_size += data.len();
-                if self.fields_size > self.app.limits.max_fields {
-                    return Err(Problem::fields_too_large(self.app.limits.max_fields));
-                }
-                append(value, data);
-                Ok(())
-            }
-            Part::None | Part::Unnamed(_) => Ok(()),
+        if matches!(self.part, Part::Text { .. }) {
+            self.hold(data.len())?;
         }
+        match &mut self.part {
+            Part::File(file) => file.write(data).await?,
+            Part::Text { value, .. } => append(value, data),
+            Part::None | Part::Unnamed(_) => {}
+        }
+        Ok(())
     }
 
     async fn end(&mut self) -> Result<(), Problem> {
@@ -329,7 +347,10 @@ impl<'a> FormReceiver<'a> {
 
     async fn publish(mut self, app: &Arc<App>) -> Result<Submission, Problem> {
         if !self.fields.is_empty() {
-            let mut text = Zeroizing::new(Vec::with_capacity(self.fields_size * 2 + 1024));
+            // Of the right size at once, escapes counted in: growing would leave copies behind.
+            let mut text = Zeroizing::new(Vec::with_capacity(
+                self.held * 6 + self.fields.len() * 32 + 16,
+            ));
             serde_json::to_writer(
                 &mut *text,
                 &Fields {
@@ -358,16 +379,6 @@ impl<'a> FormReceiver<'a> {
             uploads,
         })
     }
-}
-
-/// Appends without leaving copies behind: what grows is moved by hand, and the old place erased.
-fn append(value: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
-    if value.capacity() - value.len() < data.len() {
-        let mut grown = Zeroizing::new(Vec::with_capacity((value.len() + data.len()) * 2));
-        grown.extend_from_slice(value);
-        *value = grown;
-    }
-    value.extend_from_slice(data);
 }
 
 fn text_header(headers: &HeaderMap, name: http::HeaderName) -> Option<&str> {

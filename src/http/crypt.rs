@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::body::RequestBody;
+use super::body::{RequestBody, append};
 use super::form::urlencoded_field;
 use super::multipart::{self, Boundary, Event};
 use super::negotiate::Form;
@@ -41,6 +41,10 @@ pub(super) async fn encrypt(
     body: RequestBody,
 ) -> Result<Response, Problem> {
     app.access.uploader(headers)?;
+    let _permit = app
+        .data_permits
+        .try_acquire()
+        .map_err(|_| Problem::busy())?;
     let data = field(app, headers, body).await?;
     let sealed = app
         .blocking(move |app| seal::seal(app.uploads.recipients(), &[], &data))
@@ -68,6 +72,10 @@ pub(super) async fn decrypt(
     }
     app.access.admin(headers)?;
     super::access::refuse_cross_site(&http::Method::POST, headers)?;
+    let _permit = app
+        .data_permits
+        .try_acquire()
+        .map_err(|_| Problem::busy())?;
     let data = field(app, headers, body).await?;
     // One at a time, and at fixed times: an online caller learns nothing from how long the private key was used.
     let _turn = app
@@ -128,7 +136,7 @@ async fn field(
         .and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or_default();
     let found = if let Some(boundary) = Boundary::from_content_type(content_type)? {
-        multipart_field(app, boundary, &body.collect().await?)?
+        multipart_field(app, boundary, body.collect().await?)?
     } else {
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
@@ -150,7 +158,7 @@ async fn field(
 fn multipart_field(
     app: &App,
     boundary: Boundary,
-    body: &[u8],
+    body: Zeroizing<Vec<u8>>,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, Problem> {
     let limits = multipart::Limits {
         parts: app.limits.max_parts,
@@ -158,7 +166,8 @@ fn multipart_field(
         name_bytes: app.limits.max_name,
     };
     let mut parser = multipart::Parser::new(boundary, limits);
-    let mut body = Some(bytes::Bytes::copy_from_slice(body));
+    // Erased when the last piece of it is dropped.
+    let mut body = Some(bytes::Bytes::from_owner(body));
     let (mut found, mut wanted) = (None, false);
     loop {
         match parser.next()? {
@@ -168,9 +177,10 @@ fn multipart_field(
             },
             Event::Part(head) => wanted = found.is_none() && head.name == FIELD,
             Event::Data(data) if wanted => {
-                found
-                    .get_or_insert_with(|| Zeroizing::new(Vec::new()))
-                    .extend_from_slice(&data);
+                append(
+                    found.get_or_insert_with(|| Zeroizing::new(Vec::new())),
+                    &data,
+                );
             }
             Event::PartEnd if wanted => {
                 found.get_or_insert_with(|| Zeroizing::new(Vec::new()));

@@ -171,17 +171,17 @@ fn respond(
     Ok(response)
 }
 
-/// `attachment`, with a name in both forms (RFC 6266, appendix D): plain for old clients, UTF-8 for the others.
+/// `attachment`, with a name in both forms (RFC 6266, appendix D): plain for old clients, UTF-8 for the others. A name
+/// is cut to what file systems take: the sender chose it, and must not be able to make headers that clients refuse.
 fn attachment(name: Option<&str>) -> HeaderValue {
+    const MAX_NAME: usize = 255;
     let value = name.map(|name| {
+        let name = &name[..name.floor_char_boundary(MAX_NAME)];
         let plain: String = name
             .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || "-_.() ".contains(c) {
-                    c
-                } else {
-                    '_'
-                }
+            .map(|c| match c {
+                c if c.is_ascii_alphanumeric() || "-_.() ".contains(c) => c,
+                _ => '_',
             })
             .collect();
         let mut encoded = String::new();

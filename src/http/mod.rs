@@ -37,7 +37,10 @@ pub use metrics::Metrics;
 use problem::Problem;
 use route::Route;
 
-use crate::upload::Uploads;
+use crate::upload::{ClientName, Uploads};
+
+/// Requests to `/encrypt` and `/decrypt` at the same time: each may hold its data in memory several times over.
+const MAX_DATA_REQUESTS: usize = 16;
 
 /// What a response's body may fail with: reading what is stored.
 type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -85,6 +88,7 @@ pub struct App {
     /// Set when the server is about to stop.
     pub draining: AtomicBool,
     upload_permits: Arc<Semaphore>,
+    data_permits: Semaphore,
     private_key_turn: Semaphore,
 }
 
@@ -99,6 +103,7 @@ impl App {
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
             upload_permits: Arc::new(Semaphore::new(limits.max_uploads)),
+            data_permits: Semaphore::new(MAX_DATA_REQUESTS),
             private_key_turn: Semaphore::new(1),
             limits,
         }
@@ -117,7 +122,7 @@ impl App {
         let app = Arc::clone(self);
         tokio::task::spawn_blocking(move || work(&app))
             .await
-            .map_err(Problem::internal)
+            .map_err(Problem::abandoned)
     }
 }
 
@@ -176,6 +181,11 @@ async fn dispatch(
         (&Method::GET, Route::Style) => Ok(page::style()),
         (&Method::POST, Route::Uploads) => create::from_post(app, head, body).await,
         (&Method::PUT, Route::NamedUpload(name)) => create::from_put(app, head, name, body).await,
+        // Nothing is put to an id: a name that looks like one, as checksums do, is a name.
+        (&Method::PUT, Route::Upload(id)) => {
+            let name = Some(ClientName::new(id.to_string()));
+            create::from_put(app, head, name, body).await
+        }
         (&Method::GET, Route::Uploads) => {
             app.access.admin(headers)?;
             download::list(app, head.uri.query()).await

@@ -109,7 +109,8 @@ impl Problem {
     }
 
     pub(super) fn fields_too_large(limit: usize) -> Self {
-        let detail = format!("The texts of the form are longer than {limit} bytes in all.");
+        let detail =
+            format!("The texts and names of the form are longer than {limit} bytes in all.");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "fields-too-large", detail)
     }
 
@@ -151,6 +152,16 @@ impl Problem {
             detail,
         )
         .with(CONTENT_RANGE, &format!("bytes */{size}"))
+    }
+
+    /// A task or thread of the server's own is gone. What a panic had to say is not repeated: it may hold anything.
+    pub(super) fn abandoned(error: tokio::task::JoinError) -> Self {
+        let cause = if error.is_panic() {
+            "a task panicked"
+        } else {
+            "a task was cancelled"
+        };
+        Self::internal(std::io::Error::other(cause))
     }
 
     /// A defect of the server's own.
@@ -208,7 +219,9 @@ impl From<BodyError> for Problem {
             BodyError::Stalled(_) | BodyError::TooSlow(_) => {
                 (StatusCode::REQUEST_TIMEOUT, "timeout")
             }
-            BodyError::Broken(_) => (StatusCode::BAD_REQUEST, "body-incomplete"),
+            BodyError::Broken(_) | BodyError::CutOff => {
+                (StatusCode::BAD_REQUEST, "body-incomplete")
+            }
         };
         let detail = format!("Nothing was kept: {error}.");
         let timed_out = status == StatusCode::REQUEST_TIMEOUT;
@@ -228,6 +241,11 @@ impl From<StoreError> for Problem {
             StoreError::Full { .. } => {
                 let detail = "The server has no room left. Nothing was kept; tell whoever runs it, and try again later.";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "store-full", detail).because(error)
+            }
+            error @ StoreError::Unsettled { .. } => {
+                let detail = "The server failed while it made this visible. It may be stored, whole or, of several files, \
+                              some of them: ask whoever runs it before you send it again.";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unsettled", detail).because(error)
             }
             error => Self::internal(error),
         }

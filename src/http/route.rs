@@ -36,7 +36,7 @@ pub(super) enum Route {
 }
 
 impl Route {
-    /// Reads a path. A name that has the form of an id is taken for one.
+    /// Reads a path. A name that has the form of an id is taken for one, whatever the method.
     pub(super) fn of(path: &str) -> Result<Self, Problem> {
         Ok(match path {
             "/" => Self::Page,
@@ -95,7 +95,7 @@ impl Route {
         match self {
             Self::Uploads => "GET, HEAD, POST",
             Self::NamedUpload(_) => "PUT",
-            Self::Upload(_) => "GET, HEAD, DELETE",
+            Self::Upload(_) => "GET, HEAD, PUT, DELETE",
             Self::Encrypt | Self::Decrypt => "POST",
             _ => "GET, HEAD",
         }

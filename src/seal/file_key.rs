@@ -21,9 +21,9 @@ pub struct FileKeyLength;
 impl FileKey {
     /// A new random file key. Only this module's `begin` calls it, for the one file that the key will ever seal.
     pub(super) fn generate() -> Result<Self, SealError> {
-        let mut key = [0; FILE_KEY_SIZE];
-        getrandom::fill(&mut key).map_err(SealError::Randomness)?;
-        Ok(Self(key))
+        let mut key = Self([0; FILE_KEY_SIZE]);
+        getrandom::fill(&mut key.0).map_err(SealError::Randomness)?;
+        Ok(key)
     }
 
     /// The key's bytes, for wrapping, or for storing inside something sealed.

@@ -21,6 +21,9 @@ use super::{FileKey, HeaderError, SealError, Stanza};
 
 const TYPE: &str = "ssh-rsa";
 const LABEL: &[u8] = b"age-encryption.org/v1/ssh-rsa";
+/// Stanzas of one header that name a key and are tried. Two keys rarely share the 4 bytes; thousands of stanzas are
+/// there to make the private key work.
+const MAX_TRIES: usize = 8;
 /// The longest RSA modulus that is used anywhere, in bytes.
 const MAX_MODULUS_SIZE: usize = 8192 / 8;
 
@@ -104,6 +107,7 @@ impl Identity {
     /// A stanza that names this key and does not decrypt may be for another key with the same 4 bytes: it is passed
     /// over, and looks to a caller like any other that is not for them.
     pub(super) fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>, HeaderError> {
+        let mut tries = 0;
         for stanza in stanzas {
             if stanza.args[0] != TYPE {
                 continue;
@@ -113,6 +117,10 @@ impl Identity {
             }
             if !self.recipient.is_named_by(stanza) {
                 continue;
+            }
+            tries += 1;
+            if tries > MAX_TRIES {
+                break;
             }
             let Some(plaintext) = self.decrypt(&stanza.body, LABEL) else {
                 continue;

@@ -45,6 +45,15 @@ pub enum StoreError {
         path: PathBuf,
     },
 
+    /// Publishing failed after it had begun to make uploads visible: some may be, and may or may not stay so.
+    #[error(
+        "an upload may or may not have been published; list the store to see, before sending it again"
+    )]
+    Unsettled {
+        /// What failed.
+        source: Box<StoreError>,
+    },
+
     /// Any other failure of the operating system.
     #[error("cannot {doing} {}; check the disk, and the owner and permissions of the folder", path.display())]
     Io {

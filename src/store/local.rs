@@ -178,6 +178,32 @@ impl LocalStore {
             })
     }
 
+    /// Moves complete folders to their days and makes that durable. An error comes with whether anything was moved.
+    fn settle(
+        &self,
+        uploads: &[(UploadId, Vec<u8>)],
+        days: &BTreeMap<Day, Arc<Directory>>,
+    ) -> Result<(), (bool, StoreError)> {
+        let mut visible = false;
+        let revealed = uploads.iter().try_for_each(|(id, _)| {
+            self.reveal(id, &days[&id.day()])?;
+            visible = true;
+            Ok(())
+        });
+        if !visible {
+            return revealed.map_err(|error| (false, error));
+        }
+        let failed = |error| (true, error);
+        // Guards that the folders have left staging/. This comes first: a file system without a journal may keep the
+        // two sides of a rename apart, and a folder that a crash left in both places would be swept from both.
+        self.staging.sync().map_err(failed)?;
+        // Guards the folders' names under uploads/. It is done after an error too, for those that became visible.
+        for day in days.values() {
+            day.sync().map_err(failed)?;
+        }
+        revealed.map_err(failed)
+    }
+
     /// Hands the name of every folder in `parent` to `take`, which says whether it belongs there. Strangers are reported
     /// once.
     fn each_folder(
@@ -269,20 +295,15 @@ impl Store for LocalStore {
         let days: BTreeSet<Day> = uploads.iter().map(|(id, _)| id.day()).collect();
         let days = days.into_iter().map(|day| Ok((day, self.make_day(day)?)));
         let days = days.collect::<Result<BTreeMap<_, _>, StoreError>>()?;
-        // Nothing was visible so far, and an error left nothing visible. From here on every upload is whole.
-        let revealed = uploads
-            .iter()
-            .try_for_each(|(id, _)| self.reveal(id, &days[&id.day()]));
-        // Guards that the folders have left staging/. This comes first: a file system without a journal may keep the
-        // two sides of a rename apart, and a folder that a crash left in both places would be swept from both.
-        if !uploads.is_empty() {
-            self.staging.sync()?;
-        }
-        // Guards the folders' names under uploads/. It is done after an error too, for those that became visible.
-        for day in days.values() {
-            day.sync()?;
-        }
-        revealed
+        // Nothing was visible so far, and an error left nothing visible. From here on every upload is whole, and an
+        // error says that it may be visible.
+        self.settle(uploads, &days)
+            .map_err(|(visible, source)| match visible {
+                false => source,
+                true => StoreError::Unsettled {
+                    source: Box::new(source),
+                },
+            })
     }
 
     fn discard(&self, id: &UploadId) -> Result<(), StoreError> {

@@ -39,7 +39,8 @@ pub trait Store: Send + Sync + 'static {
     /// Every writer of these uploads must have finished. An upload without segments needs no staging. When this
     /// returns, all of them survive power loss.
     ///
-    /// After an error, each upload is visible whole or not at all; those that became visible stay. Discard every one of
+    /// After an error, each upload is visible whole or not at all; [`StoreError::Unsettled`] says that some may be visible,
+    /// and these stay; any other error, that none is. Discard every one of
     /// them and do not publish again under the same id: a sync that failed once may seem to succeed when repeated,
     /// with the data lost. An id that is published already is [`StoreError::Exists`], and the published upload is
     /// left as it is.

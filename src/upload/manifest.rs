@@ -178,7 +178,11 @@ pub(super) fn seal_meta(
     manifest: &Manifest,
     record: &Record,
 ) -> Result<Vec<u8>, SealError> {
-    let mut plaintext = Zeroizing::new(Vec::with_capacity(512 + manifest.segments.len() * 64));
+    // Of the right size at once, with up to six bytes for an escaped one: growing would leave file keys behind.
+    let texts = [&manifest.name, &manifest.name_bytes, &manifest.media_type];
+    let texts: usize = texts.into_iter().flatten().map(|text| text.len() * 6).sum();
+    let size = 1024 + texts + manifest.segments.len() * 80;
+    let mut plaintext = Zeroizing::new(Vec::with_capacity(size));
     serde_json::to_writer(&mut *plaintext, manifest).expect("a manifest is plain data");
     seal::seal(recipients, &[record.to_stanza()], &plaintext)
 }

@@ -30,7 +30,7 @@ pub enum ReceiveError {
     Seal(#[from] SealError),
     /// The thread that sealed or wrote is gone: the server is stopping, or has a defect.
     #[error("the upload was abandoned inside the server")]
-    Abandoned(#[source] tokio::task::JoinError),
+    Abandoned,
 }
 
 /// What is known of an upload before its bytes arrive.
@@ -98,7 +98,7 @@ impl Receiver {
         let buffer = self.buffer;
         tokio::task::spawn_blocking(move || segment.complete(buffer))
             .await
-            .map_err(ReceiveError::Abandoned)?
+            .map_err(|_| ReceiveError::Abandoned)?
     }
 
     async fn send_off(&mut self) -> Result<(), ReceiveError> {
@@ -116,7 +116,7 @@ impl Receiver {
         match std::mem::replace(&mut self.work, Work::Failed) {
             Work::Here(segment, buffer) => Ok((segment, buffer)),
             Work::Away(job) => {
-                let (segment, buffer) = job.await.map_err(ReceiveError::Abandoned)??;
+                let (segment, buffer) = job.await.map_err(|_| ReceiveError::Abandoned)??;
                 Ok((segment, Some(buffer)))
             }
             Work::Failed => unreachable!("a receiver is not used again after an error"),
