@@ -50,6 +50,8 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     let passphrase = command.passphrase.given()?;
     let config = command.settings.resolve()?;
     start_log(config.log);
+    log_panics_without_their_words();
+    let config = within_open_files(config);
     // The lock on the data folder comes first: nothing is made where another server is at work.
     let store =
         LocalStore::open(&config.data).map_err(|error| Failure::from_error(Exit::Other, &error))?;
@@ -92,6 +94,43 @@ fn start_log(level: LogLevel) {
         .with(lines)
         .with(targets)
         .try_init();
+}
+
+/// A panic's message may hold anything, even a client's name; where it happened does not.
+fn log_panics_without_their_words() {
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string);
+        tracing::error!(location, "a defect in Sealslot: please report it");
+    }));
+}
+
+/// Asks for all the open files that this process may have, and takes no more connections than they allow.
+fn within_open_files(mut config: Config) -> Config {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        Err(_) => current,
+    };
+    // An upload has two files open at the most, and a few go to other things.
+    let others = 2 * config.limits.max_uploads as u64 + 64;
+    let left = files.map_or(u64::MAX, |files| {
+        files.saturating_sub(others).max(files / 4)
+    });
+    let fitting = usize::try_from(left).unwrap_or(usize::MAX);
+    if fitting < config.connections.max_connections {
+        tracing::warn!(
+            open_files = files,
+            max_connections = fitting,
+            "too few open files are allowed for all connections: raise the limit (ulimit -n, LimitNOFILE=)"
+        );
+        config.connections.max_connections = fitting.max(1);
+    }
+    config
 }
 
 async fn serve(config: &Config, tls: Arc<ServerTls>, app: Arc<App>) -> Result<(), Failure> {

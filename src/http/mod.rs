@@ -179,7 +179,9 @@ async fn dispatch(
     match (method, route) {
         (&Method::GET, Route::Page) => Ok(page::upload_page(app)),
         (&Method::GET, Route::Style) => Ok(page::style()),
-        (&Method::POST, Route::Uploads) => create::from_post(app, head, body).await,
+        (&Method::POST, Route::Uploads | Route::NamedUpload(None)) => {
+            create::from_post(app, head, body).await
+        }
         (&Method::PUT, Route::NamedUpload(name)) => create::from_put(app, head, name, body).await,
         // Nothing is put to an id: a name that looks like one, as checksums do, is a name.
         (&Method::PUT, Route::Upload(id)) => {

@@ -155,6 +155,7 @@ impl Problem {
     }
 
     /// A task or thread of the server's own is gone. What a panic had to say is not repeated: it may hold anything.
+    #[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]
     pub(super) fn abandoned(error: tokio::task::JoinError) -> Self {
         let cause = if error.is_panic() {
             "a task panicked"

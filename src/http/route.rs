@@ -94,7 +94,8 @@ impl Route {
     pub(super) fn methods(&self) -> &'static str {
         match self {
             Self::Uploads => "GET, HEAD, POST",
-            Self::NamedUpload(_) => "PUT",
+            Self::NamedUpload(None) => "POST, PUT",
+            Self::NamedUpload(Some(_)) => "PUT",
             Self::Upload(_) => "GET, HEAD, PUT, DELETE",
             Self::Encrypt | Self::Decrypt => "POST",
             _ => "GET, HEAD",

@@ -3,11 +3,12 @@
 //! The accept loop waits for nothing but a permit and the next connection. TLS handshakes run inside the task of
 //! their connection, under a deadline; a slow client holds up only itself.
 
+mod traffic;
 pub mod transport;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::http::{App, Surface, respond};
 use crate::tls::ServerTls;
+use traffic::Traffic;
 use transport::{Activity, Buffered};
 
 /// How long the accept loop rests when the system has no more sockets to give.
@@ -32,8 +34,10 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 2 << 20;
 const MAX_STREAMS: u32 = 64;
-/// Bytes of request headers, over HTTP/2; over HTTP/1.1 the size of the buffer that they must fit.
+/// Bytes of request headers over HTTP/2.
 const MAX_HEADERS: u32 = 64 * 1024;
+/// The buffer that HTTP/1.1 is read through, which request headers must fit, in bytes.
+const MAX_BUFFER: usize = 256 * 1024;
 
 /// How connections are bounded. Every field has a setting of the same name.
 #[derive(Debug, Clone)]
@@ -84,16 +88,27 @@ pub async fn serve(
         stop,
         cut,
     });
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
             () = shared.stop.cancelled() => break,
             accepted = accept(&listener, &permits) => accepted,
         };
         match accepted {
-            Some((permit, stream)) => {
+            Ok((permit, stream)) => {
+                failing = false;
                 connections.spawn(connection(Arc::clone(&shared), stream, permit));
             }
-            None => sleep(ACCEPT_REST).await,
+            Err(error) => {
+                // Once, not at every try: it may go on for long.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot accept connections"
+                    );
+                }
+                sleep(ACCEPT_REST).await;
+            }
         }
     }
     drop(listener);
@@ -112,27 +127,21 @@ pub async fn serve(
     let _ = timeout(grace, shared.app.tasks.wait()).await;
 }
 
-/// A permit, then a connection. `None`: the system has none to give for the moment.
+/// A permit, then a connection.
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> Option<(OwnedSemaphorePermit, TcpStream)> {
-    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((permit, stream)),
-        Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "cannot accept connections"
-            );
-            None
-        }
-    }
+) -> std::io::Result<(OwnedSemaphorePermit, TcpStream)> {
+    let permit = Arc::clone(permits).acquire_owned().await;
+    let permit = permit.map_err(std::io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((permit, stream))
 }
 
 /// One connection, from its handshake to its end.
 async fn connection(shared: Arc<Shared>, stream: TcpStream, _permit: OwnedSemaphorePermit) {
     let _open = Open::count(&shared.app);
+    let traffic = Traffic::new();
     // Answers are small and complete when they are written: waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     let stream = Buffered::new(stream);
@@ -151,26 +160,26 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, _permit: OwnedSemaph
             }
         },
     };
-    speak_http(&shared, stream, &activity).await;
+    speak_http(&shared, stream, &activity, &traffic).await;
 }
 
 async fn speak_http(
     shared: &Arc<Shared>,
     stream: tokio_rustls::server::TlsStream<Buffered<TcpStream>>,
     activity: &Activity,
+    traffic: &Arc<Traffic>,
 ) {
-    let in_flight = Arc::new(AtomicUsize::new(0));
     let service = service_fn(|request| {
         let (app, surface) = (Arc::clone(&shared.app), shared.surface);
-        let request_counted = InFlight::count(&in_flight);
+        let exchange = traffic.begin();
         async move {
-            let _counted = request_counted;
-            Ok::<_, std::convert::Infallible>(respond(app, surface, request).await)
+            let response = respond(app, surface, request).await;
+            Ok::<_, std::convert::Infallible>(response.map(|body| exchange.answer(body)))
         }
     });
     let http = protocol(&shared.limits);
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
-    let mut watch = interval(WATCH_INTERVAL);
+    let mut watch = interval(WATCH_INTERVAL.min(shared.limits.header_timeout));
     watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stopping = false;
     loop {
@@ -187,14 +196,14 @@ async fn speak_http(
                 connection.as_mut().graceful_shutdown();
             }
             _ = watch.tick() => {
-                if activity.write_blocked_for().is_some_and(|time| time > shared.limits.write_timeout) {
+                let limit = shared.limits.write_timeout;
+                let unread = activity.write_blocked_for().is_some_and(|time| time > limit)
+                    || traffic.answer_stuck_for().is_some_and(|time| time > limit);
+                if unread {
                     tracing::debug!("a client left its answer unread");
                     return;
                 }
-                let idle = in_flight.load(Ordering::Relaxed) == 0
-                    && activity.idle_for() > shared.limits.header_timeout;
-                // An answer that is being sent counts as activity; one that is not read, as blocked.
-                if idle && activity.write_blocked_for().is_none() {
+                if traffic.idle_for().is_some_and(|time| time > shared.limits.header_timeout) {
                     if stopping {
                         return;
                     }
@@ -213,6 +222,7 @@ fn protocol(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
         // Without a timer the header timeout would do nothing.
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
+        .max_buf_size(MAX_BUFFER)
         .keep_alive(true);
     http.http2()
         .timer(TokioTimer::new())
@@ -238,22 +248,6 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.metrics.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Counts a request while it is being answered.
-struct InFlight(Arc<AtomicUsize>);
-
-impl InFlight {
-    fn count(counter: &Arc<AtomicUsize>) -> Self {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(counter))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

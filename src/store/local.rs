@@ -297,13 +297,15 @@ impl Store for LocalStore {
         let days = days.collect::<Result<BTreeMap<_, _>, StoreError>>()?;
         // Nothing was visible so far, and an error left nothing visible. From here on every upload is whole, and an
         // error says that it may be visible.
-        self.settle(uploads, &days)
-            .map_err(|(visible, source)| match visible {
-                false => source,
-                true => StoreError::Unsettled {
+        self.settle(uploads, &days).map_err(|(visible, source)| {
+            if visible {
+                StoreError::Unsettled {
                     source: Box::new(source),
-                },
-            })
+                }
+            } else {
+                source
+            }
+        })
     }
 
     fn discard(&self, id: &UploadId) -> Result<(), StoreError> {
