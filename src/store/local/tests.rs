@@ -313,7 +313,11 @@ fn what_precedes_a_failure_in_publishing_stays_whole() {
     let (first, taken, last) = (new_id(), new_id(), new_id());
     publish(&place, &store, &taken);
     let uploads = [first, taken, last].map(|id| (id, b"new".to_vec()));
-    assert!(matches!(store.publish(&uploads), Err(StoreError::Exists)));
+    // The first was visible by then: that has to be said.
+    let failed = store.publish(&uploads);
+    assert!(matches!(failed, Err(StoreError::Unsettled { .. })));
+    let alone = store.publish(&[(taken, b"new".to_vec())]);
+    assert!(matches!(alone, Err(StoreError::Exists)));
     for (id, _) in &uploads {
         store.discard(id).unwrap();
     }
