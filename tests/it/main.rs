@@ -3,5 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cli;
+mod client;
 mod program;
+mod server;
 mod upload_folders;
+mod uploads;
