@@ -185,6 +185,13 @@ impl Wire {
         self.try_answer(&Method::GET).unwrap()
     }
 
+    /// The answer, which nothing comes before, not even `100 Continue`.
+    #[track_caller]
+    pub(crate) fn answer_at_once(&mut self) -> Answer {
+        assert_ne!(self.0.fill_buf().unwrap().get(9..12), Some(&b"100"[..]));
+        self.answer()
+    }
+
     /// Whether the server has ended the connection; waits for it.
     pub(crate) fn is_ended(&mut self) -> bool {
         let mut rest = Vec::new();

@@ -192,13 +192,13 @@ impl<'a> Server<'a> {
         uploads.map(|upload| text(&upload["id"])).collect()
     }
 
-    /// Nothing is listed, and soon nothing is staged either.
+    /// Soon nothing is staged any more, and nothing is listed in its place.
     #[track_caller]
     pub(crate) fn kept_nothing(&self) {
-        assert!(self.listed().is_empty());
         wait_until("what was staged is removed", || {
             self.bench.names("data/staging").is_empty()
         });
+        assert!(self.listed().is_empty());
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
