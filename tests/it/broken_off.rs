@@ -59,7 +59,12 @@ fn a_body_that_ends_too_soon_is_refused_and_leaves_nothing() {
 fn chunks_that_make_no_sense_are_refused() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
-    for nonsense in ["zz\r\n", "5\r\nabcdefgh\r\n0\r\n\r\n", "-1\r\n", "fffffffffffffffff\r\n"] {
+    for nonsense in [
+        "zz\r\n",
+        "5\r\nabcdefgh\r\n0\r\n\r\n",
+        "-1\r\n",
+        "fffffffffffffffff\r\n",
+    ] {
         let mut wire = server.begin("PUT", "/uploads/x", &["Transfer-Encoding: chunked"]);
         wire.send(nonsense);
         wire.answer().refused(400, "body-incomplete");
@@ -80,7 +85,11 @@ fn a_body_that_stands_still_is_given_up() {
         "Content-Length: 4000000",
     ];
     let mut wire = server.begin("POST", "/uploads", &headers);
-    wire.send(Multipart::new().file("x", "a/b", content(PART)).unfinished());
+    wire.send(
+        Multipart::new()
+            .file("x", "a/b", content(PART))
+            .unfinished(),
+    );
     wire.answer().refused(408, "timeout");
     server.kept_nothing();
 }

@@ -12,7 +12,9 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 use serde_json::Value;
 
 /// No answer takes this long: a test that waits longer has failed.
@@ -127,7 +129,10 @@ impl Wire {
     /// The next head, be it `100 Continue` or that of the answer.
     pub(crate) fn try_head(&mut self) -> io::Result<Answer> {
         let line = self.line()?;
-        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = line
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| io::Error::other(line))?;
         let mut headers = HeaderMap::new();
         loop {
@@ -213,8 +218,9 @@ impl Wire {
     pub(crate) fn end_sending(&mut self) {
         let stream = self.0.get_mut();
         stream.conn.send_close_notify();
-        stream.conn.complete_io(&mut stream.sock).unwrap();
-        stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
+        // Where the server has ended the connection already, there is nothing to end.
+        let _ = stream.conn.complete_io(&mut stream.sock);
+        let _ = stream.sock.shutdown(std::net::Shutdown::Write);
     }
 
     /// Breaks the connection with a TCP reset.
@@ -231,7 +237,10 @@ impl Wire {
 /// The request as HTTP/1.1 sends it.
 pub(crate) fn head_of(request: &Request<Vec<u8>>, address: SocketAddr) -> String {
     let path = request.uri().path_and_query().unwrap();
-    let mut head = format!("{} {path} HTTP/1.1\r\nHost: {address}\r\n", request.method());
+    let mut head = format!(
+        "{} {path} HTTP/1.1\r\nHost: {address}\r\n",
+        request.method()
+    );
     for (name, value) in request.headers() {
         head += &format!("{name}: {}\r\n", value.to_str().unwrap());
     }
@@ -304,7 +313,10 @@ impl Multipart {
     }
 
     pub(crate) fn text(self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.part(&format!("Content-Disposition: form-data; name=\"{name}\""), value)
+        self.part(
+            &format!("Content-Disposition: form-data; name=\"{name}\""),
+            value,
+        )
     }
 
     pub(crate) fn file(self, name: &str, media_type: &str, content: impl AsRef<[u8]>) -> Self {

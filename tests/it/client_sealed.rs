@@ -37,11 +37,15 @@ fn what_is_sealed_to_us_is_taken_and_opens_through_both_layers() {
     let inner = content(200_000);
     let sealed = sealed_to(Bench::recipient(), &inner);
     for body in [sealed.clone(), armored(&sealed)] {
-        let receipt = server.post("/uploads", "Application/Age; x=y", body.clone()).receipt();
+        let receipt = server
+            .post("/uploads", "Application/Age; x=y", body.clone())
+            .receipt();
         assert_eq!(bench.open_stored(&receipt["id"]).content, body);
         let folder = bench.upload_folder(&text(&receipt["id"]));
         let folder = folder.to_str().unwrap();
-        let printed = bench.run(&["open", "-i", "key", "-o", "out", "--json", folder]).ok();
+        let printed = bench
+            .run(&["open", "-i", "key", "-o", "out", "--json", folder])
+            .ok();
         let printed: serde_json::Value = serde_json::from_slice(&printed).unwrap();
         assert_eq!(bench.read(text(&printed["output"])), inner);
     }
@@ -72,7 +76,10 @@ fn what_is_no_age_file_or_not_for_us_is_refused() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
     let sealed = sealed_to(Bench::recipient(), &content(600_000));
-    let header_end = sealed.windows(5).position(|bytes| bytes == b"\n--- ").unwrap();
+    let header_end = sealed
+        .windows(5)
+        .position(|bytes| bytes == b"\n--- ")
+        .unwrap();
     let mut broken = sealed.clone();
     broken[30] = b'\n';
     let foreign = sealed_to(RSA.to_recipient(), &content(600_000));
@@ -88,7 +95,9 @@ fn what_is_no_age_file_or_not_for_us_is_refused() {
         (foreign.clone(), "not-sealed-to-us"),
         (armored(&foreign), "not-sealed-to-us"),
     ] {
-        server.post("/uploads", "application/age", body.clone()).refused(422, code);
+        server
+            .post("/uploads", "application/age", body.clone())
+            .refused(422, code);
         let form = Multipart::new()
             .file("fine", "text/plain", content(300_000))
             .file("x.age", "application/age", body);

@@ -18,13 +18,20 @@ fn receipts(answer: Answer) -> (String, Vec<Value>) {
 fn files_and_fields_become_uploads_of_one_submission() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
-    let files = [("a.bin", content(300_000)), ("b.bin", content(65_536)), ("empty", vec![])];
+    let files = [
+        ("a.bin", content(300_000)),
+        ("b.bin", content(65_536)),
+        ("empty", vec![]),
+    ];
     for protocol in [Protocol::Http1, Protocol::Http2] {
         let mut form = Multipart::new().text("subject", "Grüße");
         for (name, content) in &files {
             form = form.file(name, "application/x-test", content);
         }
-        let form = form.text("subject", "twice").text("bytes", [0xff, 0]).finish();
+        let form = form
+            .text("subject", "twice")
+            .text("bytes", [0xff, 0])
+            .finish();
         let request = Request::post("/uploads").header("content-type", Multipart::TYPE);
         let answer = server.send_over(protocol, &TLS13, request.body(form).unwrap());
         let (submission, uploads) = receipts(answer);
@@ -67,7 +74,9 @@ fn a_file_field_left_empty_is_no_upload() {
     let server = Server::sealing(&bench, &[]);
     let empty = || Multipart::new().file("", "application/octet-stream", "");
     server.post_form(empty()).refused(400, "empty-form");
-    server.post_form(Multipart::new()).refused(400, "empty-form");
+    server
+        .post_form(Multipart::new())
+        .refused(400, "empty-form");
     server.kept_nothing();
     let (_, uploads) = receipts(server.post_form(empty().file("x", "text/plain", "x")));
     assert_eq!(uploads.len(), 1);
@@ -106,7 +115,14 @@ fn names_in_forms_are_kept_as_they_were_given() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
     let long = "x".repeat(5000);
-    for name in ["../../escaped", "C:\\x", "\u{202e}gpj.exe", "a\u{1}b", "..", &long] {
+    for name in [
+        "../../escaped",
+        "C:\\x",
+        "\u{202e}gpj.exe",
+        "a\u{1}b",
+        "..",
+        &long,
+    ] {
         let (_, uploads) = receipts(server.post_form(Multipart::new().file(name, "a/b", "x")));
         assert_eq!(uploads[0]["name"], name);
         let manifest = bench.open_stored(&uploads[0]["id"]).manifest;
@@ -132,9 +148,18 @@ fn the_page_of_a_form_lists_every_file() {
     let request = Request::post("/uploads")
         .header("content-type", Multipart::TYPE)
         .header("accept", "text/html");
-    let page = server.send(request.body(form.finish()).unwrap()).is(201).text();
-    assert!(page.contains("one&lt;script&gt;") && !page.contains("<script"), "{page}");
-    assert!(page.contains("two") && page.contains("Text fields"), "{page}");
+    let page = server
+        .send(request.body(form.finish()).unwrap())
+        .is(201)
+        .text();
+    assert!(
+        page.contains("one&lt;script&gt;") && !page.contains("<script"),
+        "{page}"
+    );
+    assert!(
+        page.contains("two") && page.contains("Text fields"),
+        "{page}"
+    );
     assert!(!page.contains("hello"), "{page}");
 }
 
@@ -142,7 +167,11 @@ fn the_page_of_a_form_lists_every_file() {
 fn a_form_without_its_end_is_not_kept() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
-    let whole = || Multipart::new().file("whole", "a/b", content(300_000)).text("a", "b");
+    let whole = || {
+        Multipart::new()
+            .file("whole", "a/b", content(300_000))
+            .text("a", "b")
+    };
     let unfinished = whole().unfinished();
     for cut in [unfinished.len(), unfinished.len() - 1, 300_000, 50, 3] {
         let body = &unfinished[..cut];
@@ -152,7 +181,9 @@ fn a_form_without_its_end_is_not_kept() {
     // One dash short of its end.
     let mut body = whole().finish();
     body.truncate(body.len() - 3);
-    server.post("/uploads", Multipart::TYPE, body).refused(400, "truncated-form");
+    server
+        .post("/uploads", Multipart::TYPE, body)
+        .refused(400, "truncated-form");
     server.kept_nothing();
 }
 
@@ -168,9 +199,14 @@ fn what_is_no_form_is_refused() {
             "multipart/form-data; boundary=----a-boundary; boundary=----a-boundary",
             "duplicate-boundary",
         ),
-        ("multipart/form-data; boundary=\"----a-boundary", "malformed-form"),
+        (
+            "multipart/form-data; boundary=\"----a-boundary",
+            "malformed-form",
+        ),
     ] {
-        server.post("/uploads", content_type, body()).refused(400, code);
+        server
+            .post("/uploads", content_type, body())
+            .refused(400, code);
     }
     for part in [
         "Content-Type: text/plain",
@@ -181,10 +217,14 @@ fn what_is_no_form_is_refused() {
         "no header line at all",
         "Content-Disposition: form-data; name=x\r\n folded: yes",
     ] {
-        let form = Multipart::new().file("first", "a/b", content(300_000)).part(part, "x");
+        let form = Multipart::new()
+            .file("first", "a/b", content(300_000))
+            .part(part, "x");
         server.post_form(form).refused(400, "malformed-form");
     }
     let other = "multipart/form-data; boundary=another";
-    server.post("/uploads", other, body()).refused(400, "malformed-form");
+    server
+        .post("/uploads", other, body())
+        .refused(400, "malformed-form");
     server.kept_nothing();
 }

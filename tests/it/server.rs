@@ -52,9 +52,11 @@ impl<'a> Server<'a> {
         let said_before = fs::read(&log).map_or(0, |log| log.len());
         let output = OpenOptions::new().create(true).append(true).open(&log);
         let output: File = output.unwrap();
-        let args = [&["serve", "--listen", "127.0.0.1:0"], args].concat();
-        let mut command = bench.command(&args);
-        command.envs(environment.iter().copied());
+        let mut command = bench.command(["serve"]);
+        if !args.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(args).envs(environment.iter().copied());
         command.stdout(output.try_clone().unwrap()).stderr(output);
         let mut child = command.spawn().unwrap();
         let mut address = None;
@@ -145,9 +147,7 @@ impl<'a> Server<'a> {
                 wire.send(request.body());
                 wire.try_answer(request.method()).map_err(|(_, body)| body)
             }
-            Protocol::Http2 => {
-                send_http2(self.address, config, request).map_err(|(_, body)| body)
-            }
+            Protocol::Http2 => send_http2(self.address, config, request).map_err(|(_, body)| body),
         }
     }
 

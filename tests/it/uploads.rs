@@ -116,17 +116,26 @@ fn a_raw_body_is_named_by_its_disposition() {
     let server = Server::sealing(&bench, &[]);
     for (disposition, name) in [
         ("attachment; filename=\"plan.pdf\"", "plan.pdf"),
-        ("attachment; filename=x; filename*=UTF-8''%e2%82%ac.txt", "€.txt"),
-        ("attachment; filename=\"../../etc/passwd\"", "../../etc/passwd"),
+        (
+            "attachment; filename=x; filename*=UTF-8''%e2%82%ac.txt",
+            "€.txt",
+        ),
+        (
+            "attachment; filename=\"../../etc/passwd\"",
+            "../../etc/passwd",
+        ),
     ] {
         let request = Request::post("/uploads").header("content-disposition", disposition);
-        let receipt = server.send(request.body(b"raw".to_vec()).unwrap()).receipt();
+        let receipt = server
+            .send(request.body(b"raw".to_vec()).unwrap())
+            .receipt();
         assert_eq!(receipt["name"], name);
         let opened = bench.open_stored(&receipt["id"]);
         assert_eq!(opened.manifest.name.as_deref(), Some(name));
         assert_eq!(opened.content, b"raw");
     }
-    let request = Request::post("/uploads").header("content-disposition", "attachment; filename=\"");
+    let request =
+        Request::post("/uploads").header("content-disposition", "attachment; filename=\"");
     let answer = server.send(request.body(b"raw".to_vec()).unwrap());
     answer.refused(400, "malformed-form");
 }
@@ -165,13 +174,18 @@ fn names_are_kept_as_they_were_given() {
     let receipt = server.put("/uploads/%ff%fe", "x").receipt();
     let manifest = bench.open_stored(&receipt["id"]).manifest;
     assert_eq!(manifest.name_bytes.as_deref(), Some("//4="));
-    server.put("/uploads/%zz", "x").refused(400, "malformed-path");
+    server
+        .put("/uploads/%zz", "x")
+        .refused(400, "malformed-path");
     // No name became a path.
     assert_eq!(
         bench.names("."),
         ["certs", "data", "key", "server.log", "stranger"]
     );
-    assert_eq!(bench.names("data"), ["admin.token", "lock", "staging", "uploads"]);
+    assert_eq!(
+        bench.names("data"),
+        ["admin.token", "lock", "staging", "uploads"]
+    );
 }
 
 #[test]
@@ -183,10 +197,18 @@ fn browsers_get_a_page_and_programs_json() {
     let page = server.send(put().header("accept", browser).body(vec![1]).unwrap());
     let page = page.is(201);
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
-    assert!(page.text().contains("<bdi>&lt;b&gt;</bdi>"), "{}", page.text());
+    assert!(
+        page.text().contains("<bdi>&lt;b&gt;</bdi>"),
+        "{}",
+        page.text()
+    );
     let digest = HEXLOWER.encode(&Sha256::digest([1]));
     assert!(page.text().contains(&digest));
-    for accept in ["*/*", "application/json", "text/html;q=0.1, application/json"] {
+    for accept in [
+        "*/*",
+        "application/json",
+        "text/html;q=0.1, application/json",
+    ] {
         let answer = server.send(put().header("accept", accept).body(vec![1]).unwrap());
         assert_eq!(answer.receipt()["sha256"], digest);
     }
