@@ -160,8 +160,23 @@ pub async fn respond(app: Arc<App>, surface: Surface, request: Request<Incoming>
     add_security_headers(&mut response, app.hsts);
     let status = response.status();
     app.metrics.answered(status);
-    tracing::debug!(%method, route = name, status = status.as_u16(), elapsed = ?began.elapsed(), "answered");
+    tracing::debug!(method = logged(&method), route = name, status = status.as_u16(), elapsed = ?began.elapsed(), "answered");
     response
+}
+
+/// The method as the log calls it. One that is not known may be any text that a client chose.
+fn logged(method: &Method) -> &'static str {
+    const KNOWN: [(Method, &str); 7] = [
+        (Method::GET, "GET"),
+        (Method::HEAD, "HEAD"),
+        (Method::POST, "POST"),
+        (Method::PUT, "PUT"),
+        (Method::PATCH, "PATCH"),
+        (Method::DELETE, "DELETE"),
+        (Method::OPTIONS, "OPTIONS"),
+    ];
+    let known = KNOWN.iter().find(|(known, _)| known == method);
+    known.map_or("other", |(_, name)| name)
 }
 
 async fn dispatch(
@@ -198,6 +213,7 @@ async fn dispatch(
         }
         (&Method::DELETE, Route::Upload(id)) => {
             app.access.admin(headers)?;
+            access::refuse_cross_site(&head.method, headers)?;
             download::delete(app, id).await
         }
         (&Method::GET, Route::SealedFile(id, file)) => {

@@ -28,6 +28,8 @@ use transport::{Activity, Buffered};
 
 /// How long the accept loop rests when the system has no more sockets to give.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// How long the uploads that were cut at the very end may take to be removed.
+const CLEAN_UP: Duration = Duration::from_secs(10);
 /// How often a connection's watchdog looks.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 /// What an upload over HTTP/2 may have under way, for one stream and for a connection, in bytes.
@@ -122,9 +124,15 @@ pub async fn serve(
         shared.cut.cancel();
         connections.wait().await;
     }
-    // An upload whose connection was cut ends by itself: it removes what it had staged.
-    shared.app.tasks.close();
-    let _ = timeout(grace, shared.app.tasks.wait()).await;
+    // An upload whose connection was cut ends by itself, and then what it had staged is removed.
+    let clean_up = async {
+        shared.app.tasks.close();
+        shared.app.tasks.wait().await;
+        shared.app.uploads.settled().await;
+    };
+    if timeout(CLEAN_UP, clean_up).await.is_err() {
+        tracing::warn!("broken-off uploads could not be removed in time; the next start will");
+    }
 }
 
 /// A permit, then a connection.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
+use tokio_util::task::TaskTracker;
 
 pub use age_file::{AgeFileError, AgeReader, seal_stream};
 pub use client_sealed::{ClientSealedCheck, ClientSealedError};
@@ -75,6 +76,8 @@ pub struct Uploads {
     recipients: Arc<[Recipient]>,
     fingerprints: Vec<String>,
     identities: Arc<[Identity]>,
+    /// Counts what is staged: neither published nor removed yet.
+    staged: TaskTracker,
 }
 
 impl Uploads {
@@ -93,6 +96,7 @@ impl Uploads {
             fingerprints: recipients.iter().map(NamedRecipient::fingerprint).collect(),
             named: recipients,
             identities: identities.into(),
+            staged: TaskTracker::new(),
         }
     }
 
@@ -114,6 +118,12 @@ impl Uploads {
     /// Whether new uploads can be stored. Blocks.
     pub fn check(&self) -> Result<(), StoreError> {
         self.store.check()
+    }
+
+    /// Waits until nothing is staged any more: every upload under way was published, or broke off and was removed.
+    pub async fn settled(&self) {
+        self.staged.close();
+        self.staged.wait().await;
     }
 
     /// Makes received uploads visible and durable, all of one submission together, and says so. Blocks.

@@ -7,6 +7,7 @@ use crc_fast::{CrcAlgorithm, Digest as CrcDigest};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Uploads;
 use super::manifest::{
@@ -68,6 +69,7 @@ impl Receiver {
         let id = UploadId::generate(SystemTime::now());
         let staged = Staged {
             store: Arc::clone(&uploads.store),
+            pending: uploads.staged.token(),
             id,
             published: false,
         };
@@ -127,6 +129,8 @@ impl Receiver {
 /// What is staged for an upload. Dropped before it was published, it is discarded.
 struct Staged {
     store: Arc<dyn Store>,
+    /// Whoever stops the server waits until there are none.
+    pending: TaskTrackerToken,
     id: UploadId,
     published: bool,
 }
@@ -137,7 +141,9 @@ impl Drop for Staged {
             return;
         }
         let (store, id) = (Arc::clone(&self.store), self.id);
+        let pending = self.pending.clone();
         let discard = move || {
+            let _pending = pending;
             if let Err(error) = store.discard(&id) {
                 tracing::warn!(%id, error = &error as &dyn std::error::Error,
                     "what was staged for a broken-off upload could not be removed; the next start will");

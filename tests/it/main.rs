@@ -2,6 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod answers;
+mod broken_off;
 mod cli;
+mod client;
+mod client_sealed;
+mod crypt;
+mod downloads;
+mod forms;
+mod layout;
+mod lifecycle;
+mod limits;
 mod program;
+mod promises;
+mod serve_settings;
+mod server;
 mod upload_folders;
+mod uploads;

@@ -6,9 +6,12 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use sealslot::seal::{Identity, Recipient};
 use tempfile::TempDir;
+
+use crate::client::PATIENCE;
 
 /// A key from the age test vectors (C2SP CCTV), and one that nothing here is sealed to.
 const IDENTITY: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
@@ -61,6 +64,25 @@ impl Bench {
         names
     }
 
+    /// Every file of the bench, however deep, with its contents.
+    pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let (mut files, mut folders) = (Vec::new(), vec![self.path("")]);
+        while let Some(folder) = folders.pop() {
+            // What is staged may be gone at any moment.
+            let Ok(entries) = fs::read_dir(folder) else {
+                continue;
+            };
+            for path in entries.map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                } else if let Ok(contents) = fs::read(&path) {
+                    files.push((path, contents));
+                }
+            }
+        }
+        files
+    }
+
     pub(crate) fn identity() -> Identity {
         Identity::X25519(IDENTITY.parse().unwrap())
     }
@@ -93,6 +115,27 @@ impl Bench {
 
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
         Ran(self.command(args).output().unwrap())
+    }
+
+    /// Runs `serve`, which is to fail at once. Where it serves instead, it is ended, and that is no exit code.
+    pub(crate) fn refuses_to_serve(&self, args: &[&str], environment: &[(&str, &str)]) -> Ran {
+        let mut command = self.command(["serve"]);
+        let listens = args.contains(&"--listen")
+            || environment
+                .iter()
+                .any(|(name, _)| *name == "SEALSLOT_LISTEN");
+        if !listens {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(args).envs(environment.iter().copied());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let began = Instant::now();
+        while child.try_wait().unwrap().is_none() && began.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let _ = child.kill();
+        Ran(child.wait_with_output().unwrap())
     }
 
     pub(crate) fn run_with_stdin(&self, args: &[&str], input: &[u8]) -> Ran {

@@ -1,0 +1,476 @@
+//! The settings of `serve`: where they come from, what is refused, and what is made on loopback.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use http::{Method, Request};
+
+use crate::program::{Bench, Ran};
+use crate::server::{Server, content};
+
+/// Every setting with a value that it cannot have, and the key of the file where that is a string.
+const BAD: [(&str, &str); 24] = [
+    ("listen", "localhost"),
+    ("listen", "127.0.0.1"),
+    ("metrics-listen", "nowhere:1"),
+    ("log", "loud"),
+    ("max-size", "much"),
+    ("max-size", "0"),
+    ("max-parts", "-1"),
+    ("max-parts", "0"),
+    ("max-part-headers", "x"),
+    ("max-part-headers", "0"),
+    ("max-name", "0B"),
+    ("max-fields", "1 parsec"),
+    ("max-data", "0"),
+    ("max-uploads", "0"),
+    ("max-uploads", "1.5"),
+    ("max-connections", "0"),
+    ("handshake-timeout", "10"),
+    ("handshake-timeout", "0s"),
+    ("header-timeout", "soon"),
+    ("body-timeout", "0s"),
+    ("request-timeout", "-1s"),
+    ("write-timeout", "0s"),
+    ("grace", "for ever"),
+    ("allow-anonymous", "perhaps"),
+];
+
+fn variable(setting: &str) -> String {
+    format!("SEALSLOT_{}", setting.replace('-', "_").to_uppercase())
+}
+
+/// Nothing was made: neither data nor certificates.
+#[track_caller]
+fn made_nothing(bench: &Bench) {
+    assert!(!bench.path("data").exists() && !bench.path("certs").exists());
+}
+
+#[test]
+fn a_bad_value_is_refused_in_one_line_wherever_it_stands() {
+    let bench = Bench::new();
+    for (setting, value) in BAD {
+        let flag = format!("--{setting}={value}");
+        let line = bench.refuses_to_serve(&[&flag], &[]).failed(64);
+        assert!(line.contains(setting), "{line}");
+
+        let variable = variable(setting);
+        let listen = (setting != "listen").then_some(("SEALSLOT_LISTEN", "127.0.0.1:0"));
+        let environment: Vec<_> = listen.into_iter().chain([(&variable[..], value)]).collect();
+        let line = bench.refuses_to_serve(&[], &environment).failed(64);
+        assert!(line.contains(setting), "{line}");
+
+        bench.write(
+            "bad.toml",
+            format!("# a comment\n{setting} = \"{value}\"\n"),
+        );
+        let environment: &[_] = if setting == "listen" {
+            &[("SEALSLOT_LISTEN", "")]
+        } else {
+            &[]
+        };
+        let line = if environment.is_empty() {
+            bench
+                .refuses_to_serve(&["--config", "bad.toml"], &[])
+                .failed(64)
+        } else {
+            continue;
+        };
+        assert!(
+            line.contains("bad.toml: line 2") || line.contains(setting),
+            "{line}"
+        );
+    }
+    made_nothing(&bench);
+}
+
+#[test]
+fn an_unknown_setting_is_refused() {
+    let bench = Bench::new();
+    bench.refuses_to_serve(&["--max-siz", "1"], &[]).failed(64);
+    bench.write("sealslot.toml", "max-parts = 3\nmax-siz = \"1KiB\"\n");
+    let line = bench.refuses_to_serve(&[], &[]).failed(64);
+    assert!(
+        line.contains("sealslot.toml: line 2") && line.contains("max-siz"),
+        "{line}"
+    );
+    bench.write("sealslot.toml", "max-parts = = 3\n");
+    let line = bench.refuses_to_serve(&[], &[]).failed(64);
+    assert!(line.contains("sealslot.toml: line 1"), "{line}");
+    bench.write("sealslot.toml", "config = \"other.toml\"\n");
+    bench.refuses_to_serve(&[], &[]).failed(64);
+    fs::remove_file(bench.path("sealslot.toml")).unwrap();
+    // The one that is named must be there.
+    let line = bench
+        .refuses_to_serve(&["--config", "none.toml"], &[])
+        .failed(1);
+    assert!(line.contains("none.toml"), "{line}");
+    made_nothing(&bench);
+}
+
+/// How much the server takes in one upload.
+fn max_size(bench: &Bench, args: &[&str], environment: &[(&str, &str)]) -> usize {
+    let recipient = Bench::recipient_text();
+    let args = [&["--recipient", &recipient], args].concat();
+    let server = Server::start(bench, &args, environment);
+    let takes = |size: usize| match server.put("/uploads/x", content(size)).status {
+        201 => true,
+        413 => false,
+        other => panic!("{other}"),
+    };
+    let largest = [10, 20, 30, 40].into_iter().rev().find(|size| takes(*size));
+    largest.unwrap()
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let bench = Bench::new();
+    assert_eq!(max_size(&bench, &[], &[]), 40);
+    bench.write("sealslot.toml", "max-size = \"10B\"\n");
+    bench.write("other.toml", "max-size = \"20B\"\n");
+    let variable = ("SEALSLOT_MAX_SIZE", "30B");
+    assert_eq!(max_size(&bench, &[], &[]), 10);
+    assert_eq!(max_size(&bench, &["--config", "other.toml"], &[]), 20);
+    assert_eq!(
+        max_size(&bench, &[], &[("SEALSLOT_CONFIG", "other.toml")]),
+        20
+    );
+    assert_eq!(max_size(&bench, &[], &[variable]), 30);
+    assert_eq!(max_size(&bench, &["--max-size", "20"], &[variable]), 20);
+}
+
+#[test]
+fn a_server_can_be_set_up_from_its_file_alone() {
+    let bench = Bench::new();
+    bench.write_private("tokens", "# who\n\n  an-upload-token-that-is-long  \n");
+    let recipient = Bench::recipient_text();
+    let settings = format!(
+        "data = \"elsewhere/data\"\ncerts = \"elsewhere/certs\"\nrecipient = [\"{recipient}\"]\n\
+         upload-token-file = \"tokens\"\nmax-fields = \"1KiB\"\nbody-timeout = \"1m 30s\"\nmax-uploads = 7\n\
+         allow-anonymous = true\nlog = \"debug\"\nmetrics-listen = \"127.0.0.1:0\"\n"
+    );
+    bench.write("sealslot.toml", settings);
+    bench.run(&["certs", "--dir", "elsewhere/certs"]).ok();
+    fs::create_dir(bench.path("certs")).unwrap();
+    fs::copy(
+        bench.path("elsewhere/certs/ca.pem"),
+        bench.path("certs/ca.pem"),
+    )
+    .unwrap();
+    let server = Server::start(&bench, &[], &[]);
+    server.put("/uploads/x", "x").receipt();
+    assert!(!bench.path("data").exists());
+    assert_eq!(bench.names("elsewhere/data/uploads").len(), 1);
+    assert!(server.log().contains("DEBUG"));
+}
+
+#[test]
+fn recipients_come_from_the_environment_too() {
+    let bench = Bench::new();
+    let own = Bench::recipient_text();
+    bench.run(&["keygen", "-o", "rsa", "--bits", "2048"]).ok();
+    let both = format!("{own}\nrsa.pub");
+    let server = Server::start(&bench, &[], &[("SEALSLOT_RECIPIENT", &both)]);
+    let receipt = server.put("/uploads/x", "for both").receipt();
+    assert_eq!(receipt["recipients"].as_array().unwrap().len(), 2);
+    assert_eq!(bench.open_stored(&receipt["id"]).content, b"for both");
+    let folder = bench.upload_folder(receipt["id"].as_str().unwrap());
+    bench
+        .run(&["open", "-i", "rsa", "-o", "out", folder.to_str().unwrap()])
+        .ok();
+    assert_eq!(bench.read("out/x"), b"for both");
+    assert_eq!(server.get("/recipients").text().lines().count(), 2);
+}
+
+#[test]
+fn what_others_can_reach_is_not_made_up() {
+    let bench = Bench::new();
+    let recipient = Bench::recipient_text();
+    let reachable = |args: &[&str]| {
+        let args = [&["--listen", "0.0.0.0:0"], args].concat();
+        bench.refuses_to_serve(&args, &[])
+    };
+    let line = reachable(&[]).failed(64);
+    for missing in ["certs/server.pem", "--recipient", "--allow-anonymous"] {
+        assert!(line.contains(missing), "{missing}: {line}");
+    }
+    let line = reachable(&["--recipient", &recipient]).failed(64);
+    assert!(
+        line.contains("certs/server.pem") && !line.contains("--recipient"),
+        "{line}"
+    );
+    let line = reachable(&["--recipient", &recipient, "--allow-anonymous"]).failed(64);
+    assert!(
+        line.contains("certs/server.pem") && !line.contains("--allow-anonymous"),
+        "{line}"
+    );
+    let line = bench
+        .refuses_to_serve(&["--listen", "[::]:0"], &[])
+        .failed(64);
+    assert!(line.contains("--recipient"), "{line}");
+    made_nothing(&bench);
+
+    bench.run(&["certs"]).ok();
+    let line = reachable(&["--recipient", &recipient]).failed(64);
+    assert!(
+        line.contains("who may upload") && !line.contains("server.pem"),
+        "{line}"
+    );
+    let line = reachable(&["--allow-anonymous"]).failed(64);
+    assert!(
+        line.contains("--recipient") && !line.contains("who may"),
+        "{line}"
+    );
+    assert!(!bench.path("data").exists());
+}
+
+#[test]
+fn what_is_missing_is_made_on_loopback_for_this_user_alone() {
+    let bench = Bench::new();
+    let mut server = Server::start(&bench, &[], &[]);
+    let mode = |name: &str| {
+        let metadata = fs::metadata(bench.path(name)).unwrap();
+        format!("{name} {:03o}", metadata.permissions().mode() & 0o777)
+    };
+    let modes = [
+        "data",
+        "data/keys",
+        "data/keys/identity.pem",
+        "data/admin.token",
+        "data/staging",
+        "data/uploads",
+        "certs",
+        "certs/ca.key",
+        "certs/server.key",
+    ]
+    .map(mode);
+    let expected = [
+        "data 700",
+        "data/keys 700",
+        "data/keys/identity.pem 600",
+        "data/admin.token 600",
+        "data/staging 700",
+        "data/uploads 700",
+        "certs 700",
+        "certs/ca.key 600",
+        "certs/server.key 600",
+    ];
+    assert_eq!(modes, expected);
+    let receipt = server.put("/uploads/x", "sealed and opened").receipt();
+    let id = receipt["id"].as_str().unwrap();
+    let folder = bench.upload_folder(id);
+    for file in ["meta.age", "0000.age"] {
+        let metadata = fs::metadata(folder.join(file)).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+    }
+    let path = format!("/uploads/{id}");
+    assert_eq!(
+        server.admin(Method::GET, &path).is(200).body,
+        b"sealed and opened"
+    );
+    let folder = folder.to_str().unwrap();
+    bench
+        .run(&["open", "-i", "data/keys/identity.pem", "-o", "out", folder])
+        .ok();
+    assert_eq!(bench.read("out/x"), b"sealed and opened");
+
+    // It says where everything is, and no secret.
+    let said = server.log();
+    let address = server.address.to_string();
+    for told in [
+        &format!("https://{address}/")[..],
+        "data/admin.token",
+        "curl --cacert",
+        "data/keys/identity.pem",
+    ] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    assert!(!said.contains(&server.token()));
+    assert!(!said.contains("PRIVATE"));
+
+    // The next start takes what is there.
+    let made: Vec<_> = [
+        "data/keys/identity.pem",
+        "data/admin.token",
+        "certs/server.pem",
+    ]
+    .map(|name| bench.read(name))
+    .into();
+    server.signal(rustix::process::Signal::TERM);
+    assert!(server.ended().success());
+    drop(server);
+    let server = Server::start(&bench, &[], &[]);
+    assert_eq!(
+        server.admin(Method::GET, &path).is(200).body,
+        b"sealed and opened"
+    );
+    let found: Vec<_> = [
+        "data/keys/identity.pem",
+        "data/admin.token",
+        "certs/server.pem",
+    ]
+    .map(|name| bench.read(name))
+    .into();
+    assert!(made == found);
+}
+
+fn with_mode(bench: &Bench, name: &str, mode: u32) {
+    fs::set_permissions(bench.path(name), fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[track_caller]
+fn says(ran: Ran, code: i32, words: &[&str]) {
+    let line = ran.failed(code);
+    for word in words {
+        assert!(line.contains(word), "{word}: {line}");
+    }
+    assert!(
+        !line.contains("AGE-SECRET-KEY") && !line.contains("long-token"),
+        "{line}"
+    );
+}
+
+#[test]
+fn secrets_that_others_can_read_are_refused() {
+    let bench = Bench::new();
+    let recipient = Bench::recipient_text();
+    bench.write_private("token", "a-long-token-of-many-characters");
+    for mode in [0o640, 0o604, 0o660] {
+        with_mode(&bench, "key", mode);
+        says(
+            bench.refuses_to_serve(&["--identity", "key"], &[]),
+            1,
+            &["key", "chmod 600"],
+        );
+        with_mode(&bench, "token", mode);
+        for setting in ["--admin-token-file", "--upload-token-file"] {
+            let args = ["--recipient", &recipient, setting, "token"];
+            says(
+                bench.refuses_to_serve(&args, &[]),
+                1,
+                &["token", "chmod 600"],
+            );
+        }
+    }
+    bench.run(&["certs", "--force"]).ok();
+    with_mode(&bench, "certs/server.key", 0o644);
+    let args = ["--recipient", &recipient];
+    says(
+        bench.refuses_to_serve(&args, &[]),
+        1,
+        &["server.key", "chmod 600"],
+    );
+}
+
+#[test]
+fn keys_and_tokens_that_cannot_be_used_are_refused() {
+    let bench = Bench::new();
+    let recipient = Bench::recipient_text();
+    let refused = |args: &[&str], code: i32, words: &[&str]| {
+        says(bench.refuses_to_serve(args, &[]), code, words);
+    };
+    refused(&["--recipient", "nowhere.pub"], 1, &["nowhere.pub"]);
+    refused(&["--recipient", "age1qqqq"], 1, &[]);
+    refused(&["--recipient", "key"], 1, &["private"]);
+    let secret = String::from_utf8(bench.read("key")).unwrap();
+    refused(&["--recipient", secret.trim_end()], 1, &["private"]);
+    refused(&["--identity", "nowhere"], 1, &["nowhere"]);
+    bench.write("public", &recipient);
+    with_mode(&bench, "public", 0o600);
+    refused(&["--identity", "public"], 1, &["public"]);
+    for (name, contents) in [
+        ("empty", ""),
+        ("comments", "# nothing\n"),
+        ("short", "long-token"),
+        ("binary", "\u{fffd}"),
+    ] {
+        bench.write_private(name, contents);
+        refused(
+            &["--recipient", &recipient, "--admin-token-file", name],
+            1,
+            &[name],
+        );
+    }
+    refused(
+        &["--recipient", &recipient, "--admin-token-file", "none"],
+        1,
+        &["none"],
+    );
+    bench.write("folder-is-a-file", "");
+    refused(
+        &["--recipient", &recipient, "--data", "folder-is-a-file"],
+        1,
+        &["folder-is-a-file"],
+    );
+    let dir = bench.path("half");
+    fs::create_dir(&dir).unwrap();
+    bench.write("half/server.pem", "x");
+    refused(
+        &["--recipient", &recipient, "--certs", "half"],
+        1,
+        &["half/server.key"],
+    );
+}
+
+#[test]
+fn a_key_with_a_passphrase_needs_it() {
+    let bench = Bench::new();
+    bench.write_private("phrase", "correct horse");
+    bench
+        .run(&[
+            "keygen",
+            "-o",
+            "locked",
+            "--bits",
+            "2048",
+            "--passphrase-file",
+            "phrase",
+        ])
+        .ok();
+    let server = Server::start(
+        &bench,
+        &["--identity", "locked", "--passphrase-file", "phrase"],
+        &[],
+    );
+    let receipt = server.put("/uploads/x", "x").receipt();
+    let path = format!("/uploads/{}", receipt["id"].as_str().unwrap());
+    assert_eq!(server.admin(Method::GET, &path).is(200).body, b"x");
+    drop(server);
+    bench.write_private("wrong", "incorrect");
+    let line = bench.refuses_to_serve(&["--identity", "locked", "--passphrase-file", "wrong"], &[]);
+    assert!(!line.failed(1).contains("incorrect"));
+}
+
+#[test]
+fn a_taken_port_is_told_apart() {
+    let bench = Bench::new();
+    let other = Bench::new();
+    let server = Server::sealing(&bench, &[]);
+    let address = server.address.to_string();
+    let recipient = Bench::recipient_text();
+    let line = other.refuses_to_serve(&["--listen", &address, "--recipient", &recipient], &[]);
+    assert!(line.failed(1).contains(&address));
+}
+
+#[test]
+fn a_token_file_shuts_out_the_others() {
+    let bench = Bench::new();
+    bench.write_private(
+        "admins",
+        "an-admin-token-from-a-file\nand-another-one-of-them\n",
+    );
+    let server = Server::sealing(
+        &bench,
+        &["--admin-token-file", "admins", "--allow-anonymous=false"],
+    );
+    assert!(!Path::new(&bench.path("data/admin.token")).exists());
+    let list = |token: &str| {
+        let request = Request::get("/uploads").header("authorization", format!("Bearer {token}"));
+        server.send(request.body(Vec::new()).unwrap())
+    };
+    list("an-admin-token-from-a-file").is(200);
+    list("and-another-one-of-them").is(200);
+    list("an-admin-token-from-a-file\tand-another-one-of-them").refused(401, "unauthorized");
+    server.put("/uploads/x", "x").refused(401, "unauthorized");
+}
