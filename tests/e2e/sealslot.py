@@ -84,7 +84,7 @@ def tool(name):
 
 def run(*argv, stdin=b"", cwd=None, env=None, timeout=120, ok=True):
     """Runs a command to its end. With `ok` its failure is the check's."""
-    argv = [str(word) for word in argv]
+    argv = [word if isinstance(word, bytes) else str(word) for word in argv]
     done = subprocess.run(
         argv, input=stdin, cwd=cwd, env=ENVIRONMENT | (env or {}), capture_output=True, timeout=timeout, check=False
     )
@@ -223,6 +223,13 @@ class Server:
     def folders(self):
         """The folder of every published upload, by id."""
         return {path.name: path for path in self.data.glob("uploads/*/*")}
+
+    def expect_nothing_staged(self):
+        """What a failed upload had staged goes right after its answer."""
+        deadline = time.monotonic() + 5
+        while staged := self.staged():
+            expect(time.monotonic() < deadline, f"left in staging: {staged[:3]}")
+            time.sleep(0.02)
 
     def staged(self):
         return sorted(path.name for path in self.data.glob("staging/*"))
