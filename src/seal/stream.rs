@@ -168,7 +168,8 @@ impl ChunkBuffer {
         }
         let start = place(self.filled);
         self.reserve(start, wanted);
-        let end = (start - start % SEALED_CHUNK_SIZE + CHUNK_SIZE).min(self.bytes.len());
+        // The room for the tag stays free: the plaintext may end here, in a chunk that is the last one.
+        let end = (start - start % SEALED_CHUNK_SIZE + CHUNK_SIZE).min(self.bytes.len() - TAG_SIZE);
         &mut self.bytes[start..end]
     }
 
@@ -233,7 +234,8 @@ impl ChunkBuffer {
         let limit = self.chunks * SEALED_CHUNK_SIZE;
         // With room for the tag of the chunk that is being filled.
         let needed = (start + 1 + TAG_SIZE).min(limit);
-        let aim = (start + wanted + TAG_SIZE).clamp(needed, limit);
+        let chunks = (start % SEALED_CHUNK_SIZE + wanted) / CHUNK_SIZE + 1;
+        let aim = (start + wanted + chunks * TAG_SIZE).clamp(needed, limit);
         if self.bytes.len() >= needed {
             return;
         }

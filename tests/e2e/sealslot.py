@@ -1,0 +1,246 @@
+"""What the end-to-end checks share: the binary, its server, clients and keys. Python 3.11's standard library alone.
+
+A check prints one line, `ok NAME` or `FAIL NAME: why`; `main` makes the exit code of them. Everything happens in a
+temporary folder, and only processes that a check started itself are ended.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BINARY = Path(os.environ.get("SEALSLOT", REPOSITORY / "target/release/sealslot")).absolute()
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+
+# No setting of whoever runs the checks may change what is checked.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("SEALSLOT")}
+
+_failures = []
+
+
+class Failed(Exception):
+    """What a check found, in a line."""
+
+
+def expect(condition, message):
+    """Fails the check unless `condition` holds."""
+    if not condition:
+        raise Failed(message)
+
+
+@contextlib.contextmanager
+def check(name):
+    """One check: its block, and its line. `note(text)`, which it yields, adds a figure to the line."""
+    notes = []
+    try:
+        yield notes.append
+    except Exception as error:  # whatever went wrong is the finding
+        _failures.append(name)
+        kind = "" if isinstance(error, Failed) else f"{type(error).__name__}: "
+        print(f"FAIL {name}: {kind}{error}".replace("\n", " / "), flush=True)
+    else:
+        print(f"ok   {name}" + (f" ({', '.join(notes)})" if notes else ""), flush=True)
+
+
+def main(checks):
+    """Runs `checks(folder)` in a temporary folder, and exits with 1 where one failed."""
+    # Turned into an exception, so that servers are stopped and folders removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    if not os.access(BINARY, os.X_OK):
+        sys.exit(f"FAIL no program at {BINARY}: build it, or name it in SEALSLOT")
+    raise_file_limit()
+    with tempfile.TemporaryDirectory(prefix="sealslot-e2e-") as folder:
+        checks(Path(folder))
+    sys.exit(1 if _failures else 0)
+
+
+def raise_file_limit():
+    """Lets this process and its children open as many files as the system permits."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def tool(name):
+    """The path of a tool; one that is not installed is a failure."""
+    path = shutil.which(name)
+    expect(path, f"{name} is not installed")
+    return path
+
+
+def run(*argv, stdin=b"", cwd=None, env=None, timeout=120, ok=True):
+    """Runs a command to its end. With `ok` its failure is the check's."""
+    argv = [word if isinstance(word, bytes) else str(word) for word in argv]
+    done = subprocess.run(
+        argv, input=stdin, cwd=cwd, env=ENVIRONMENT | (env or {}), capture_output=True, timeout=timeout, check=False
+    )
+    if ok and done.returncode != 0:
+        raise Failed(f"{' '.join(argv)}: exit {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
+    return done
+
+
+def sealslot(*argv, **options):
+    """Runs a command of the program under test."""
+    return run(BINARY, *argv, **options)
+
+
+class Server:
+    """`sealslot serve` on a free port of loopback, with its data in `folder`/data and its certificates in
+    `folder`/certs. A context manager, which ends the server whatever happens."""
+
+    def __init__(self, folder, *arguments):
+        self.folder = Path(folder)
+        self.arguments = [str(word) for word in arguments]
+        self.data = self.folder / "data"
+        self.ca = self.folder / "certs/ca.pem"
+        self.log = self.folder / "serve.log"
+        self.process = None
+        self.port = None
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(30)
+
+    def start(self, timeout=60):
+        """Starts it, also again; returns when it listens."""
+        self.folder.mkdir(exist_ok=True)
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [BINARY, "serve", "--listen", "127.0.0.1:0", *self.arguments],
+                cwd=self.folder, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+            )
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            text = self.messages()
+            # The announcement is written in one piece; its last line names the CA or does not come.
+            found = re.search(r"listening on https://127\.0\.0\.1:(\d+)\n", text)
+            if found:
+                self.port = int(found[1])
+                return self
+            expect(self.process.poll() is None, f"serve ended: {text.strip()}")
+            time.sleep(0.02)
+        raise Failed("serve does not listen")
+
+    def messages(self):
+        """What it wrote to stderr so far."""
+        return self.log.read_text(errors="replace")
+
+    def wait_for(self, pattern, timeout=15):
+        """Waits for a message."""
+        deadline = time.monotonic() + timeout
+        while not re.search(pattern, self.messages()):
+            expect(time.monotonic() < deadline, f"no message {pattern!r} within {timeout} s")
+            time.sleep(0.05)
+
+    def kill(self):
+        """Ends it as a crash would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(30)
+
+    def stop(self, timeout=40):
+        """Ends it in order; it must exit with 0."""
+        self.process.terminate()
+        code = self.process.wait(timeout)
+        expect(code == 0, f"serve exited with {code} after SIGTERM")
+
+    @property
+    def url(self):
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def identity(self):
+        """The private key that development made."""
+        return self.data / "keys/identity.pem"
+
+    def memory(self, field):
+        """A line of /proc/PID/status, in KiB: VmRSS or VmHWM."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"^{field}:\s+(\d+) kB$", status, re.M)[1])
+
+    def tls(self, timeout=60):
+        """A TLS connection, verified against the server's CA."""
+        stream = socket.create_connection(("127.0.0.1", self.port), timeout)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self.context().wrap_socket(stream, server_hostname="127.0.0.1")
+
+    def context(self):
+        return ssl.create_default_context(cafile=self.ca)
+
+    def connect(self, timeout=120):
+        """An HTTP/1.1 client on a connection of its own."""
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=self.context())
+
+    def request(self, method, path, body=None, headers=None, admin=False):
+        """One request on a connection of its own. Gives the status, the headers and the body."""
+        headers = dict(headers or {})
+        if admin:
+            headers["Authorization"] = "Bearer " + (self.data / "admin.token").read_text().strip()
+        with contextlib.closing(self.connect()) as client:
+            client.request(method, path, body, headers)
+            response = client.getresponse()
+            return response.status, response.headers, response.read()
+
+    def upload(self, body, name="file"):
+        """Uploads bytes with PUT, and gives the receipt."""
+        status, _, answer = self.request("PUT", f"/uploads/{name}", body)
+        expect(status == 201, f"PUT answered {status}: {answer.decode(errors='replace').strip()}")
+        return json.loads(answer)
+
+    def listed(self):
+        """Everything that `GET /uploads` lists, by id."""
+        uploads, after = {}, ""
+        while True:
+            status, _, answer = self.request("GET", f"/uploads?limit=1000{after}", admin=True)
+            expect(status == 200, f"GET /uploads answered {status}")
+            page = json.loads(answer)
+            uploads |= {upload["id"]: upload for upload in page["uploads"]}
+            if "next" not in page:
+                return uploads
+            after = f"&after={page['next']}"
+
+    def delete(self, upload_id):
+        status, _, _ = self.request("DELETE", f"/uploads/{upload_id}", admin=True)
+        expect(status == 204, f"DELETE answered {status}")
+
+    def folders(self):
+        """The folder of every published upload, by id."""
+        return {path.name: path for path in self.data.glob("uploads/*/*")}
+
+    def expect_nothing_staged(self):
+        """What a failed upload had staged goes right after its answer."""
+        deadline = time.monotonic() + 5
+        while staged := self.staged():
+            expect(time.monotonic() < deadline, f"left in staging: {staged[:3]}")
+            time.sleep(0.02)
+
+    def staged(self):
+        return sorted(path.name for path in self.data.glob("staging/*"))
+
+
+def multipart(*parts, boundary="e2e-1f6b2c"):
+    """A form of `(field, file name or None, bytes)`. Gives its media type and its body."""
+    body = bytearray()
+    for field, name, content in parts:
+        file = "" if name is None else f'; filename="{name}"'
+        body += f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"{file}\r\n\r\n'.encode()
+        body += content + b"\r\n"
+    body += f"--{boundary}--\r\n".encode()
+    return f"multipart/form-data; boundary={boundary}", bytes(body)
