@@ -31,8 +31,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 MIB = 1024 * 1024
 failures = 0
 
-# Where `sealslot open` is more lenient than our reading of the manifest's table. It may be either way; the reader is
-# held to it all the same.
+# Where FORMAT.md leaves it to the reader: `sealslot open` takes these, the reader here does not.
 LENIENT = {
     'manifest, time "2026-11-23T14:27:53+00:00"',
     'manifest, name_bytes "QQ"',
