@@ -16,9 +16,9 @@ use super::manifest::{
 use crate::seal::{self, Begun, ChunkBuffer, FileKey, PayloadSealer, Recipient, SealError};
 use crate::store::{SealedFile, SegmentWriter, Store, StoreError, UploadId};
 
-/// Chunks that one buffer holds: 256 KiB, large enough that a write costs little, small enough for many uploads.
-/// An upload has two buffers: one is filled while the other is hashed, sealed and written.
-const BUFFER_CHUNKS: usize = 4;
+/// Chunks that one buffer holds: 512 KiB, large enough that handing it over and writing it costs little, small enough to
+/// stay in a core's cache while it is hashed, sealed and written. An upload has two: one is filled meanwhile.
+const BUFFER_CHUNKS: usize = 8;
 
 /// Why an upload could not be taken in. Nothing of it is kept.
 #[derive(Debug, thiserror::Error)]
