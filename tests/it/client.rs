@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_encoding::HEXUPPER;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -18,7 +19,7 @@ use rustls::{
 use serde_json::Value;
 
 /// No answer takes this long: a test that waits longer has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a client speaks.
 #[derive(Debug, Clone, Copy)]
@@ -237,18 +238,25 @@ impl Wire {
 /// The request as HTTP/1.1 sends it.
 pub(crate) fn head_of(request: &Request<Vec<u8>>, address: SocketAddr) -> String {
     let path = request.uri().path_and_query().unwrap();
-    let mut head = format!(
-        "{} {path} HTTP/1.1\r\nHost: {address}\r\n",
-        request.method()
-    );
+    let first = format!("{} {path} HTTP/1.1\r\nHost: {address}", request.method());
+    let mut lines = vec![first];
     for (name, value) in request.headers() {
-        head += &format!("{name}: {}\r\n", value.to_str().unwrap());
+        lines.push(format!("{name}: {}", value.to_str().unwrap()));
     }
     let bodiless = request.body().is_empty() && request.method().is_safe();
-    if !bodiless && !request.headers().contains_key("transfer-encoding") {
-        head += &format!("Content-Length: {}\r\n", request.body().len());
+    if !bodiless {
+        lines.push(format!("Content-Length: {}", request.body().len()));
     }
-    head + "\r\n"
+    lines.join("\r\n") + "\r\n\r\n"
+}
+
+/// Every byte as a URL or a urlencoded form may carry it.
+pub(crate) fn percent_encoded(bytes: &[u8]) -> String {
+    let digits = HEXUPPER.encode(bytes);
+    let pairs = digits.as_bytes().chunks(2);
+    pairs.fold(String::new(), |encoded, pair| {
+        encoded + "%" + std::str::from_utf8(pair).unwrap()
+    })
 }
 
 /// Sends over HTTP/2, each request on a connection of its own.

@@ -7,7 +7,7 @@ use data_encoding::{BASE64, BASE64URL, HEXLOWER, HEXUPPER};
 use http::{Method, Request};
 use rustls::version::TLS13;
 
-use crate::client::{Multipart, Protocol};
+use crate::client::{Multipart, Protocol, percent_encoded};
 use crate::program::Bench;
 use crate::server::{Server, text, wait_until};
 
@@ -36,7 +36,7 @@ impl Marks {
 /// The encodings in which a mark could be written out, as far as its stem goes.
 fn disguises() -> Vec<Vec<u8>> {
     let stem = Marks::STEM.as_bytes();
-    let percent: String = stem.iter().map(|byte| format!("%{byte:02X}")).collect();
+    let percent = percent_encoded(stem);
     let bytes: Vec<_> = stem.iter().map(u8::to_string).collect();
     let mut disguises = vec![
         stem.to_vec(),
@@ -343,9 +343,9 @@ fn nothing_is_written_in_the_clear_on_any_path() {
     // Cut, and reset.
     for (number, wire) in under_way.into_iter().enumerate() {
         if number % 2 == 0 {
-            drop(wire)
+            drop(wire);
         } else {
-            wire.reset()
+            wire.reset();
         }
     }
     wait_until("all are removed", || staged() == 0);
