@@ -348,6 +348,12 @@ fn nothing_is_written_in_the_clear_on_any_path() {
             wire.reset();
         }
     }
+    let path = format!("/uploads/{}", marks.next("short"));
+    let short = marked(&marks, "PUT", &path).header("content-length", "2000000");
+    let short = short.body(payload).unwrap();
+    if let Ok(answer) = server.try_send_over(Protocol::Http2, &TLS13, short) {
+        answer.refused(400, "body-incomplete");
+    }
     wait_until("all are removed", || staged() == 0);
 
     // What is no HTTP, or no proper one.
@@ -374,7 +380,6 @@ fn nothing_is_written_in_the_clear_on_any_path() {
         wire.end_sending();
         assert!(wire.is_ended());
     }
-    // A host name in the clear, within a handshake that fails.
     let log = server.log();
     assert!(log.contains("answered"), "the log is on: {log}");
     assert!(!log.contains(&server.token()));
