@@ -140,7 +140,7 @@ fn chunks_that_make_no_sense_are_refused() {
 #[test]
 fn a_body_that_stands_still_is_given_up() {
     let bench = Bench::new();
-    let server = Server::sealing(&bench, &["--body-timeout", "300ms"]);
+    let server = Server::sealing(&bench, &["--body-timeout", "2s"]);
     let mut wire = server.begin("PUT", "/uploads/x", &["Content-Length: 4000000"]);
     wire.send(content(PART));
     wire.answer().refused(408, "timeout");
