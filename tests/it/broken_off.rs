@@ -1,8 +1,17 @@
 //! Bodies that do not come to their end, and clients that ask before they send.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::client::Multipart;
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body, Frame};
+use rustls::version::TLS13;
+use tokio::sync::oneshot;
+
+use crate::client::{Multipart, Protocol, begin_http2, runtime, trusting};
 use crate::program::Bench;
 use crate::server::{Server, content, wait_until};
 
@@ -55,6 +64,62 @@ fn a_body_that_ends_too_soon_is_refused_and_leaves_nothing() {
     }
 }
 
+/// A body that fails after its first piece, when it is told to.
+struct Breaking {
+    piece: Option<Bytes>,
+    now: oneshot::Receiver<()>,
+}
+
+impl Body for Breaking {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let Some(piece) = self.piece.take() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        let now = Pin::new(&mut self.now).poll(cx);
+        now.map(|_| Some(Err(io::ErrorKind::Other.into())))
+    }
+}
+
+#[test]
+fn an_http2_stream_that_is_reset_leaves_nothing() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &[]);
+    let uri = format!("https://{}/uploads/x", server.address);
+    let (break_off, now) = oneshot::channel();
+    let piece = Some(content(PART).into());
+    let request = Request::put(uri).body(Breaking { piece, now }).unwrap();
+    let config = trusting(&bench.path("certs/ca.pem"), &TLS13, Protocol::Http2);
+    runtime().block_on(async {
+        let sending = tokio::spawn(begin_http2(server.address, config, request));
+        while !staged_something(&bench) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        break_off.send(()).unwrap();
+        sending.await.unwrap().unwrap_err();
+    });
+    server.kept_nothing();
+}
+
+#[test]
+fn an_http2_body_shorter_than_announced_leaves_nothing() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &[]);
+    for size in [5, PART] {
+        let request = Request::put("/uploads/x").header("content-length", "4000000");
+        let request = request.body(content(size)).unwrap();
+        if let Ok(answer) = server.try_send_over(Protocol::Http2, &TLS13, request) {
+            answer.refused(400, "body-incomplete");
+        }
+        server.kept_nothing();
+    }
+}
+
 #[test]
 fn chunks_that_make_no_sense_are_refused() {
     let bench = Bench::new();
@@ -75,7 +140,7 @@ fn chunks_that_make_no_sense_are_refused() {
 #[test]
 fn a_body_that_stands_still_is_given_up() {
     let bench = Bench::new();
-    let server = Server::sealing(&bench, &["--body-timeout", "300ms"]);
+    let server = Server::sealing(&bench, &["--body-timeout", "2s"]);
     let mut wire = server.begin("PUT", "/uploads/x", &["Content-Length: 4000000"]);
     wire.send(content(PART));
     wire.answer().refused(408, "timeout");

@@ -7,8 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use data_encoding::HEXUPPER;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http_body::Body;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -18,7 +22,7 @@ use rustls::{
 use serde_json::Value;
 
 /// No answer takes this long: a test that waits longer has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a client speaks.
 #[derive(Debug, Clone, Copy)]
@@ -237,18 +241,25 @@ impl Wire {
 /// The request as HTTP/1.1 sends it.
 pub(crate) fn head_of(request: &Request<Vec<u8>>, address: SocketAddr) -> String {
     let path = request.uri().path_and_query().unwrap();
-    let mut head = format!(
-        "{} {path} HTTP/1.1\r\nHost: {address}\r\n",
-        request.method()
-    );
+    let first = format!("{} {path} HTTP/1.1\r\nHost: {address}", request.method());
+    let mut lines = vec![first];
     for (name, value) in request.headers() {
-        head += &format!("{name}: {}\r\n", value.to_str().unwrap());
+        lines.push(format!("{name}: {}", value.to_str().unwrap()));
     }
     let bodiless = request.body().is_empty() && request.method().is_safe();
-    if !bodiless && !request.headers().contains_key("transfer-encoding") {
-        head += &format!("Content-Length: {}\r\n", request.body().len());
+    if !bodiless {
+        lines.push(format!("Content-Length: {}", request.body().len()));
     }
-    head + "\r\n"
+    lines.join("\r\n") + "\r\n\r\n"
+}
+
+/// Every byte as a URL or a urlencoded form may carry it.
+pub(crate) fn percent_encoded(bytes: &[u8]) -> String {
+    let digits = HEXUPPER.encode(bytes);
+    let pairs = digits.as_bytes().chunks(2);
+    pairs.fold(String::new(), |encoded, pair| {
+        encoded + "%" + std::str::from_utf8(pair).unwrap()
+    })
 }
 
 /// Sends over HTTP/2, each request on a connection of its own.
@@ -260,10 +271,10 @@ pub(crate) fn send_http2(
     let (mut head, body) = request.into_parts();
     let path = head.uri.path_and_query().unwrap();
     head.uri = format!("https://{address}{path}").parse().unwrap();
-    let request = Request::from_parts(head, Full::new(bytes::Bytes::from(body)));
+    let body = Full::new(Bytes::from(body)).map_err(|never| match never {});
+    let request = Request::from_parts(head, body);
     let exchange = async {
-        let mut sender = connect_http2(address, config).await;
-        let response = sender.send_request(request).await;
+        let response = begin_http2(address, config, request).await;
         let (head, mut incoming) = response.map_err(|error| (error, Vec::new()))?.into_parts();
         let mut body = Vec::new();
         while let Some(frame) = incoming.frame().await {
@@ -282,22 +293,27 @@ pub(crate) fn send_http2(
     runtime().block_on(exchange)
 }
 
-async fn connect_http2(
+/// Sends a request on a new HTTP/2 connection, and waits for the head of its answer.
+pub(crate) async fn begin_http2<B>(
     address: SocketAddr,
     config: Arc<ClientConfig>,
-) -> hyper::client::conn::http2::SendRequest<Full<bytes::Bytes>> {
+    request: Request<B>,
+) -> hyper::Result<http::Response<Incoming>>
+where
+    B: Body<Data = Bytes, Error = io::Error> + Send + Unpin + 'static,
+{
     let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
     let name = ServerName::IpAddress(address.ip().into());
     let connector = tokio_rustls::TlsConnector::from(config);
     let tls = connector.connect(name, tcp).await.unwrap();
     assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let http2 = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls));
-    let (sender, connection) = http2.await.unwrap();
+    let (mut sender, connection) = http2.await.unwrap();
     tokio::spawn(connection);
-    sender
+    sender.send_request(request).await
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().build().unwrap()
 }

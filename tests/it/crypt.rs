@@ -3,15 +3,11 @@
 use data_encoding::BASE64;
 use http::{Method, Request};
 
-use crate::client::{Answer, Multipart};
+use crate::client::{Answer, Multipart, percent_encoded};
 use crate::program::Bench;
 use crate::server::{Server, text};
 
 const URLENCODED: &str = "application/x-www-form-urlencoded";
-
-fn percent(data: &[u8]) -> String {
-    data.iter().map(|byte| format!("%{byte:02X}")).collect()
-}
 
 fn decrypt(server: &Server<'_>, accept: &str, content_type: &str, body: &[u8]) -> Answer {
     let request = server
@@ -28,7 +24,7 @@ fn what_was_encrypted_is_decrypted_again() {
     let all_bytes: Vec<u8> = (0..=255).collect();
     let long = "Grüße & = + %41\r\n".repeat(10_000);
     for data in [b"", &b"hello world"[..], &all_bytes, long.as_bytes()] {
-        let urlencoded = format!("other=x&data={}", percent(data)).into_bytes();
+        let urlencoded = format!("other=x&data={}", percent_encoded(data)).into_bytes();
         let multipart = Multipart::new()
             .text("other", "x")
             .text("data", data)
@@ -54,7 +50,7 @@ fn what_was_encrypted_is_decrypted_again() {
             for (content_type, body) in [
                 (
                     URLENCODED,
-                    format!("data={}", percent(armored.as_bytes())).into_bytes(),
+                    format!("data={}", percent_encoded(armored.as_bytes())).into_bytes(),
                 ),
                 (
                     Multipart::TYPE,

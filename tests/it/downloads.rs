@@ -427,7 +427,7 @@ fn with_the_public_key_alone_nothing_is_opened() {
     server
         .admin(Method::POST, "/decrypt")
         .refused(501, "no-private-key");
-    assert_eq!(server.listed(), [id.clone()]);
+    assert_eq!(server.listed(), std::slice::from_ref(&id));
     assert_eq!(
         bench.names("data"),
         ["admin.token", "lock", "staging", "uploads"]

@@ -159,7 +159,7 @@ fn client_hello(bench: &Bench, server: &Server<'_>) -> Vec<u8> {
 #[test]
 fn clients_that_do_not_go_on_hold_up_nobody_and_are_let_go() {
     let bench = Bench::new();
-    let times = ["--handshake-timeout", "2s", "--header-timeout", "2s"];
+    let times = ["--handshake-timeout", "4s", "--header-timeout", "4s"];
     let server = Server::sealing(&bench, &times);
     let hello = client_hello(&bench, &server);
     let mut silent = Vec::new();
@@ -202,6 +202,17 @@ fn clients_that_do_not_go_on_hold_up_nobody_and_are_let_go() {
 }
 
 #[test]
+fn a_request_head_that_trickles_is_cut() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &["--header-timeout", "1s"]);
+    let mut wire = server.begin("GET", "/healthz", &[]);
+    wire.answer().is(200);
+    wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\nX: ");
+    // It is never idle, and never done.
+    wait_until("the server has had enough", || wire.try_send("x").is_err());
+}
+
+#[test]
 fn a_client_that_does_not_read_its_answer_is_let_go() {
     let bench = Bench::new();
     let server = Server::opening(&bench, &["--write-timeout", "1s", "--max-connections", "1"]);
@@ -216,7 +227,7 @@ fn a_client_that_does_not_read_its_answer_is_let_go() {
 #[test]
 fn an_idle_connection_is_closed_and_a_busy_one_is_kept() {
     let bench = Bench::new();
-    let server = Server::sealing(&bench, &["--header-timeout", "2s"]);
+    let server = Server::sealing(&bench, &["--header-timeout", "4s"]);
     let mut wire = server.wire();
     for _ in 0..3 {
         wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -120,13 +120,8 @@ impl Bench {
     /// Runs `serve`, which is to fail at once. Where it serves instead, it is ended, and that is no exit code.
     pub(crate) fn refuses_to_serve(&self, args: &[&str], environment: &[(&str, &str)]) -> Ran {
         let mut command = self.command(["serve"]);
-        let listens = args.contains(&"--listen")
-            || environment
-                .iter()
-                .any(|(name, _)| *name == "SEALSLOT_LISTEN");
-        if !listens {
-            command.args(["--listen", "127.0.0.1:0"]);
-        }
+        // Should it serve after all, then on no port that somebody else may have.
+        command.env("SEALSLOT_LISTEN", "127.0.0.1:0");
         command.args(args).envs(environment.iter().copied());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -7,7 +7,7 @@ use data_encoding::{BASE64, BASE64URL, HEXLOWER, HEXUPPER};
 use http::{Method, Request};
 use rustls::version::TLS13;
 
-use crate::client::{Multipart, Protocol};
+use crate::client::{Multipart, Protocol, percent_encoded};
 use crate::program::Bench;
 use crate::server::{Server, text, wait_until};
 
@@ -36,7 +36,7 @@ impl Marks {
 /// The encodings in which a mark could be written out, as far as its stem goes.
 fn disguises() -> Vec<Vec<u8>> {
     let stem = Marks::STEM.as_bytes();
-    let percent: String = stem.iter().map(|byte| format!("%{byte:02X}")).collect();
+    let percent = percent_encoded(stem);
     let bytes: Vec<_> = stem.iter().map(u8::to_string).collect();
     let mut disguises = vec![
         stem.to_vec(),
@@ -343,10 +343,16 @@ fn nothing_is_written_in_the_clear_on_any_path() {
     // Cut, and reset.
     for (number, wire) in under_way.into_iter().enumerate() {
         if number % 2 == 0 {
-            drop(wire)
+            drop(wire);
         } else {
-            wire.reset()
+            wire.reset();
         }
+    }
+    let path = format!("/uploads/{}", marks.next("short"));
+    let short = marked(&marks, "PUT", &path).header("content-length", "2000000");
+    let short = short.body(payload).unwrap();
+    if let Ok(answer) = server.try_send_over(Protocol::Http2, &TLS13, short) {
+        answer.refused(400, "body-incomplete");
     }
     wait_until("all are removed", || staged() == 0);
 
@@ -374,7 +380,6 @@ fn nothing_is_written_in_the_clear_on_any_path() {
         wire.end_sending();
         assert!(wire.is_ended());
     }
-    // A host name in the clear, within a handshake that fails.
     let log = server.log();
     assert!(log.contains("answered"), "the log is on: {log}");
     assert!(!log.contains(&server.token()));

@@ -12,7 +12,7 @@ use http::{Method, Request};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::version::TLS13;
 use sealslot::store::{LocalFolder, UploadId};
-use sealslot::upload::{Manifest, OpenUpload};
+use sealslot::upload::OpenUpload;
 use serde_json::Value;
 
 use crate::client::{Answer, Multipart, PATIENCE, Protocol, Wire, head_of, send_http2, trusting};
@@ -101,11 +101,9 @@ impl<'a> Server<'a> {
     /// A connection on which the head of a request has been sent, with `Content-Length` or whatever the headers say.
     pub(crate) fn begin(&self, method: &str, path: &str, headers: &[&str]) -> Wire {
         let mut wire = self.wire();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
-        for header in headers {
-            head += &format!("{header}\r\n");
-        }
-        wire.send(head + "\r\n");
+        let first = format!("{method} {path} HTTP/1.1\r\nHost: {}", self.address);
+        let lines = [&[&first[..]], headers, &["\r\n"]].concat();
+        wire.send(lines.join("\r\n"));
         wire
     }
 
@@ -224,7 +222,8 @@ impl Drop for Server<'_> {
 
 /// A stored upload, opened with the bench's identity, without the server.
 pub(crate) struct Opened {
-    pub(crate) manifest: Manifest,
+    /// As it is in `meta.age`.
+    pub(crate) manifest: Value,
     pub(crate) content: Vec<u8>,
 }
 
@@ -248,10 +247,8 @@ impl Bench {
             Ok::<_, sealslot::upload::ReadError>(())
         });
         copied.unwrap();
-        let manifest = Arc::into_inner(upload).unwrap();
-        let manifest = serde_json::to_value(manifest.manifest()).unwrap();
         Opened {
-            manifest: serde_json::from_value(manifest).unwrap(),
+            manifest: serde_json::to_value(upload.manifest()).unwrap(),
             content,
         }
     }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use data_encoding::{BASE64, HEXLOWER};
 use sealslot::keys::NamedRecipient;
 use sealslot::seal;
-use sealslot::store::LocalStore;
+use sealslot::store::{LocalStore, StoreError};
 use sealslot::upload::{ClientName, Kind, NewUpload, Receiver, Uploads};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::program::Bench;
+use crate::server::wait_until;
 
 const CONTENT: &[u8] = b"what somebody handed in";
 
@@ -25,7 +26,16 @@ fn upload(
     content: &[u8],
 ) -> PathBuf {
     let data = bench.path("data");
-    let store = LocalStore::open(&data).unwrap();
+    // A program that another test is starting has, for a moment, every file that is open here, and so the lock of the
+    // store before.
+    let mut store = LocalStore::open(&data);
+    wait_until("the lock is free", || {
+        if let Err(StoreError::Locked { .. }) = store {
+            store = LocalStore::open(&data);
+        }
+        !matches!(store, Err(StoreError::Locked { .. }))
+    });
+    let store = store.unwrap();
     let recipient = NamedRecipient::new(Bench::recipient(), "");
     let uploads = Uploads::new(Arc::new(store), vec![recipient], Vec::new());
     let new = NewUpload {
