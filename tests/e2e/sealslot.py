@@ -64,7 +64,7 @@ def main(checks):
     if not os.access(BINARY, os.X_OK):
         sys.exit(f"FAIL no program at {BINARY}: build it, or name it in SEALSLOT")
     raise_file_limit()
-    with tempfile.TemporaryDirectory(prefix="sealslot-e2e-") as folder:
+    with tempfile.TemporaryDirectory(prefix="sealslot-e2e-") as folder, check(f"{Path(sys.argv[0]).name}: to its end"):
         checks(Path(folder))
     sys.exit(1 if _failures else 0)
 
