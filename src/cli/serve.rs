@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
@@ -50,6 +51,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     let passphrase = command.passphrase.given()?;
     let config = command.settings.resolve()?;
     start_log(config.log);
+    raise_file_limit();
     // The lock on the data folder comes first: nothing is made where another server is at work.
     let store =
         LocalStore::open(&config.data).map_err(|error| Failure::from_error(Exit::Other, &error))?;
@@ -92,6 +94,16 @@ fn start_log(level: LogLevel) {
         .with(lines)
         .with(targets)
         .try_init();
+}
+
+/// Takes as many open files as the system permits. What a shell or systemd gives at first, 1,024, is for the sake of
+/// programs that use `select`, and less than the connections that are allowed by default.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 async fn serve(config: &Config, tls: Arc<ServerTls>, app: Arc<App>) -> Result<(), Failure> {
