@@ -75,6 +75,12 @@ def raise_file_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def usual_file_limit():
+    """Leaves a server what a shell or systemd would give it: to ask for more is its own affair."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
+
+
 def tool(name):
     """The path of a tool; one that is not installed is a failure."""
     path = shutil.which(name)
@@ -126,6 +132,7 @@ class Server:
             self.process = subprocess.Popen(
                 [BINARY, "serve", "--listen", "127.0.0.1:0", *self.arguments],
                 cwd=self.folder, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+                preexec_fn=usual_file_limit,
             )
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
