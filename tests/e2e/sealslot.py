@@ -64,7 +64,7 @@ def main(checks):
     if not os.access(BINARY, os.X_OK):
         sys.exit(f"FAIL no program at {BINARY}: build it, or name it in SEALSLOT")
     raise_file_limit()
-    with tempfile.TemporaryDirectory(prefix="sealslot-e2e-") as folder:
+    with tempfile.TemporaryDirectory(prefix="sealslot-e2e-") as folder, check(f"{Path(sys.argv[0]).name}: to its end"):
         checks(Path(folder))
     sys.exit(1 if _failures else 0)
 
@@ -73,6 +73,12 @@ def raise_file_limit():
     """Lets this process and its children open as many files as the system permits."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def usual_file_limit():
+    """Leaves a server what a shell or systemd would give it: to ask for more is its own affair."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
 
 
 def tool(name):
@@ -126,6 +132,7 @@ class Server:
             self.process = subprocess.Popen(
                 [BINARY, "serve", "--listen", "127.0.0.1:0", *self.arguments],
                 cwd=self.folder, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+                preexec_fn=usual_file_limit,
             )
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
