@@ -120,10 +120,12 @@ class Server:
     def __enter__(self):
         return self.start()
 
-    def __exit__(self, *_):
+    def __exit__(self, failure, *_):
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait(30)
+        if failure is None:
+            self.expect_no_defect()
 
     def start(self, timeout=60):
         """Starts it, also again; returns when it listens."""
@@ -150,6 +152,11 @@ class Server:
         """What it wrote to stderr so far."""
         return self.log.read_text(errors="replace")
 
+    def expect_no_defect(self):
+        """A panic ends one request, not the server: it stands in the log alone."""
+        found = re.search(r".*(panicked|a defect in Sealslot).*", self.messages())
+        expect(not found, f"a panic in the server: {found and found[0]}")
+
     def wait_for(self, pattern, timeout=15):
         """Waits for a message."""
         deadline = time.monotonic() + timeout
@@ -161,6 +168,7 @@ class Server:
         """Ends it as a crash would."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(30)
+        self.expect_no_defect()  # before the next start begins a new log
 
     def stop(self, timeout=40):
         """Ends it in order; it must exit with 0."""
