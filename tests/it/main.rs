@@ -10,6 +10,7 @@ mod client_sealed;
 mod crypt;
 mod downloads;
 mod forms;
+mod http2_resets;
 mod layout;
 mod lifecycle;
 mod limits;
