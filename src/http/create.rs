@@ -8,6 +8,7 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::access::refuse_cross_site;
@@ -48,7 +49,7 @@ pub(super) async fn from_post(
         return receive_alone(app, headers, body, new, permit).await;
     };
     let task = receive_form(Arc::clone(app), body, boundary, permit);
-    let submission = app.tasks.spawn(task).await.map_err(Problem::abandoned)??;
+    let submission = run_to_the_end(app, task).await?;
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
         Form::Html => page::receipt(&submission),
         _ => json(&submission),
@@ -125,7 +126,7 @@ async fn receive_alone(
             publish(&app, vec![received]).await
         }
     };
-    let receipts = app.tasks.spawn(task).await.map_err(Problem::abandoned)??;
+    let receipts = run_to_the_end(app, task).await?;
     let [receipt] = <[Receipt; 1]>::try_from(receipts).map_err(|_| Problem::not_found())?;
     let location = format!("/uploads/{}", receipt.id);
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
@@ -140,6 +141,21 @@ async fn receive_alone(
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(response)
+}
+
+/// Runs an upload as a task of its own: it ends in order, and what went wrong in the server is logged, also where the
+/// connection is gone and nobody waits for the answer any more.
+async fn run_to_the_end<T: Send + 'static>(
+    app: &App,
+    task: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    let (answer, answered) = oneshot::channel();
+    app.tasks.spawn(async move {
+        if let Err(Err(problem)) = answer.send(task.await) {
+            problem.log("/uploads");
+        }
+    });
+    answered.await.map_err(Problem::internal)?
 }
 
 async fn publish(app: &Arc<App>, received: Vec<Received>) -> Result<Vec<Receipt>, Problem> {

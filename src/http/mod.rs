@@ -253,6 +253,11 @@ async fn ready(app: &Arc<App>) -> Result<Response, Problem> {
     Ok(text("ready\n"))
 }
 
+/// A number of bytes as people read it: `3.0 MiB`.
+fn size(bytes: u64) -> bytesize::Display {
+    bytesize::ByteSize(bytes).display().iec()
+}
+
 fn empty() -> UnsyncBoxBody<Bytes, BodyError> {
     full(Bytes::new())
 }

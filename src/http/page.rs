@@ -4,7 +4,7 @@
 use std::fmt::{self, Write};
 
 use super::create::Submission;
-use super::{App, Response, respond_with};
+use super::{App, Response, respond_with, size};
 use crate::upload::{Kind, Receipt};
 
 const STYLE: &str = include_str!("page.css");
@@ -39,7 +39,8 @@ pub(super) fn upload_page(app: &App) -> Response {
          <input id=\"file\" type=\"file\" name=\"file\" multiple required>\n\
          <button>Send</button>\n\
          </form>\n\
-         <p>Sealed to:</p>\n<ul>{keys}</ul>\n"
+         <p>Up to {} at a time. Sealed to:</p>\n<ul>{keys}</ul>\n",
+        size(app.limits.max_size)
     );
     let body = if app.uploads.identities().is_empty() {
         body
@@ -77,10 +78,11 @@ fn write_receipt(body: &mut String, receipt: &Receipt) -> fmt::Result {
     };
     write!(
         body,
-        "<dl>\n<dt>Name</dt><dd><bdi>{}</bdi></dd>\n<dt>Size</dt><dd>{} bytes</dd>\n\
+        "<dl>\n<dt>Name</dt><dd><bdi>{}</bdi></dd>\n<dt>Size</dt><dd>{} ({} bytes)</dd>\n\
          <dt>SHA-256</dt><dd><code>{}</code></dd>\n<dt>Time</dt><dd>{}</dd>\n\
          <dt>Number</dt><dd><code>{}</code></dd>\n",
         Text(name),
+        size(receipt.size),
         receipt.size,
         receipt.sha256,
         receipt.time,

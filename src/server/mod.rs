@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::http::{App, Surface, respond};
 use crate::tls::ServerTls;
 use traffic::Traffic;
-use transport::{Activity, Buffered};
+use transport::{Backpressure, Buffered};
 
 /// How long the accept loop rests when the system has no more sockets to give.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
@@ -153,7 +153,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, _permit: OwnedSemaph
     // Answers are small and complete when they are written: waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     let stream = Buffered::new(stream);
-    let activity = stream.activity();
+    let backpressure = stream.backpressure();
     let acceptor = TlsAcceptor::from(shared.tls.config());
     let handshake = timeout(shared.limits.handshake_timeout, acceptor.accept(stream));
     let stream = tokio::select! {
@@ -168,13 +168,13 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, _permit: OwnedSemaph
             }
         },
     };
-    speak_http(&shared, stream, &activity, &traffic).await;
+    speak_http(&shared, stream, &backpressure, &traffic).await;
 }
 
 async fn speak_http(
     shared: &Arc<Shared>,
     stream: tokio_rustls::server::TlsStream<Buffered<TcpStream>>,
-    activity: &Activity,
+    backpressure: &Backpressure,
     traffic: &Arc<Traffic>,
 ) {
     let service = service_fn(|request| {
@@ -205,7 +205,7 @@ async fn speak_http(
             }
             _ = watch.tick() => {
                 let limit = shared.limits.write_timeout;
-                let unread = activity.write_blocked_for().is_some_and(|time| time > limit)
+                let unread = backpressure.write_blocked_for().is_some_and(|time| time > limit)
                     || traffic.answer_stuck_for().is_some_and(|time| time > limit);
                 if unread {
                     tracing::debug!("a client left its answer unread");

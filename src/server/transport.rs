@@ -1,4 +1,4 @@
-//! The byte stream between a socket and rustls: fewer, larger reads, and a record of when bytes last moved.
+//! The byte stream between a socket and rustls: fewer, larger reads, and a record of writes that wait.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -38,7 +38,7 @@ pub struct Buffered<S> {
     wanted: usize,
     /// Whether the last flush is still under way.
     flushing: bool,
-    activity: Arc<Activity>,
+    backpressure: Arc<Backpressure>,
 }
 
 impl<S> Buffered<S> {
@@ -51,13 +51,13 @@ impl<S> Buffered<S> {
             end: 0,
             wanted: MIN_BUFFER,
             flushing: false,
-            activity: Arc::new(Activity::new()),
+            backpressure: Arc::new(Backpressure::new()),
         }
     }
 
-    /// When bytes last moved on this stream, for whoever watches it.
-    pub fn activity(&self) -> Arc<Activity> {
-        Arc::clone(&self.activity)
+    /// Whether the peer takes what is written, for whoever watches it.
+    pub fn backpressure(&self) -> Arc<Backpressure> {
+        Arc::clone(&self.backpressure)
     }
 
     /// The wrapped stream. Bytes read from it directly are missing from those read here.
@@ -105,7 +105,6 @@ impl<S: AsyncRead + Unpin> Buffered<S> {
         } else if len < self.buffer.len() / STEP {
             self.wanted = (self.wanted / STEP).max(MIN_BUFFER);
         }
-        self.activity.moved();
         Poll::Ready(Ok(len))
     }
 }
@@ -138,7 +137,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Buffered<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.activity.wrote(&written);
+        this.backpressure.wrote(&written);
         written
     }
 
@@ -149,7 +148,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Buffered<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bytes);
-        this.activity.wrote(&written);
+        this.backpressure.wrote(&written);
         written
     }
 
@@ -161,9 +160,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Buffered<S> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.stream).poll_flush(cx);
         match flushed {
-            Poll::Pending => this.activity.blocked(),
+            Poll::Pending => this.backpressure.blocked(),
             // A socket has nothing to flush and is always ready: that says nothing about a write that waits.
-            Poll::Ready(_) if this.flushing => this.activity.unblocked(),
+            Poll::Ready(_) if this.flushing => this.backpressure.unblocked(),
             Poll::Ready(_) => {}
         }
         this.flushing = flushed.is_pending();
@@ -175,29 +174,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Buffered<S> {
     }
 }
 
-/// When bytes last moved on a connection, and since when the peer takes none. Shared with a watchdog; all in
-/// milliseconds.
+/// Since when the peer takes nothing of what is written to it. Shared with a watchdog; in milliseconds.
 #[derive(Debug)]
-pub struct Activity {
+pub struct Backpressure {
     opened: Instant,
-    /// Since `opened`, when a byte was last received or sent.
-    last_moved: AtomicU64,
     /// Since `opened`, when writing came to a halt; 0 while it has not.
     write_blocked_since: AtomicU64,
 }
 
-impl Activity {
+impl Backpressure {
     fn new() -> Self {
         Self {
             opened: Instant::now(),
-            last_moved: AtomicU64::new(0),
             write_blocked_since: AtomicU64::new(0),
         }
-    }
-
-    /// How long no byte has been received or sent, counted from the opening where none ever was.
-    pub fn idle_for(&self) -> Duration {
-        self.since(self.last_moved.load(Ordering::Relaxed))
     }
 
     /// How long the peer has taken nothing of what is to be written, or `None` where nothing waits.
@@ -206,33 +196,19 @@ impl Activity {
     pub fn write_blocked_for(&self) -> Option<Duration> {
         match self.write_blocked_since.load(Ordering::Relaxed) {
             0 => None,
-            since => Some(self.since(since)),
+            since => Some(Duration::from_millis(self.now().saturating_sub(since))),
         }
-    }
-
-    fn since(&self, moment: u64) -> Duration {
-        Duration::from_millis(self.now().saturating_sub(moment))
     }
 
     fn now(&self) -> u64 {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn moved(&self) {
-        self.last_moved.store(self.now(), Ordering::Relaxed);
-    }
-
     /// Takes note of an attempt to write.
     fn wrote(&self, result: &Poll<io::Result<usize>>) {
         match result {
             Poll::Pending => self.blocked(),
-            Poll::Ready(Ok(len)) => {
-                self.unblocked();
-                if *len > 0 {
-                    self.moved();
-                }
-            }
-            Poll::Ready(Err(_)) => self.unblocked(),
+            Poll::Ready(_) => self.unblocked(),
         }
     }
 

@@ -142,38 +142,12 @@ async fn bytes_that_arrived_before_an_error_are_read_first() {
 }
 
 #[tokio::test]
-async fn received_and_sent_bytes_end_idle_time() {
-    let (mut peer, stream) = duplex(16);
-    let mut stream = Buffered::new(stream);
-    let activity = stream.activity();
-    let pause = Duration::from_millis(20);
-
-    tokio::time::sleep(pause).await;
-    assert!(activity.idle_for() >= pause);
-    assert!(read_now(&mut stream, 1).await.is_none());
-    assert_eq!(
-        activity.last_moved.load(Ordering::Relaxed),
-        0,
-        "nothing has moved yet"
-    );
-
-    peer.write_all(b"x").await.unwrap();
-    read_now(&mut stream, 1).await.unwrap().unwrap();
-    let received = activity.last_moved.load(Ordering::Relaxed);
-    assert!(received >= 20);
-
-    tokio::time::sleep(pause).await;
-    stream.write_all(b"y").await.unwrap();
-    assert!(activity.last_moved.load(Ordering::Relaxed) >= received + 20);
-}
-
-#[tokio::test]
 async fn a_peer_that_takes_nothing_shows_until_it_takes_something() {
     let (mut peer, stream) = duplex(8);
     let mut stream = Buffered::new(stream);
-    let activity = stream.activity();
+    let backpressure = stream.backpressure();
     stream.write_all(&[0; 8]).await.unwrap();
-    assert_eq!(activity.write_blocked_for(), None);
+    assert_eq!(backpressure.write_blocked_for(), None);
 
     let attempt = |stream: &mut Buffered<DuplexStream>, cx: &mut Context<'_>| {
         Pin::new(stream).poll_write(cx, &[0; 8])
@@ -185,11 +159,11 @@ async fn a_peer_that_takes_nothing_shows_until_it_takes_something() {
     let blocked = poll_fn(|cx| Poll::Ready(attempt(&mut stream, cx))).await;
     assert!(blocked.is_pending());
     stream.flush().await.unwrap();
-    assert!(activity.write_blocked_for().unwrap() >= Duration::from_millis(15));
+    assert!(backpressure.write_blocked_for().unwrap() >= Duration::from_millis(15));
 
     peer.read_exact(&mut [0; 4]).await.unwrap();
     assert_eq!(poll_fn(|cx| attempt(&mut stream, cx)).await.unwrap(), 4);
-    assert_eq!(activity.write_blocked_for(), None);
+    assert_eq!(backpressure.write_blocked_for(), None);
 }
 
 #[tokio::test]
@@ -215,12 +189,12 @@ async fn a_flush_that_waits_counts_as_blocked() {
         }
     }
     let mut stream = Buffered::new(SlowFlush(1));
-    let activity = stream.activity();
+    let backpressure = stream.backpressure();
     let flush = poll_fn(|cx| Poll::Ready(Pin::new(&mut stream).poll_flush(cx))).await;
     assert!(flush.is_pending());
-    assert!(activity.write_blocked_for().is_some());
+    assert!(backpressure.write_blocked_for().is_some());
     stream.flush().await.unwrap();
-    assert_eq!(activity.write_blocked_for(), None);
+    assert_eq!(backpressure.write_blocked_for(), None);
 }
 
 #[tokio::test]
@@ -264,5 +238,5 @@ async fn tls_runs_over_it_and_leaves_no_buffer_when_idle() {
     assert!(idle.is_pending());
     let transport = server.get_ref().0;
     assert!(transport.buffer.is_empty());
-    assert_eq!(transport.activity.write_blocked_for(), None);
+    assert_eq!(transport.backpressure.write_blocked_for(), None);
 }
