@@ -4,6 +4,7 @@ use data_encoding::BASE64;
 
 const BEGIN: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 const END: &[u8] = b"-----END AGE ENCRYPTED FILE-----";
+const DASHES: &[u8] = b"-----";
 const COLUMNS: usize = 64;
 /// Bytes in a full line.
 const LINE_BYTES: usize = COLUMNS / 4 * 3;
@@ -29,7 +30,13 @@ pub enum ArmorError {
 
 /// Whether a file that starts with these bytes is armored rather than binary. White space may come first.
 pub fn looks_armored(start: &[u8]) -> bool {
-    start.trim_ascii_start().starts_with(b"-----")
+    start.trim_ascii_start().starts_with(DASHES)
+}
+
+/// Whether a file that so far starts with these bytes may yet turn out to be armored, when more of it has come.
+pub fn may_become_armored(start: &[u8]) -> bool {
+    let begun = start.trim_ascii_start();
+    begun.len() < DASHES.len() && DASHES.starts_with(begun)
 }
 
 /// Armors bytes as they come.

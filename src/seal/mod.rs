@@ -19,7 +19,9 @@ mod stream;
 mod vectors;
 pub mod x25519;
 
-pub use armor::{ArmorError, Decoder as ArmorDecoder, Encoder as ArmorEncoder, looks_armored};
+pub use armor::{
+    ArmorError, Decoder as ArmorDecoder, Encoder as ArmorEncoder, looks_armored, may_become_armored,
+};
 pub use file_key::{FILE_KEY_SIZE, FileKey, FileKeyLength};
 pub use header::{Header, HeaderError, MAX_HEADER_SIZE, Stanza};
 pub use stream::{

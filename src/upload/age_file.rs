@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::seal::{
     self, ArmorDecoder, ArmorEncoder, Begun, ChunkBuffer, Header, HeaderError, Identity,
     MAX_HEADER_SIZE, NONCE_SIZE, OpenError, Recipient, SEALED_CHUNK_SIZE, SealError, StreamOpener,
-    looks_armored,
+    looks_armored, may_become_armored,
 };
 
 /// Chunks that are read or written at a time: 512 KiB.
@@ -226,8 +226,7 @@ impl<R: Read> Source<R> {
 
     /// Tells from the first bytes whether the file is armored; if so, they were text.
     fn recognise(&mut self, bytes: &mut Vec<u8>) -> Result<(), AgeFileError> {
-        let begins = bytes.trim_ascii_start().len();
-        if begins < 5 && !self.ended {
+        if may_become_armored(bytes) && !self.ended {
             return Ok(());
         }
         if !looks_armored(bytes) {

@@ -1,6 +1,8 @@
 //! Uploads that the sender sealed already: checked as far as that goes without a key.
 
-use crate::seal::{ArmorDecoder, Header, HeaderError, Recipient, looks_armored};
+use crate::seal::{
+    ArmorDecoder, Header, HeaderError, Recipient, looks_armored, may_become_armored,
+};
 
 /// The longest start of a client-sealed upload that is looked at, in bytes.
 const MAX_START: usize = 256 * 1024;
@@ -78,6 +80,9 @@ impl<'a> ClientSealedCheck<'a> {
 }
 
 fn parse_start(start: &[u8]) -> Result<Option<Header>, HeaderError> {
+    if may_become_armored(start) {
+        return Ok(None);
+    }
     if !looks_armored(start) {
         return Ok(Header::parse(start)?.map(|(header, _)| header));
     }
@@ -94,4 +99,66 @@ fn is_for(header: &Header, recipient: &Recipient) -> bool {
         Recipient::SshRsa(key) => key.is_named_by(stanza),
         Recipient::X25519(_) => stanza.args[0] == "X25519",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::{ArmorEncoder, Identity, Stanza, seal};
+
+    fn recipient() -> Recipient {
+        const KEY: &str =
+            "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
+        Identity::X25519(KEY.parse().unwrap()).to_recipient()
+    }
+
+    fn check(body: &[u8], step: usize) -> Result<(), ClientSealedError> {
+        let recipients = [recipient()];
+        let mut check = ClientSealedCheck::new(&recipients);
+        for piece in body.chunks(step) {
+            check.update(piece)?;
+        }
+        check.finish()
+    }
+
+    #[test]
+    fn it_does_not_matter_how_the_start_is_cut() {
+        let extra = Stanza {
+            args: vec!["example.com/long".to_owned()],
+            body: vec![7; 5000],
+        };
+        let binary = seal(&[recipient()], &[extra], b"hello").unwrap();
+        let mut armored = b" \r\n".to_vec();
+        let mut encoder = ArmorEncoder::new();
+        encoder.push(&binary, &mut armored);
+        encoder.finish(&mut armored);
+        for body in [binary, armored] {
+            for step in 1..70 {
+                assert_eq!(check(&body, step), Ok(()), "in steps of {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_never_becomes_an_age_header_is_refused() {
+        for body in [
+            &b""[..],
+            b"-",
+            b"  ",
+            b"----",
+            b"-----",
+            b"age-encryption.org/v1\n",
+            b"x",
+        ] {
+            for step in 1..10 {
+                assert_eq!(
+                    check(body, step),
+                    Err(ClientSealedError::NotAge),
+                    "{body:?}"
+                );
+            }
+        }
+        let endless = vec![b' '; MAX_START + 1];
+        assert_eq!(check(&endless, 4096), Err(ClientSealedError::NotAge));
+    }
 }
