@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use data_encoding::BASE64;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -92,8 +93,9 @@ pub(super) async fn decrypt(
     let opened = opened?.ok_or_else(Problem::does_not_open)?;
     Ok(match Form::preferred(headers, &[Form::Text, Form::Json]) {
         Form::Json => opened_json(&opened),
-        _ if std::str::from_utf8(&opened).is_ok() => text(opened.to_vec()),
-        _ => respond_with("application/octet-stream", opened.to_vec()),
+        // The bytes go out as they are, and are erased when they have.
+        _ if std::str::from_utf8(&opened).is_ok() => text(Bytes::from_owner(opened)),
+        _ => respond_with("application/octet-stream", Bytes::from_owner(opened)),
     })
 }
 
@@ -167,7 +169,7 @@ fn multipart_field(
     };
     let mut parser = multipart::Parser::new(boundary, limits);
     // Erased when the last piece of it is dropped.
-    let mut body = Some(bytes::Bytes::from_owner(body));
+    let mut body = Some(Bytes::from_owner(body));
     let (mut found, mut wanted) = (None, false);
     loop {
         match parser.next()? {

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::problem::Problem;
 use super::range::{Asked, asked};
-use super::{App, BodyError, Response, empty, json};
+use super::{App, ReadFailure, Response, empty, json};
 use crate::store::{ReadAt, SealedFile, UploadId};
 use crate::upload::{OpenUpload, Plaintext, Summary};
 
@@ -202,13 +202,13 @@ fn attachment(name: Option<&str>) -> HeaderValue {
 /// Something that is read piece by piece, on a thread that may block.
 trait Source: Send + 'static {
     /// The next piece, at most [`PIECE`] bytes; `None` at the end.
-    fn next(&mut self) -> Result<Option<Bytes>, BodyError>;
+    fn next(&mut self) -> Result<Option<Bytes>, ReadFailure>;
 }
 
 struct PlaintextSource(Plaintext);
 
 impl Source for PlaintextSource {
-    fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+    fn next(&mut self) -> Result<Option<Bytes>, ReadFailure> {
         let mut piece = Vec::with_capacity(PIECE);
         while piece.len() + crate::seal::CHUNK_SIZE <= PIECE {
             match self.0.next_piece()? {
@@ -227,7 +227,7 @@ struct StoredSource {
 }
 
 impl Source for StoredSource {
-    fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+    fn next(&mut self) -> Result<Option<Bytes>, ReadFailure> {
         let size = usize::try_from(self.end - self.at)
             .unwrap_or(PIECE)
             .min(PIECE);
@@ -247,7 +247,7 @@ struct ReadBody {
 }
 
 /// A source, and the piece that was read from it.
-type ReadPiece = (Box<dyn Source>, Result<Option<Bytes>, BodyError>);
+type ReadPiece = (Box<dyn Source>, Result<Option<Bytes>, ReadFailure>);
 
 enum ReadState {
     Reading(JoinHandle<ReadPiece>),
@@ -277,12 +277,12 @@ fn read_ahead(mut source: Box<dyn Source>) -> ReadState {
 
 impl Body for ReadBody {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = ReadFailure;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ReadFailure>>> {
         let ReadState::Reading(job) = &mut self.state else {
             return Poll::Ready(None);
         };

@@ -43,10 +43,10 @@ use crate::upload::{ClientName, Uploads};
 const MAX_DATA_REQUESTS: usize = 16;
 
 /// What a response's body may fail with: reading what is stored.
-type BodyError = Box<dyn std::error::Error + Send + Sync>;
+type ReadFailure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A response with a body of any kind.
-pub type Response = hyper::Response<UnsyncBoxBody<Bytes, BodyError>>;
+pub type Response = hyper::Response<UnsyncBoxBody<Bytes, ReadFailure>>;
 
 /// How much one request may ask of the server. Every field has a setting of the same name.
 #[derive(Debug, Clone)]
@@ -258,11 +258,11 @@ fn size(bytes: u64) -> bytesize::Display {
     bytesize::ByteSize(bytes).display().iec()
 }
 
-fn empty() -> UnsyncBoxBody<Bytes, BodyError> {
+fn empty() -> UnsyncBoxBody<Bytes, ReadFailure> {
     full(Bytes::new())
 }
 
-fn full(bytes: impl Into<Bytes>) -> UnsyncBoxBody<Bytes, BodyError> {
+fn full(bytes: impl Into<Bytes>) -> UnsyncBoxBody<Bytes, ReadFailure> {
     Full::new(bytes.into())
         .map_err(|never| match never {})
         .boxed_unsync()

@@ -30,10 +30,14 @@ pub(super) fn upload_page(app: &App) -> Response {
             None => write!(keys, "<li><code>{}</code></li>", Text(&fingerprint)),
         };
     }
+    let reader = if app.uploads.identities().is_empty() {
+        "This server cannot open it again: only the holder of the key can."
+    } else {
+        "This server holds the key that opens it."
+    };
     let body = format!(
         "<h1>Hand in files</h1>\n\
-         <p>What you send is sealed while it arrives. This server cannot open it again: only the holder of the key \
-         can.</p>\n\
+         <p>What you send is sealed while it arrives. {reader}</p>\n\
          <form method=\"post\" action=\"/uploads\" enctype=\"multipart/form-data\">\n\
          <label for=\"file\">Files</label>\n\
          <input id=\"file\" type=\"file\" name=\"file\" multiple required>\n\
@@ -42,14 +46,6 @@ pub(super) fn upload_page(app: &App) -> Response {
          <p>Up to {} at a time. Sealed to:</p>\n<ul>{keys}</ul>\n",
         size(app.limits.max_size)
     );
-    let body = if app.uploads.identities().is_empty() {
-        body
-    } else {
-        body.replace(
-            "This server cannot open it again: only the holder of the key can.",
-            "This server holds the key that opens it.",
-        )
-    };
     html("Hand in files", &body)
 }
 

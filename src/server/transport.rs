@@ -60,11 +60,6 @@ impl<S> Buffered<S> {
         Arc::clone(&self.backpressure)
     }
 
-    /// The wrapped stream. Bytes read from it directly are missing from those read here.
-    pub fn stream(&self) -> &S {
-        &self.stream
-    }
-
     fn release(&mut self) {
         (self.start, self.end) = (0, 0);
         let buffer = std::mem::take(&mut self.buffer);

@@ -110,7 +110,7 @@ impl Receiver {
     /// It is hashed here and not there: hashing costs as much as sealing and writing together, and so the work of a
     /// long upload is shared out evenly between two cores. It takes a fraction of a millisecond.
     async fn send_off(&mut self) -> Result<(), ReceiveError> {
-        update(&mut self.digest, &self.buffer);
+        hash(&self.buffer, &mut self.digest);
         let (mut segment, empty) = self.take_back().await?;
         let empty = empty.unwrap_or_else(|| ChunkBuffer::new(BUFFER_CHUNKS));
         let mut full = std::mem::replace(&mut self.buffer, empty);
@@ -133,7 +133,7 @@ impl Receiver {
     }
 }
 
-fn update(digest: &mut Sha256, buffer: &ChunkBuffer) {
+fn hash(buffer: &ChunkBuffer, digest: &mut Sha256) {
     for chunk in buffer.plaintext() {
         digest.update(chunk);
     }
@@ -216,7 +216,7 @@ impl Segment {
         mut buffer: ChunkBuffer,
         mut digest: Sha256,
     ) -> Result<Received, ReceiveError> {
-        update(&mut digest, &buffer);
+        hash(&buffer, &mut digest);
         self.size += buffer.len() as u64;
         let file_key = if self.open.is_none() && buffer.is_empty() {
             None
