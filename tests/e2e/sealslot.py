@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import re
 import resource
 import shutil
@@ -81,6 +82,19 @@ def usual_file_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
 
 
+def free_port():
+    """A port for a server that comes back on it. It is below those that the system gives to clients: one of these
+    could take it while the server is down, or be connected to itself."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    dice = random.SystemRandom()
+    for _ in range(100):
+        port = dice.randrange(10_000, lowest)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise Failed("no free port")
+
+
 def tool(name):
     """The path of a tool; one that is not installed is a failure."""
     path = shutil.which(name)
@@ -106,11 +120,15 @@ def sealslot(*argv, **options):
 
 class Server:
     """`sealslot serve` on a free port of loopback, with its data in `folder`/data and its certificates in
-    `folder`/certs. A context manager, which ends the server whatever happens."""
+    `folder`/certs. A context manager, which ends the server whatever happens. With a `port` every start has that one;
+    `environment` is added to its environment, and `binary` is another build of it."""
 
-    def __init__(self, folder, *arguments):
+    def __init__(self, folder, *arguments, port=0, environment=None, binary=BINARY):
         self.folder = Path(folder)
         self.arguments = [str(word) for word in arguments]
+        self.listen = f"127.0.0.1:{port}"
+        self.environment = ENVIRONMENT | (environment or {})
+        self.binary = binary
         self.data = self.folder / "data"
         self.ca = self.folder / "certs/ca.pem"
         self.log = self.folder / "serve.log"
@@ -132,8 +150,8 @@ class Server:
         self.folder.mkdir(exist_ok=True)
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [BINARY, "serve", "--listen", "127.0.0.1:0", *self.arguments],
-                cwd=self.folder, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+                [self.binary, "serve", "--listen", self.listen, *self.arguments],
+                cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
                 preexec_fn=usual_file_limit,
             )
         deadline = time.monotonic() + timeout

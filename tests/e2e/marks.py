@@ -1,0 +1,86 @@
+"""Payloads of distinctive marks, and the search for them, and for anything else that must not be there, on disk."""
+
+import base64
+import hashlib
+import random
+
+from sealslot import KIB, expect
+
+# Digests and URLs' secrets are only looked for in files up to this size: each upload has its own, and segments are larger
+# than what could hold them by mistake.
+SMALL = 256 * KIB
+
+
+class Marks:
+    """A mark that a seed repeats, in every 32 bytes of every payload, name and other metadata."""
+
+    def __init__(self, seed):
+        letters = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
+        self.mark = "".join(random.Random(f"{seed}/mark").choices(letters, k=12)).encode()
+        self.everywhere = forms(self.mark)
+        self.own = []  # what one upload alone has, in all its forms
+        self.searched = {}  # what was read already, and did not change
+        self.bytes = 0
+
+    def payload(self, number, size):
+        """`size` bytes of which no two stretches are alike: block by block the mark, the upload, the block."""
+        blocks = -(-size // 32)
+        head = b"%b%07d." % (self.mark, number)
+        return b"".join([head + b"%011d\n" % block for block in range(blocks)])[:size]
+
+    def name(self, number):
+        """A file name, which also needs more than ASCII."""
+        return f"Prüfung {self.mark.decode()} № {number}.bin"
+
+    def media_type(self):
+        return f"application/x-{self.mark.decode()}"
+
+    def keep_secret(self, *secrets):
+        """Adds bytes that must not be on disk either, in the small files: a digest, the secret of an URL."""
+        for secret in secrets:
+            self.own += forms(secret)
+
+    def expect_nowhere(self, *folders):
+        """Searches all files in the folders, and their names. Gives how many files there were."""
+        count = 0
+        for folder in folders:
+            paths = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+            for path in paths:
+                expect(not self.found_in(str(path.relative_to(folder)).encode()), f"a mark is in the name {path}")
+                if path.is_file():
+                    count += 1
+                    self.search(path)
+        return count
+
+    def search(self, path):
+        status = path.stat()
+        state = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if self.searched.get(path) == state:
+            return  # nor could it hold what was made up after it was written
+        content = path.read_bytes()
+        self.bytes += len(content)
+        self.searched[path] = state
+        found = self.found_in(content)
+        expect(not found, f"in the clear on disk: {found!r} in {path}")
+        if len(content) <= SMALL:
+            for secret in self.own:
+                expect(secret not in content, f"in the clear on disk: {secret!r} in {path}")
+
+    def found_in(self, content):
+        return next((form for form in self.everywhere if form in content), None)
+
+
+def forms(secret):
+    """Bytes as they may stand in a file: raw, in hex, and in base64 wherever in it they may begin."""
+    found = [secret, secret.hex().encode(), secret.hex().upper().encode()]
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + secret)
+        # Characters that also depend on what stands beside it do not count.
+        first, last = -(-before * 8 // 6), (before + len(secret)) * 8 // 6
+        found += [encoded[first:last], encoded[first:last].translate(bytes.maketrans(b"+/", b"-_"))]
+    return list(dict.fromkeys(found))
+
+
+def digests(content):
+    """What the digest of an upload might stand on disk as."""
+    return [hashlib.sha256(content).digest(), hashlib.sha512(content).digest()]
