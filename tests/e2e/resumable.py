@@ -154,7 +154,7 @@ class Tus(Upload):
             piece = self.piece()
             headers["Content-Type"] = "application/offset+octet-stream"
         self.will_send(piece)
-        answer = self.link.request("POST", "/uploads", headers, piece, chunked=self.dice.random() < 0.2)
+        answer = self.link.request("POST", "/uploads", headers, piece, chunked=bool(piece) and self.dice.random() < 0.2)
         self.created(answer)
         self.length_known = not self.deferred
         self.acknowledge(answer.offset(), len(piece))
