@@ -458,9 +458,9 @@ fn a_session_keeps_its_head_and_entries(place: &dyn Place) {
     assert!(matches!(again, Err(StoreError::Exists)));
     assert_eq!(store.count_entries(&id).unwrap(), 0);
     assert!(store.entries(&id, 0, 10).unwrap().is_empty());
-    for number in 0..5 {
+    for number in 0..5_u8 {
         store
-            .put_entry(&id, number, &[number as u8; ENTRY_SIZE])
+            .put_entry(&id, number.into(), &[number; ENTRY_SIZE])
             .unwrap();
     }
     // In place of one that was interrupted.

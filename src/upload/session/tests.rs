@@ -112,11 +112,11 @@ impl Bench {
             assert!(session.receipt().unwrap().size == bytes.len() as u64);
             offset
         });
-        assert_eq!(self.opened(&uploads, url), bytes);
+        assert_eq!(Self::opened(&uploads, url), bytes);
         offset
     }
 
-    fn opened(&self, uploads: &Uploads, url: &UploadUrl) -> Vec<u8> {
+    fn opened(uploads: &Uploads, url: &UploadUrl) -> Vec<u8> {
         let sealed = uploads.sealed_upload(url.id()).unwrap();
         let upload = OpenUpload::open(sealed, Some(url.id()), &[identity()]);
         let mut content = Vec::new();
@@ -340,7 +340,7 @@ fn a_body_that_fails_its_digest_leaves_everything_as_it_was() {
         let session = append.close(&[right]).await.unwrap();
         let session = session.finish(&[]).await.unwrap();
         assert_eq!(
-            bench.opened(&uploads, session.url()),
+            Bench::opened(&uploads, session.url()),
             [first, second].concat()
         );
     });
@@ -387,7 +387,7 @@ fn publishing_that_was_interrupted_is_brought_to_its_end() {
     fs::write(staged.join("meta.age"), b"half").unwrap();
     let uploads = open_uploads(&bench.data(), 1 << 20);
     assert_eq!(receipt(&uploads), told);
-    assert_eq!(bench.opened(&uploads, &url), bytes);
+    assert_eq!(Bench::opened(&uploads, &url), bytes);
     // Once it is finished, deleting it does not bring it back.
     uploads.delete(url.id()).unwrap();
     assert_eq!(receipt(&uploads), told);
