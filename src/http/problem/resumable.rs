@@ -3,13 +3,14 @@
 use http::header::CONNECTION;
 use http::{HeaderName, StatusCode};
 
-use super::Problem;
+use super::{Kind, Problem};
 use crate::http::body::BodyError;
 use crate::http::resumable::draft::Version;
 use crate::upload::{ReceiveError, SessionError};
 
 /// "Checksum Mismatch" (tus, "Checksum").
 const CHECKSUM_MISMATCH: u16 = 460;
+const COMPLETED: &str = "completed-upload";
 const DIGEST_MISMATCH: &str = "digest-mismatch";
 
 impl Problem {
@@ -24,7 +25,7 @@ impl Problem {
     /// Says in the draft's way that the upload is not complete, unless it is.
     pub(in crate::http) fn with_completeness(mut self, version: Version) -> Self {
         let mut headers = http::HeaderMap::new();
-        let complete = self.kind == Some("completed-upload");
+        let complete = self.code == COMPLETED;
         version.add_completeness(&mut headers, complete);
         let headers = headers.into_iter();
         self.headers
@@ -32,8 +33,9 @@ impl Problem {
         self
     }
 
-    fn of_type(mut self, kind: &'static str) -> Self {
-        self.kind = Some(kind);
+    fn of_type(mut self, name: &'static str, members: &[(&'static str, u64)]) -> Self {
+        let members = members.to_vec();
+        self.kind = Some(Box::new(Kind { name, members }));
         self
     }
 
@@ -95,13 +97,9 @@ impl Problem {
 
     pub(in crate::http) fn mismatching_offset(expected: u64, provided: u64) -> Self {
         let detail = format!("The upload has {expected} bytes: go on there.");
-        let mut problem = Self::new(StatusCode::CONFLICT, "mismatching-upload-offset", detail)
-            .of_type("mismatching-upload-offset");
-        problem.members = vec![
-            ("expected-offset", expected.into()),
-            ("provided-offset", provided.into()),
-        ];
-        problem
+        let members = [("expected-offset", expected), ("provided-offset", provided)];
+        Self::new(StatusCode::CONFLICT, "mismatching-upload-offset", detail)
+            .of_type("mismatching-upload-offset", &members)
     }
 
     pub(in crate::http) fn inconsistent_length() -> Self {
@@ -112,12 +110,12 @@ impl Problem {
             "inconsistent-upload-length",
             detail,
         )
-        .of_type("inconsistent-upload-length")
+        .of_type("inconsistent-upload-length", &[])
     }
 
     pub(in crate::http) fn completed_upload() -> Self {
         let detail = "The upload is complete and takes nothing more.";
-        Self::new(StatusCode::BAD_REQUEST, "completed-upload", detail).of_type("completed-upload")
+        Self::new(StatusCode::BAD_REQUEST, COMPLETED, detail).of_type(COMPLETED, &[])
     }
 
     pub(in crate::http) fn missing_offset() -> Self {

@@ -80,7 +80,7 @@ pub(super) fn status(session: &Session) -> HeaderMap {
     let mut headers = progress(session);
     match session.length() {
         Some(length) => insert(&mut headers, UPLOAD_LENGTH, length),
-        None => insert(&mut headers, UPLOAD_DEFER_LENGTH, 1),
+        None => insert(&mut headers, UPLOAD_DEFER_LENGTH, "1"),
     }
     if let Some(metadata) = session.metadata() {
         insert(&mut headers, UPLOAD_METADATA, metadata);
@@ -88,7 +88,7 @@ pub(super) fn status(session: &Session) -> HeaderMap {
     match session.role() {
         Role::Whole => {}
         Role::Partial => insert(&mut headers, UPLOAD_CONCAT, "partial"),
-        Role::Final(parts) => insert(&mut headers, UPLOAD_CONCAT, parts),
+        Role::Final(parts) => insert(&mut headers, UPLOAD_CONCAT, parts.as_str()),
     }
     headers
 }
