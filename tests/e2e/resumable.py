@@ -220,6 +220,8 @@ class Concatenated(Upload):
         super().__init__(link, dice, source)
         ends = sorted(dice.randint(0, self.size) for _ in range(dice.randrange(4))) + [self.size]
         parts = [source.content[start:end] for start, end in zip([0, *ends], ends)]
+        # How the client writes the parts' URLs: a proxy's name is not the server's.
+        self.host = dice.choice(["", f"https://127.0.0.1:{link.port}", "https://drop.example"])
         self.parts = [Tus(link, dice, source._replace(content=part), partial=True) for part in parts]
 
     def common(self):
@@ -235,9 +237,8 @@ class Concatenated(Upload):
         return super().step()
 
     def create(self):
-        host = self.dice.choice(["", f"https://127.0.0.1:{self.link.port}", "https://drop.example"])
         headers = self.common() | {
-            "Upload-Concat": "final;" + " ".join(host + part.path for part in self.parts),
+            "Upload-Concat": "final;" + " ".join(self.host + part.path for part in self.parts),
             "Upload-Metadata": self.parts[0].metadata(),
         }
         answer = self.link.request("POST", "/uploads", headers)
