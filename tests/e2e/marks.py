@@ -2,9 +2,10 @@
 
 import base64
 import hashlib
+import os
 import random
 
-from sealslot import KIB, expect
+from sealslot import KIB, Failed, expect
 
 # Digests and URLs' secrets are only looked for in files up to this size: each upload has its own, and segments are larger
 # than what could hold them by mistake.
@@ -84,3 +85,29 @@ def forms(secret):
 def digests(content):
     """What the digest of an upload might stand on disk as."""
     return [hashlib.sha256(content).digest(), hashlib.sha512(content).digest()]
+
+
+def expect_marks_noticed(folder):
+    """The check of the check: every form of a mark or of a secret is found, in the midst of other bytes and in a name."""
+    folder.mkdir()
+    marks, secret = Marks(0), os.urandom(32)
+    marks.keep_secret(secret)
+    text = marks.payload(1, 100)
+    path = folder / "file"
+    for encode in (bytes, base64.b64encode, base64.urlsafe_b64encode, lambda text: text.hex().encode()):
+        for hidden in (text, secret):
+            for before in range(3):
+                path.write_bytes(os.urandom(200) + encode(b"-" * before + hidden) + os.urandom(100))
+                expect_found(marks, folder, f"{encode} of {hidden[:12]!r} after {before} bytes")
+    path.write_bytes(b"nothing")
+    expect(marks.expect_nowhere(folder) == 1, "a mark where there is none")
+    path.rename(folder / marks.name(1))
+    expect_found(marks, folder, "a name")
+
+
+def expect_found(marks, folder, what):
+    try:
+        marks.expect_nowhere(folder)
+    except Failed:
+        return
+    raise Failed(f"not noticed: {what}")

@@ -17,7 +17,7 @@ from sealslot import KIB, MIB
 
 BLOCK = 64 * KIB
 # A throttled stretch is this long, in bytes of its direction.
-THROTTLED = 64 * KIB
+THROTTLED = MIB
 
 
 class Trouble(NamedTuple):
@@ -77,7 +77,7 @@ def troubles(dice, most):
         if dice.random() < 0.5:
             found.append(Trouble(position(), "delay", dice.uniform(0.005, 0.2)))
         else:
-            found.append(Trouble(position(), "slow", dice.uniform(0.2, 4) * MIB))
+            found.append(Trouble(position(), "slow", dice.uniform(1, 16) * MIB))
     if dice.random() < 0.3:
         found.append(Trouble(position(), dice.choice(CUTS)))
     elif dice.random() < 0.04:
@@ -100,6 +100,7 @@ class Proxy:
         self.seen = collections.Counter()
         self.passed = []
         self.tasks = set()
+        self.defect = None  # of the proxy itself
         self.port = None
 
     @property
@@ -116,8 +117,10 @@ class Proxy:
         self.port = self.listener.sockets[0].getsockname()[1]
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, failure, *_):
         _on_loop(self.close())
+        if failure is None and self.defect:
+            raise self.defect
 
     async def close(self):
         self.listener.close()
@@ -126,24 +129,17 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def cut_all(self):
-        """Resets every connection that is open now."""
-
-        async def cancel():
-            for task in self.tasks:
-                task.cancel()
-
-        _on_loop(cancel())
-
-    async def accepted(self, reader, writer):
-        task = asyncio.current_task()
+    def accepted(self, reader, writer):
+        task = asyncio.ensure_future(self.connection(reader, writer))
         self.tasks.add(task)
-        try:
-            await self.connection(reader, writer)
-        except asyncio.CancelledError:
-            pass  # both ends were reset
-        finally:
+
+        def done(_):
             self.tasks.discard(task)
+            if not task.cancelled():
+                self.defect = self.defect or task.exception()
+            writer.transport.abort()  # where it was cancelled before it began
+
+        task.add_done_callback(done)
 
     async def connection(self, reader, writer):
         self.seen["connections"] += 1
@@ -230,20 +226,19 @@ def finish(writer, reset):
 
 async def close_in_order(writer):
     # Closed at once, with bytes that were not read yet, it would be a reset.
-    with contextlib.suppress(OSError, RuntimeError):
-        if writer.can_write_eof():
+    try:
+        with contextlib.suppress(OSError, RuntimeError):
             writer.write_eof()
         await asyncio.sleep(0.1)
-    writer.transport.abort()
-
-
-_loop = None
+    finally:
+        # Always: what is left for the garbage collector takes a socket away from whoever has its number by then.
+        writer.transport.abort()
 
 
 def _on_loop(work):
     """Does work on the one loop that all proxies share, in a thread of its own."""
-    global _loop
-    if _loop is None:
-        _loop = asyncio.new_event_loop()
-        threading.Thread(target=_loop.run_forever, daemon=True, name="proxies").start()
     return asyncio.run_coroutine_threadsafe(work, _loop).result(30)
+
+
+_loop = asyncio.new_event_loop()
+threading.Thread(target=_loop.run_forever, daemon=True, name="proxies").start()
