@@ -21,10 +21,12 @@ pub(crate) enum Break {
     Close,
     /// HTTP/1.1: the connection is reset. HTTP/2: the stream is.
     Reset,
+    /// What may be taken for an end. HTTP/1.1: TLS is closed in order. HTTP/2: the stream is reset without an error.
+    Quiet,
 }
 
 impl Break {
-    pub(crate) const ALL: [Self; 2] = [Self::Close, Self::Reset];
+    pub(crate) const ALL: [Self; 3] = [Self::Close, Self::Reset, Self::Quiet];
 }
 
 /// A request whose body has not ended.
@@ -177,6 +179,8 @@ impl Flight {
     pub(crate) fn break_off(&mut self, how: Break) {
         match (how, self) {
             (Break::Reset, Self::Http2(stream)) => stream.sending.send_reset(Reason::CANCEL),
+            (Break::Quiet, Self::Http2(stream)) => stream.sending.send_reset(Reason::NO_ERROR),
+            (Break::Quiet, Self::Http1 { wire, .. }) => wire.end_sending(),
             (how, flight) => match (how, std::mem::replace(flight, Self::Broken)) {
                 (Break::Reset, Self::Http1 { wire, .. }) => wire.reset(),
                 (_, flight) => drop(flight),

@@ -135,6 +135,35 @@ fn a_hostile_name_is_no_path() {
 }
 
 #[test]
+fn metadata_must_be_bounded() {
+    over_both(&["--max-name", "100"], |client| {
+        let long = "x".repeat(101);
+        let disposition = format!("inline; filename={long}");
+        let headers = [MORE, ("content-disposition", &disposition[..])];
+        client
+            .draft("POST", "/uploads", &headers, b"")
+            .refused(400, "name-too-long");
+        let path = format!("/uploads/{long}");
+        client
+            .draft("PUT", &path, &[MORE], b"")
+            .refused(400, "name-too-long");
+    });
+}
+
+#[test]
+fn content_codings_are_counted_and_kept_as_they_are() {
+    over_both(&[], |client| {
+        // "hello" as gzip makes it.
+        let coded =
+            b"\x1f\x8b\x08\0\0\0\0\0\x02\xff\xcb\x48\xcd\xc9\xc9\x07\0\x86\xa6\x10\x36\x05\0\0\0";
+        let url = client.draft_create(&[("content-encoding", "gzip")], &coded[..10]);
+        client.is_at(&url, 10);
+        client.append(&url, 10, LAST, &coded[10..]).is(201);
+        assert_eq!(client.opened(&url).content, coded);
+    });
+}
+
+#[test]
 fn a_form_in_parts_is_415() {
     over_both(&[], |client| {
         let form = Multipart::new().file("x", "a/b", "hello").finish();

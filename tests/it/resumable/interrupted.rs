@@ -42,7 +42,7 @@ fn a_patch_that_breaks_off_again_and_again_comes_to_its_end() {
             let mut append = client.begin_append(&url, offset, &[LAST]);
             append.send(&content[offset..offset + PART]);
             client.wait_staged(&url, offset);
-            append.break_off(Break::ALL[round % 2]);
+            append.break_off(Break::ALL[round % 3]);
             let reached = client.draft_offset(&url);
             assert!(reached > offset && reached <= offset + PART);
             offset = reached;

@@ -275,6 +275,27 @@ fn final_of_more_than_the_maximum_must_be_413() {
 }
 
 #[test]
+fn partial_uploads_may_be_used_again() {
+    over_both(&[], |client| {
+        let (one, two) = (partial(client, b"hello"), partial(client, b" world"));
+        for (list, content) in [
+            (&[&one[..], &two][..], &b"hello world"[..]),
+            (&[&two, &one], b" worldhello"),
+            (&[&one, &one], b"hellohello"),
+            (&[&one], b"hello"),
+        ] {
+            // A server may have deleted them by then; it must not make something else of them.
+            let answer = concatenate(client, list, &[]);
+            if answer.status == 201 {
+                assert_eq!(client.opened(answer.header("location")).content, content);
+            } else {
+                assert!((400..500).contains(&answer.status), "{answer:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn final_asked_for_again_is_the_same() {
     over_both(&[], |client| {
         let (one, two) = (partial(client, b"hello"), partial(client, b" world"));

@@ -229,6 +229,19 @@ fn upload_metadata_should_not_smuggle_headers() {
 }
 
 #[test]
+fn upload_metadata_is_bounded() {
+    over_both(&["--max-name", "100"], |client| {
+        let given = metadata(&[("filename", &[b'x'; 101])]);
+        let headers = [("upload-length", "3"), ("upload-metadata", &given)];
+        client
+            .tus("POST", "/uploads", &headers, b"")
+            .refused(400, "name-too-long");
+        let given = metadata(&[("filename", &[b'x'; 100])]);
+        client.tus_create(&[("upload-length", "3"), ("upload-metadata", &given)]);
+    });
+}
+
+#[test]
 fn post_of_more_than_the_maximum_must_be_413() {
     over_both(&["--max-size", "1KiB"], |client| {
         let length = ("upload-length", "1025");
