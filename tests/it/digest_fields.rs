@@ -78,6 +78,7 @@ fn content_digest_of_an_append_is_verified_before_it_counts() {
     over_both(&[], |client| {
         for algorithm in ALGORITHMS {
             for size in SIZES {
+                println!("{algorithm} {size}");
                 let content = content(size);
                 let url = client.draft_create(&[], b"01234");
                 let wrong = digest(algorithm, b"something else");
@@ -103,6 +104,7 @@ fn content_digest_of_an_append_is_verified_before_it_counts() {
 fn content_digest_of_a_creation_is_verified() {
     over_both(&[], |client| {
         for size in SIZES {
+            println!("{size}");
             let content = content(size);
             let right = digest("sha-256", &content);
             let url = client.draft_create(&[("content-digest", &right)], &content);
@@ -222,6 +224,7 @@ fn repr_digest_given_at_the_end_is_verified() {
         for algorithm in ALGORITHMS {
             let content = content(200_000);
             let (first, rest) = content.split_at(100_000);
+            println!("{algorithm}");
             let right = digest(algorithm, &content);
             let url = client.draft_create(&[], first);
             let headers = [LAST, ("repr-digest", &right[..])];

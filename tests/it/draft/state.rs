@@ -1,8 +1,11 @@
 //! State: Offset, Completeness, Length, Limits.
 
+use std::fs;
+use std::path::PathBuf;
+
 use super::{LAST, MORE, PARTIAL_UPLOAD, assert_problem, assert_refused};
 use crate::flight::Break;
-use crate::resumable::{PART, limits, over_both};
+use crate::resumable::{Client, PART, id_of, limits, over_both};
 use crate::server::content;
 
 #[test]
@@ -11,7 +14,7 @@ fn offset_must_not_decrease() {
         let content = content(PART);
         let url = client.draft_new();
         let mut before = 0;
-        let mut not_less = |client: &crate::resumable::Client<'_>| {
+        let mut not_less = |client: &Client<'_>| {
             let offset = client.draft_offset(&url);
             assert!(offset >= before, "{offset} < {before}");
             before = offset;
@@ -38,34 +41,70 @@ fn offset_must_not_decrease() {
     });
 }
 
+/// The segments of an upload, in order.
+fn segments(client: &Client<'_>, url: &str) -> Vec<PathBuf> {
+    let folder = client.bench.path("data/staging").join(id_of(url));
+    let files = fs::read_dir(folder).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// What an upload has lost is not made up for: it is never completed, and nobody goes on with it.
+#[track_caller]
+fn assert_given_up(client: &Client<'_>, url: &str, offset: usize) {
+    for _ in 0..2 {
+        let answer = client.append(url, offset, LAST, b"the rest");
+        assert!(answer.status >= 400, "{} {}", answer.status, answer.text());
+        assert!(!client.is_listed(url));
+    }
+    let head = client.draft("HEAD", url, &[], b"");
+    assert!(head.status >= 400, "{head:?}");
+}
+
 #[test]
-fn offset_server_that_lost_a_part_must_reject_further_interaction() {
+fn offset_server_that_lost_all_segments_must_reject_further_interaction() {
     over_both(&[], |client| {
-        let id = |url: &str| crate::resumable::id_of(url).to_owned();
-        // The content that was acknowledged.
         let url = client.draft_create(&[], &content(100_000));
-        std::fs::remove_dir_all(client.bench.path("data/staging").join(id(&url))).unwrap();
-        let answer = client.append(&url, 100_000, LAST, b"the rest");
-        assert!(answer.status >= 400, "{answer:?}");
-        assert!(!client.is_listed(&url));
-        let again = client.append(&url, 100_000, LAST, b"the rest");
-        assert!(again.status >= 400, "{again:?}");
-        let head = client.draft("HEAD", &url, &[], b"");
-        assert!(head.status >= 400, "{head:?}");
-        // A piece of it.
-        let url = client.draft_create(&[], &content(100_000));
-        let folder = client.bench.path("data/staging").join(id(&url));
-        for segment in std::fs::read_dir(folder).unwrap() {
-            let segment = std::fs::File::options()
-                .write(true)
-                .open(segment.unwrap().path());
-            segment.unwrap().set_len(66_000).unwrap();
+        fs::remove_dir_all(client.bench.path("data/staging").join(id_of(&url))).unwrap();
+        assert_given_up(client, &url, 100_000);
+    });
+}
+
+#[test]
+fn offset_server_that_lost_one_segment_must_reject_further_interaction() {
+    over_both(&[], |client| {
+        for lost in 0..2 {
+            let url = client.draft_create(&[], &content(100_000));
+            client.append(&url, 100_000, MORE, b"more").is(204);
+            fs::remove_file(&segments(client, &url)[lost]).unwrap();
+            assert_given_up(client, &url, 100_004);
         }
-        let answer = client.append(&url, 100_000, LAST, b"the rest");
-        assert!(answer.status >= 400, "{answer:?}");
-        assert!(!client.is_listed(&url));
-        let head = client.draft("HEAD", &url, &[], b"");
-        assert!(head.status >= 400, "{head:?}");
+    });
+}
+
+#[test]
+fn offset_server_that_lost_a_piece_of_a_segment_must_reject_further_interaction() {
+    over_both(&[], |client| {
+        let url = client.draft_create(&[], &content(100_000));
+        let segment = fs::File::options()
+            .write(true)
+            .open(&segments(client, &url)[0]);
+        segment.unwrap().set_len(66_000).unwrap();
+        assert_given_up(client, &url, 100_000);
+    });
+}
+
+#[test]
+fn offset_server_that_lost_its_record_must_reject_further_interaction() {
+    over_both(&[], |client| {
+        let url = client.draft_create(&[], &content(100_000));
+        for name in client.bench.names("data/sessions") {
+            if name.starts_with(id_of(&url)) {
+                fs::remove_file(client.bench.path("data/sessions").join(name)).unwrap();
+            }
+        }
+        assert_given_up(client, &url, 100_000);
     });
 }
 

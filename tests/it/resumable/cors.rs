@@ -189,12 +189,3 @@ fn a_star_lets_everybody_in() {
         }
     });
 }
-
-#[test]
-fn what_receivers_use_stays_closed() {
-    over_both(&["--cors-origin", "*"], |client| {
-        let headers = [ORIGIN];
-        assert_closed(&client.request("GET", "/uploads", &headers, b"").is(401));
-        assert_closed(&client.request("GET", "/metrics", &headers, b"").is(401));
-    });
-}

@@ -9,8 +9,6 @@ use crate::resumable::{Client, id_of, over_both};
 #[track_caller]
 fn assert_hidden(client: &Client<'_>, url: &str) {
     assert!(!client.is_listed(url));
-    let path = format!("/uploads/{}", id_of(url));
-    client.server.admin(Method::GET, &path).is(404);
     let path = format!("/uploads/{}/meta.age", id_of(url));
     client.server.admin(Method::GET, &path).is(404);
     assert!(!client.bench.upload_folder(id_of(url)).exists());

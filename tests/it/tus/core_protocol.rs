@@ -48,7 +48,7 @@ fn headers_tus_resumable_must_be_in_every_answer() {
     over_both(&["--max-size", "1MiB"], |client| {
         // `tus` demands it of each.
         let url = client.tus_new(10);
-        let other = format!("{url}0");
+        let other = format!("/uploads/{0}.{0}", "0".repeat(32));
         let too_long = ("upload-length", "1048577");
         client.tus("HEAD", &url, &[], b"").is(200);
         client.tus_patch(&url, 0, b"01234").is(204);
@@ -134,9 +134,6 @@ fn headers_x_http_method_override_the_actual_method_must_be_ignored() {
     over_both(&[], |client| {
         let url = client.tus_new(10);
         let instead = |method| ("x-http-method-override", method);
-        // It is no deletion, whatever it looks like.
-        let answer = client.tus("DELETE", &url, &[instead("HEAD")], b"").is(200);
-        assert_eq!(answer.header("upload-offset"), "0");
         let headers = [instead("PATCH"), OCTETS, ("upload-offset", "0")];
         client.tus("PUT", &url, &headers, b"01234").is(204);
         assert_eq!(client.tus_offset(&url), 5);
@@ -147,6 +144,17 @@ fn headers_x_http_method_override_the_actual_method_must_be_ignored() {
         let headers = [instead("POST"), ("upload-length", "10")];
         let answer = client.tus("PATCH", "/uploads", &headers, b"").is(201);
         assert_eq!(client.tus_offset(answer.header("location")), 0);
+    });
+}
+
+#[test]
+fn headers_x_http_method_override_a_delete_that_is_none_must_not_delete() {
+    over_both(&[], |client| {
+        let url = client.tus_new(10);
+        let instead = ("x-http-method-override", "HEAD");
+        let answer = client.tus("DELETE", &url, &[instead], b"").is(200);
+        assert_eq!(answer.header("upload-offset"), "0");
+        assert_eq!(client.tus_offset(&url), 0);
     });
 }
 
@@ -284,7 +292,8 @@ fn patch_must_not_take_more_than_the_length() {
         let mut patch = client.tus_begin(&url, 0, &[]);
         patch.send(b"0123456789");
         patch.send(b"0");
-        patch.finish().is(413);
+        let status = patch.finish().status;
+        assert!(matches!(status, 400 | 413), "{status}");
         assert!(!client.is_listed(&url) || client.opened(&url).content == b"0123456789");
     });
 }
