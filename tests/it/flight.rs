@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use h2::client::ResponseFuture;
+use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use rustls::version::TLS13;
@@ -39,7 +39,8 @@ pub(crate) enum Flight {
 /// A stream on an HTTP/2 connection of its own, which a thread of its own keeps going.
 pub(crate) struct Stream {
     runtime: Runtime,
-    sending: SendStream<Bytes>,
+    connection: SendRequest<Bytes>,
+    pub(crate) sending: SendStream<Bytes>,
     response: ResponseFuture,
 }
 
@@ -194,14 +195,16 @@ impl Stream {
         let config = trusting(&server.ca(), &TLS13, Protocol::Http2);
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
-        let (response, sending) = runtime.block_on(async {
+        let (connection, (response, sending)) = runtime.block_on(async {
             let tls = connect_http2(server.address, config).await;
             let (mut sender, connection) = h2::client::handshake(tls).await.unwrap();
             tokio::spawn(connection);
-            sender.send_request(request, false).unwrap()
+            let begun = sender.send_request(request, false).unwrap();
+            (sender, begun)
         });
         Self {
             runtime,
+            connection,
             sending,
             response,
         }
@@ -210,36 +213,59 @@ impl Stream {
     fn answers(self) -> Option<(Vec<Answer>, Answer)> {
         let Self {
             runtime,
+            response,
+            // Dropped before its time, the one would reset the stream, the other end the connection.
             sending: _sending,
-            mut response,
+            connection: _connection,
         } = self;
-        let mut interims = Vec::new();
-        let answers = async {
-            let response = poll_fn(|cx| {
-                while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
-                    interims.push(Answer {
-                        status: interim.status().as_u16(),
-                        headers: interim.into_parts().0.headers,
-                        body: Vec::new(),
-                    });
-                }
-                Pin::new(&mut response).poll(cx)
-            });
-            let (head, mut incoming) = response.await.ok()?.into_parts();
-            let mut body = Vec::new();
-            while let Some(piece) = incoming.data().await {
-                let piece = piece.ok()?;
-                body.extend_from_slice(&piece);
-                let _ = incoming.flow_control().release_capacity(piece.len());
-            }
-            let answer = Answer {
-                status: head.status.as_u16(),
-                headers: head.headers,
-                body,
-            };
-            Some(answer)
-        };
-        let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, answers).await });
-        Some((interims, answer.unwrap()?))
+        answers_to(&runtime, response)
     }
+
+    /// Sends another request on the same connection, without a body.
+    pub(crate) fn beside(
+        &mut self,
+        server: &Server<'_>,
+        (method, path): (&str, &str),
+        headers: &[(&str, &str)],
+    ) -> Option<Answer> {
+        let uri = format!("https://{}{path}", server.address);
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).unwrap();
+        let (response, _) = self.connection.send_request(request, true).ok()?;
+        Some(answers_to(&self.runtime, response)?.1)
+    }
+}
+
+fn answers_to(runtime: &Runtime, mut response: ResponseFuture) -> Option<(Vec<Answer>, Answer)> {
+    let mut interims = Vec::new();
+    let answers = async {
+        let response = poll_fn(|cx| {
+            while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
+                interims.push(Answer {
+                    status: interim.status().as_u16(),
+                    headers: interim.into_parts().0.headers,
+                    body: Vec::new(),
+                });
+            }
+            Pin::new(&mut response).poll(cx)
+        });
+        let (head, mut incoming) = response.await.ok()?.into_parts();
+        let mut body = Vec::new();
+        while let Some(piece) = incoming.data().await {
+            let piece = piece.ok()?;
+            body.extend_from_slice(&piece);
+            let _ = incoming.flow_control().release_capacity(piece.len());
+        }
+        let answer = Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+        };
+        Some(answer)
+    };
+    let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, answers).await });
+    Some((interims, answer.unwrap()?))
 }

@@ -20,7 +20,7 @@ use crate::program::Bench;
 use crate::server::{Opened, Server, wait_until};
 
 /// More than both buffers of an upload hold, so that something is staged while more is still to come.
-pub(crate) const PART: usize = 1 << 20;
+pub(crate) const PART: usize = 768 * 1024;
 /// So much of a [`PART`] is on disk at some time, whether the body ends or not.
 pub(crate) const STAGED: usize = 256 * 1024;
 

@@ -29,9 +29,9 @@ fn patch_appends_from_its_beginning_without_gaps() {
 
 #[test]
 fn interrupted_must_not_be_complete_and_should_keep_what_came() {
+    let content = content(2 * PART);
     over_both(&[], |client| {
         for how in Break::ALL {
-            let content = content(2 * PART);
             let url = client.draft_new();
             let size = content.len().to_string();
             let headers = [LAST, ("content-length", &size)];
@@ -216,6 +216,39 @@ fn patch_of_another_type_is_415() {
             .draft("PATCH", &url, &[MORE, offset], b"56789")
             .is(415);
         client.is_at(&url, 5);
+    });
+}
+
+#[test]
+fn patch_of_the_type_in_other_letters_is_of_the_type() {
+    over_both(&[], |client| {
+        let url = client.draft_new();
+        let headers = [
+            MORE,
+            ("content-type", "Application/Partial-Upload"),
+            ("upload-offset", "0"),
+        ];
+        client.draft("PATCH", &url, &headers, b"01234").is(204);
+    });
+}
+
+#[test]
+fn patch_may_be_sent_as_post() {
+    over_both(&[], |client| {
+        let url = client.draft_create(&[], b"01234");
+        let instead = |method| ("x-http-method-override", method);
+        let headers = [
+            instead("PATCH"),
+            PARTIAL_UPLOAD,
+            LAST,
+            ("upload-offset", "5"),
+        ];
+        client.draft("POST", &url, &headers, b"56789").is(201);
+        assert_eq!(client.opened(&url).content, b"0123456789");
+        client
+            .draft("POST", &url, &[instead("DELETE")], b"")
+            .is(204);
+        client.draft("HEAD", &url, &[], b"").is(404);
     });
 }
 

@@ -1,19 +1,21 @@
 //! Requests that come to no end of their own, and what is kept of them.
 
+use bytes::Bytes;
 use rustix::process::Signal;
 
-use crate::draft::{LAST, MORE};
-use crate::flight::Break;
+use crate::client::Protocol;
+use crate::draft::{LAST, MORE, VERSION};
+use crate::flight::{Break, Flight};
 use crate::resumable::{PART, over_both};
 use crate::server::content;
 use crate::tus::OCTETS;
 
 #[test]
 fn a_patch_that_breaks_off_keeps_what_came() {
+    let content = content(2 * PART);
     over_both(&[], |client| {
         for how in Break::ALL {
             for announced in [true, false] {
-                let content = content(2 * PART);
                 let url = client.tus_new(content.len());
                 client.tus_patch(&url, 0, &content[..5]).is(204);
                 let rest = (content.len() - 5).to_string();
@@ -34,8 +36,8 @@ fn a_patch_that_breaks_off_keeps_what_came() {
 
 #[test]
 fn a_patch_that_breaks_off_again_and_again_comes_to_its_end() {
+    let content = content(6 * PART);
     over_both(&[], |client| {
-        let content = content(6 * PART);
         let url = client.draft_create(&[("upload-length", &content.len().to_string())], b"");
         let mut offset = 0;
         for round in 0..4 {
@@ -94,6 +96,48 @@ fn a_head_does_not_wait_for_a_patch_that_hangs() {
         }
         client.tus_patch(&url, offset, &content[offset..]).is(204);
         assert!(client.opened(&url).content == content);
+    });
+}
+
+#[test]
+fn a_head_on_the_same_http2_connection_ends_the_patch_and_not_the_connection() {
+    over_both(&[], |client| {
+        let content = content(2 * PART);
+        let url = client.draft_new();
+        let Flight::Http2(mut append) = client.begin_append(&url, 0, &[MORE]) else {
+            return;
+        };
+        let piece = Bytes::copy_from_slice(&content[..PART]);
+        append.sending.send_data(piece, false).unwrap();
+        client.wait_staged(&url, 0);
+        let head = append.beside(&client.server, ("HEAD", &url), &[VERSION]);
+        let head = head.expect("the connection stays").is(204);
+        let offset: usize = head.header("upload-offset").parse().unwrap();
+        assert!(offset > 0 && offset <= PART, "{offset}");
+        let again = append.beside(&client.server, ("HEAD", &url), &[VERSION]);
+        let again = again.expect("the connection stays").is(204);
+        assert_eq!(again.header("upload-offset"), offset.to_string());
+        if let Some(answer) = Flight::Http2(append).answer() {
+            answer.refused(409, "upload-taken-over");
+        }
+    });
+}
+
+#[test]
+fn a_refused_patch_leaves_its_connection_usable() {
+    over_both(&[], |client| {
+        if matches!(client.protocol, Protocol::Http2) {
+            return;
+        }
+        let url = client.tus_new(10);
+        let mut wire = client.server.wire();
+        for (offset, status) in [("5", 409), ("x", 400), ("0", 204), ("0", 409)] {
+            wire.send(format!(
+                "PATCH {url} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\n\
+                 Content-Type: application/offset+octet-stream\r\nContent-Length: 5\r\n\r\n01234"
+            ));
+            wire.answer().is(status);
+        }
     });
 }
 

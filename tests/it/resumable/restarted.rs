@@ -89,8 +89,8 @@ fn a_draft_upload_goes_on_after_a_restart() {
 
 #[test]
 fn a_server_killed_in_the_midst_of_a_patch_loses_nothing_acknowledged() {
+    let content = content(4 * PART);
     over_both(&[], |client| {
-        let content = content(4 * PART);
         let url = client.tus_new(content.len());
         client.tus_patch(&url, 0, &content[..100_000]).is(204);
         let mut offset = 100_000;

@@ -226,6 +226,18 @@ fn patch_of_another_type_should_be_415() {
 }
 
 #[test]
+fn patch_of_the_type_in_other_letters_is_of_the_type() {
+    over_both(&[], |client| {
+        let url = client.tus_new(5);
+        let headers = [
+            ("content-type", "Application/Offset+Octet-Stream"),
+            ("upload-offset", "0"),
+        ];
+        client.tus("PATCH", &url, &headers, b"01234").is(204);
+    });
+}
+
+#[test]
 fn patch_mismatching_offset_must_be_409_and_change_nothing() {
     over_both(&[], |client| {
         let url = client.tus_new(10);

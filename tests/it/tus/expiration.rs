@@ -104,6 +104,7 @@ fn upload_expires_must_be_in_answers_that_refuse_a_patch_too() {
 #[test]
 fn an_expired_upload_should_be_404_and_is_swept() {
     over_both(&["--upload-lifetime", "1s"], |client| {
+        let met_by_a_restart = client.tus_new(10);
         let part = client.tus_new(10);
         client.tus_patch(&part, 0, b"01234").is(204);
         let whole = client.tus_new(10);
@@ -119,6 +120,11 @@ fn an_expired_upload_should_be_404_and_is_swept() {
                 client.unfinished_files(url).is_empty()
             });
         }
+        client.restart(rustix::process::Signal::KILL);
+        client.tus("HEAD", &met_by_a_restart, &[], b"").is(404);
+        wait_until("what expired is swept", || {
+            client.unfinished_files(&met_by_a_restart).is_empty()
+        });
         // What was handed in is the receiver's.
         assert!(!client.is_listed(&part));
         assert_eq!(client.opened(&whole).content, b"0123456789");
