@@ -1,11 +1,15 @@
 //! What goes wrong with uploads that come in several requests.
 
+use std::borrow::Cow;
+
 use http::header::CONNECTION;
 use http::{HeaderName, StatusCode};
 
 use super::{Kind, Problem};
 use crate::http::body::BodyError;
+use crate::http::digest_fields::DigestFieldError;
 use crate::http::resumable::draft::Version;
+use crate::http::tus_fields::TusFieldError;
 use crate::upload::{ReceiveError, SessionError};
 
 /// "Checksum Mismatch" (tus, "Checksum").
@@ -66,7 +70,7 @@ impl Problem {
         Self::new(StatusCode::PRECONDITION_FAILED, "tus-version", detail)
     }
 
-    pub(in crate::http) fn malformed_tus(detail: &'static str) -> Self {
+    pub(in crate::http) fn malformed_tus(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed-tus", detail)
     }
 
@@ -134,12 +138,6 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "final-upload", detail)
     }
 
-    pub(in crate::http) fn malformed_digest() -> Self {
-        let detail = "A digest field is not a dictionary of digests in base64 between colons, like sha-256=:...:, each of its \
-                      algorithm's size.";
-        Self::new(StatusCode::BAD_REQUEST, "malformed-digest", detail)
-    }
-
     /// A digest that does not fit has a status of its own in tus.
     pub(in crate::http) fn in_tus(self) -> Self {
         if self.code != DIGEST_MISMATCH {
@@ -159,6 +157,25 @@ impl Problem {
     pub(in crate::http) fn digest_mismatch() -> Self {
         let detail = "What arrived does not have the digest that was given. Nothing of it was kept: send it again.";
         Self::new(StatusCode::BAD_REQUEST, DIGEST_MISMATCH, detail)
+    }
+}
+
+impl From<DigestFieldError> for Problem {
+    fn from(error: DigestFieldError) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed-digest",
+            format!("{error}."),
+        )
+    }
+}
+
+impl From<TusFieldError> for Problem {
+    fn from(error: TusFieldError) -> Self {
+        match error {
+            TusFieldError::Part => SessionError::Unknown.into(),
+            error => Self::malformed_tus(format!("{error}.")),
+        }
     }
 }
 
