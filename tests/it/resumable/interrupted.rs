@@ -144,14 +144,20 @@ fn a_refused_patch_leaves_its_connection_usable() {
 #[test]
 fn a_patch_takes_over_from_one_that_hangs() {
     over_both(&[], |client| {
-        let url = client.tus_new(10);
+        let content = content(2 * PART);
+        let url = client.tus_new(content.len());
         let mut hanging = client.tus_begin(&url, 0, &[]);
-        hanging.send(b"");
-        let answer = client.tus_patch(&url, 0, b"0123456789").is(204);
-        assert_eq!(answer.header("upload-offset"), "10");
-        assert_eq!(client.opened(&url).content, b"0123456789");
-        drop(hanging);
-        assert_eq!(client.tus_offset(&url), 10);
+        hanging.send(&content[..PART]);
+        client.wait_staged(&url, 0);
+        // Its own offset is where the old one began; that one got further, and is over.
+        let answer = client.tus_patch(&url, 0, &content).is(409);
+        let offset: usize = answer.header("upload-offset").parse().unwrap();
+        assert!(offset > 0 && offset <= PART, "{offset}");
+        if let Some(answer) = hanging.answer() {
+            answer.refused(409, "upload-taken-over");
+        }
+        client.tus_patch(&url, offset, &content[offset..]).is(204);
+        assert!(client.opened(&url).content == content);
     });
 }
 
