@@ -7,6 +7,7 @@
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restored_name` | safe file names from what clients gave |
+//! | `token_file` | tokens that nobody else can read |
 //! | `passphrase`, `progress`, `results` | what is said to, and asked of, people |
 
 #![expect(
@@ -26,6 +27,7 @@ mod seal;
 mod serve;
 mod staged;
 mod stdout;
+mod token_file;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
