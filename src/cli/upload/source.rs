@@ -5,7 +5,7 @@ mod stream;
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -81,7 +81,10 @@ impl Source {
         if metadata.is_dir() {
             return Err(SourceError::Folder);
         }
-        Ok(if metadata.is_file() {
+        // Those in /proc say that they are empty, and are not.
+        let tells_size = metadata.is_file()
+            && (metadata.len() > 0 || file.read_at(&mut [0], 0).map_err(SourceError::Read)? == 0);
+        Ok(if tells_size {
             Self::File(FileSource::new(file, Identity::from(&metadata)))
         } else {
             Self::Stream(StreamSource::new(file))
@@ -163,4 +166,25 @@ impl<T: Send + 'static> Blocking<T> {
 async fn ended<R>(work: JoinHandle<Result<R, SourceError>>) -> Result<R, SourceError> {
     work.await
         .unwrap_or_else(|error| Err(SourceError::Read(io::Error::other(error))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_read_again_is_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        for contents in ["", "hello"] {
+            std::fs::write(&path, contents).unwrap();
+            let source = Source::open(&path).unwrap();
+            assert_eq!(source.size(), Some(contents.len() as u64));
+        }
+        for stream in ["-", "/dev/null", "/proc/self/status"] {
+            let source = Source::open(Path::new(stream)).unwrap();
+            assert!(source.identity().is_none(), "{stream}");
+        }
+        assert!(matches!(Source::open(dir.path()), Err(SourceError::Folder)));
+    }
 }

@@ -179,8 +179,8 @@ impl Running {
         upload: &UploadUrl,
         offset: u64,
     ) -> Result<Option<Receipt>, TransferError> {
-        let rest = self.transfer.source.rest(offset).await?;
         self.transfer.bar.jump_to(offset);
+        let rest = self.transfer.source.rest(offset).await?;
         let body = rest.body.shown_on(&self.transfer.bar);
         let server = &mut self.transfer.server;
         let appended = server.append(upload, offset, rest.last, body).await;
