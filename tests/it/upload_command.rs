@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::program::{Bench, Ran};
@@ -43,6 +44,14 @@ impl Bench {
         }
     }
 
+    /// How many bytes the server has on disk of what is not finished.
+    fn staged(&self) -> u64 {
+        let folder = self.path("data/staging");
+        let files = self.files().into_iter();
+        let staged = files.filter(|(path, _)| path.starts_with(&folder));
+        staged.map(|(_, contents)| contents.len() as u64).sum()
+    }
+
     #[track_caller]
     fn stored_equal(&self, receipt: &Value, name: Option<&str>, content: &[u8]) {
         let opened = self.open_stored(&receipt["id"]);
@@ -66,6 +75,7 @@ struct Proxy {
     address: SocketAddr,
     sent: Arc<AtomicU64>,
     released: Arc<AtomicBool>,
+    server: Arc<Mutex<SocketAddr>>,
 }
 
 /// What happens to a connection after so many bytes from the client.
@@ -85,12 +95,15 @@ impl Proxy {
             address: listener.local_addr().unwrap(),
             sent: Arc::default(),
             released: Arc::default(),
+            server: Arc::new(Mutex::new(server)),
         };
         let (sent, released) = (Arc::clone(&proxy.sent), Arc::clone(&proxy.released));
+        let server = Arc::clone(&proxy.server);
         let stops = Mutex::new(VecDeque::from(stops.to_vec()));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let Ok(server) = TcpStream::connect(server) else {
+                let address = *server.lock().unwrap();
+                let Ok(server) = TcpStream::connect(address) else {
                     continue;
                 };
                 let stop = stops.lock().unwrap().pop_front();
@@ -110,6 +123,12 @@ impl Proxy {
 
     fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Those that are held are cut now, and others go to this server.
+    fn release_to(&self, server: SocketAddr) {
+        *self.server.lock().unwrap() = server;
+        self.release();
     }
 
     fn release(&self) {
@@ -142,6 +161,10 @@ fn forward(
         }
         left -= size as u64;
         sent.fetch_add(size as u64, Ordering::Relaxed);
+    }
+    if matches!(stop, Some(Stop::Cut(_))) {
+        // What the system still holds for the server when the next request takes over is lost.
+        thread::sleep(Duration::from_millis(300));
     }
     while matches!(stop, Some(Stop::Hold(_))) && !released.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(5));
@@ -253,9 +276,9 @@ fn a_connection_that_is_cut_is_made_again_and_nothing_is_sent_twice() {
     );
     let receipts = receipts(&ran.ok());
     bench.stored_equal(&receipts[0], Some("large"), &bytes);
+    // Begun anew every time, it would be 32 MB.
     let sent = proxy.sent();
-    // TLS and HTTP add a few thousandths, and what was under way when it was cut goes again.
-    assert!(sent < LARGE as u64 + 2_000_000, "{sent}");
+    assert!(sent < LARGE as u64 + 6_000_000, "{sent}");
     assert!(bench.kept().is_empty());
 }
 
@@ -283,6 +306,8 @@ fn a_killed_upload_goes_on_where_it_stopped() {
     let mut command = bench.upload(proxy.address, &["large"]);
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     wait_until("the proxy holds", || proxy.sent() == held);
+    let staged = 6_000_000;
+    wait_until("the server has most of it", || bench.staged() > staged);
     child.kill().unwrap();
     child.wait().unwrap();
     let kept = bench.kept();
@@ -292,8 +317,33 @@ fn a_killed_upload_goes_on_where_it_stopped() {
     let receipts = bench.uploaded(proxy.address, &["large"]);
     bench.stored_equal(&receipts[0], Some("large"), &bytes);
     let again = proxy.sent() - held;
-    assert!(again < LARGE as u64 - held + 1_000_000, "{again}");
+    assert!(again < LARGE as u64 - staged + 500_000, "{again}");
     assert!(bench.kept().is_empty());
+    assert_eq!(server.listed().len(), 1);
+}
+
+#[test]
+fn a_server_that_is_killed_and_started_again_gets_the_rest() {
+    let bench = Bench::new();
+    let mut server = Server::sealing(&bench, &["--checkpoint", "1MiB"]);
+    let bytes = content(LARGE);
+    bench.write("large", &bytes);
+    let held = 8_000_000;
+    let proxy = Proxy::before(server.address, &[Stop::Hold(held)]);
+    let mut command = bench.upload(proxy.address, &["large"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let child = command.spawn().unwrap();
+    wait_until("the server has most of it", || bench.staged() > 6_000_000);
+    server.signal(Signal::KILL);
+    server.ended();
+    let server = Server::sealing(&bench, &[]);
+    proxy.release_to(server.address);
+
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    bench.stored_equal(&receipts(&output.stdout)[0], Some("large"), &bytes);
+    let again = proxy.sent() - held;
+    assert!(again < LARGE as u64 - 3_000_000, "{again}");
     assert_eq!(server.listed().len(), 1);
 }
 

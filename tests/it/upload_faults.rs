@@ -33,6 +33,8 @@ enum Fault {
     CutAfter(usize),
     /// All is done, and nothing answered.
     LoseAnswer,
+    /// All is done, and it is refused as if another request had done it.
+    RefuseDone,
     /// The upload is not known any more.
     Forget,
     /// The receipt is for something else.
@@ -174,6 +176,10 @@ fn answer_one(stream: &mut Stream, upload: &Mutex<Upload>) -> io::Result<()> {
         Some(Fault::Answer(status, rest)) => format!("HTTP/1.1 {status} X\r\n{rest}"),
         _ => upload.answer(method, offset, last, &body, fault.as_ref()),
     };
+    let answer = match &fault {
+        Some(Fault::RefuseDone) => "HTTP/1.1 400 X\r\n".to_owned(),
+        _ => answer,
+    };
     if matches!(fault, Some(Fault::CutAfter(_) | Fault::LoseAnswer)) {
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
@@ -310,6 +316,15 @@ fn the_receipt_is_fetched_where_the_last_answer_was_lost() {
         assert_eq!(server.requests(), ["POST", "PATCH 0", "HEAD", "GET"]);
         assert_eq!(server.kept(), 0);
     }
+}
+
+#[test]
+fn a_refusal_counts_only_where_the_upload_is_not_complete() {
+    let (bench, bytes) = with_file(300_000);
+    let server = Faulty::with(&bench, &[("PATCH", Fault::RefuseDone)]);
+    assert_eq!(receipt(server.upload(&["file"]))["size"], bytes.len());
+    server.has(&bytes);
+    assert_eq!(server.requests(), ["POST", "PATCH 0", "HEAD", "GET"]);
 }
 
 #[test]

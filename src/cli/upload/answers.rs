@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
+use sfv::{Item, Parser};
 
 use super::endpoint::UploadUrl;
 use super::http_client::{Answer, HttpError};
@@ -67,6 +68,11 @@ pub(super) enum Verdict {
 }
 
 impl RequestError {
+    /// Whether the server found something wrong with this request in particular.
+    pub(super) fn is_about_request(&self) -> bool {
+        matches!(self, Self::Refused { passing: false, .. })
+    }
+
     pub(super) fn verdict(&self) -> Verdict {
         match self {
             Self::Http(error) if error.is_passing() => Verdict::Retry(None),
@@ -158,18 +164,20 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-/// A boolean item (RFC 9651), parameters aside.
+/// `Upload-Complete`.
 pub(super) fn is_complete(headers: &HeaderMap) -> Option<bool> {
-    match text(headers, &COMPLETE)?.split(';').next()?.trim() {
-        "?1" => Some(true),
-        "?0" => Some(false),
-        _ => None,
-    }
+    item(headers, &COMPLETE)?.bare_item.as_boolean()
 }
 
+/// `Upload-Offset`.
 pub(super) fn offset(headers: &HeaderMap) -> Option<u64> {
-    let value = text(headers, &OFFSET)?.split(';').next()?;
-    value.trim().parse().ok()
+    let offset = item(headers, &OFFSET)?.bare_item.as_integer()?;
+    u64::try_from(i64::from(offset)).ok()
+}
+
+/// A structured field (RFC 9651).
+fn item(headers: &HeaderMap, name: &HeaderName) -> Option<Item> {
+    Parser::new(headers.get(name)?.as_bytes()).parse().ok()
 }
 
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

@@ -67,7 +67,7 @@ pub(super) enum HttpError {
     },
     /// It could be anybody.
     #[error(
-        "the certificate of {server} cannot be trusted; name the certificate authority that vouches for it with --cacert FILE"
+        "the certificate of {server} cannot be trusted; name the authority that vouches for it with --cacert FILE"
     )]
     Certificate {
         /// Where.

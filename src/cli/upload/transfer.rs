@@ -159,16 +159,27 @@ impl Running {
                 offset,
                 complete: false,
             });
+            let server = &mut self.transfer.server;
             let standing = match known {
                 Some(standing) => standing,
-                None => self.transfer.server.standing(&upload).await?,
+                None => server.standing(&upload).await?,
             };
             if standing.complete {
-                return Ok(self.transfer.server.receipt(&upload).await?);
+                return Ok(server.receipt(&upload).await?);
             }
             self.reached(standing.offset);
-            if let Some(receipt) = self.append(&upload, standing.offset).await? {
-                return Ok(receipt);
+            match self.append(&upload, standing.offset).await {
+                Ok(Some(receipt)) => return Ok(receipt),
+                Ok(None) => {}
+                // An earlier attempt may have been held up on its way, and have arrived after all.
+                Err(TransferError::Request(refused)) if refused.is_about_request() => {
+                    let server = &mut self.transfer.server;
+                    return match server.standing(&upload).await {
+                        Ok(standing) if standing.complete => Ok(server.receipt(&upload).await?),
+                        _ => Err(refused.into()),
+                    };
+                }
+                Err(error) => return Err(error),
             }
         }
     }
