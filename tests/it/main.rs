@@ -23,5 +23,7 @@ mod resumable;
 mod serve_settings;
 mod server;
 mod tus;
+mod upload_command;
+mod upload_faults;
 mod upload_folders;
 mod uploads;
