@@ -8,7 +8,7 @@ mod body;
 mod cors;
 mod create;
 mod crypt;
-mod digest_fields;
+pub mod digest_fields;
 pub mod disposition;
 mod download;
 pub mod form;
@@ -20,6 +20,7 @@ mod problem;
 mod range;
 mod resumable;
 mod route;
+pub mod tus_fields;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -228,6 +229,12 @@ async fn dispatch(
     };
     match (method, route) {
         (_, Route::Session(url)) => resumable::at_url(app, head, url, body).await,
+        (_, Route::Uploads | Route::NamedUpload(None))
+            if resumable::tus::is_spoken(headers)
+                && resumable::effective_method(head) == Method::POST =>
+        {
+            create::from_post(app, head, body).await
+        }
         (&Method::GET, Route::Page) => Ok(page::upload_page(app)),
         (&Method::GET, Route::Style) => Ok(page::style()),
         (&Method::POST, Route::Uploads | Route::NamedUpload(None)) => {

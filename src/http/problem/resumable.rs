@@ -1,11 +1,15 @@
 //! What goes wrong with uploads that come in several requests.
 
+use std::borrow::Cow;
+
 use http::header::CONNECTION;
 use http::{HeaderName, StatusCode};
 
 use super::{Kind, Problem};
 use crate::http::body::BodyError;
+use crate::http::digest_fields::DigestFieldError;
 use crate::http::resumable::draft::Version;
+use crate::http::tus_fields::TusFieldError;
 use crate::upload::{ReceiveError, SessionError};
 
 /// "Checksum Mismatch" (tus, "Checksum").
@@ -20,6 +24,12 @@ impl Problem {
             HeaderName::from_static("upload-offset"),
             &offset.to_string(),
         )
+    }
+
+    /// Says until when the upload can be gone on with.
+    pub(in crate::http) fn with_expiry(self, expires: std::time::SystemTime) -> Self {
+        let name = HeaderName::from_static("upload-expires");
+        self.with(name, &httpdate::fmt_http_date(expires))
     }
 
     /// Says in the draft's way that the upload is not complete, unless it is.
@@ -66,7 +76,7 @@ impl Problem {
         Self::new(StatusCode::PRECONDITION_FAILED, "tus-version", detail)
     }
 
-    pub(in crate::http) fn malformed_tus(detail: &'static str) -> Self {
+    pub(in crate::http) fn malformed_tus(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed-tus", detail)
     }
 
@@ -129,15 +139,14 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "missing-upload-complete", detail)
     }
 
+    pub(in crate::http) fn foreign_fields() -> Self {
+        let detail = "Upload-Offset and what says that an upload is complete belong to requests that append: leave them out.";
+        Self::new(StatusCode::BAD_REQUEST, "foreign-fields", detail)
+    }
+
     pub(in crate::http) fn final_upload() -> Self {
         let detail = "A final upload is made of its parts and takes nothing else.";
         Self::new(StatusCode::FORBIDDEN, "final-upload", detail)
-    }
-
-    pub(in crate::http) fn malformed_digest() -> Self {
-        let detail = "A digest field is not a dictionary of digests in base64 between colons, like sha-256=:...:, each of its \
-                      algorithm's size.";
-        Self::new(StatusCode::BAD_REQUEST, "malformed-digest", detail)
     }
 
     /// A digest that does not fit has a status of its own in tus.
@@ -162,6 +171,25 @@ impl Problem {
     }
 }
 
+impl From<DigestFieldError> for Problem {
+    fn from(error: DigestFieldError) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed-digest",
+            format!("{error}."),
+        )
+    }
+}
+
+impl From<TusFieldError> for Problem {
+    fn from(error: TusFieldError) -> Self {
+        match error {
+            TusFieldError::Part => SessionError::Unknown.into(),
+            error => Self::malformed_tus(format!("{error}.")),
+        }
+    }
+}
+
 impl From<SessionError> for Problem {
     fn from(error: SessionError) -> Self {
         match error {
@@ -173,7 +201,6 @@ impl From<SessionError> for Problem {
                 let detail = "What the server kept of this upload is damaged. Begin anew.";
                 Self::new(StatusCode::GONE, "upload-lost", detail).because(error)
             }
-            SessionError::TakenOver => Self::taken_over(),
             SessionError::TooManySegments => {
                 let detail = error.to_string();
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-segments", detail)

@@ -6,11 +6,12 @@ pub(super) mod options;
 pub(super) mod tus;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, LAST_MODIFIED, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tokio::time::timeout;
 
 use super::body::{BodyError, RequestBody};
 use super::create::run_to_the_end;
@@ -22,6 +23,10 @@ use crate::upload::{Append, Session, SessionError, UploadUrl};
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 const METHOD_OVERRIDE: &str = "x-http-method-override";
+
+/// How long a request that is taken over may go on with what has arrived for it, and how long nothing may come then.
+const LAST_BYTES: Duration = Duration::from_millis(500);
+const LAST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Which protocol a request speaks.
 pub(super) enum Protocol {
@@ -39,19 +44,16 @@ impl Protocol {
     }
 }
 
-/// The method that a request means: clients that cannot send all of them say it in a header (tus,
-/// "X-HTTP-Method-Override"). Only where uploads are created and gone on with.
+/// The method that a request means: clients that cannot send all of them say it in a header, and then the actual one does not
+/// matter (tus, "X-HTTP-Method-Override"). Only where uploads are created and gone on with.
 pub(super) fn effective_method(head: &Parts) -> Method {
-    let named = head.headers.get(METHOD_OVERRIDE).and_then(|value| {
-        let name = value.as_bytes().to_ascii_uppercase();
-        Method::from_bytes(&name).ok()
-    });
-    named
-        .filter(|method| {
-            [Method::HEAD, Method::PATCH, Method::DELETE, Method::POST].contains(method)
-        })
-        .filter(|_| head.method == Method::POST)
-        .unwrap_or_else(|| head.method.clone())
+    let named = head.headers.get(METHOD_OVERRIDE);
+    let named = named.map(|value| Method::from_bytes(&value.as_bytes().to_ascii_uppercase()));
+    // A name that is none means nothing that is answered.
+    named.map_or_else(
+        || head.method.clone(),
+        |named| named.unwrap_or(Method::TRACE),
+    )
 }
 
 /// Everything at `/uploads/{id}.{secret}`.
@@ -62,10 +64,12 @@ pub(super) async fn at_url(
     body: RequestBody,
 ) -> Result<Response, Problem> {
     let protocol = Protocol::of(&head.headers);
-    if let Protocol::Tus = protocol {
-        tus::check_version(&head.headers)?;
+    let method = effective_method(head);
+    match protocol {
+        Protocol::Tus => tus::check_version(&head.headers)?,
+        Protocol::Draft(version) => version.check(&method, &head.headers)?,
     }
-    match effective_method(head) {
+    match method {
         Method::HEAD => status(app, url, &protocol).await,
         Method::GET => receipt(app, url, &protocol).await,
         Method::PATCH => match protocol {
@@ -84,7 +88,7 @@ pub(super) async fn at_url(
 }
 
 async fn status(app: &Arc<App>, url: UploadUrl, protocol: &Protocol) -> Result<Response, Problem> {
-    let session = app.uploads.session(url).await?;
+    let session = app.uploads.session(url).await?.check().await?;
     Ok(status_of(app, &session, protocol))
 }
 
@@ -100,7 +104,7 @@ fn status_of(app: &App, session: &Session, protocol: &Protocol) -> Response {
 
 /// The receipt of a finished upload, for whoever did not get the answer that brought it.
 async fn receipt(app: &Arc<App>, url: UploadUrl, protocol: &Protocol) -> Result<Response, Problem> {
-    let session = app.uploads.session(url).await?;
+    let session = app.uploads.session(url).await?.check().await?;
     let Some(receipt) = session.receipt() else {
         let mut response = status_of(app, &session, protocol);
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -156,7 +160,10 @@ async fn take_in(
     let broken = loop {
         let next = tokio::select! {
             biased;
-            () = superseded.cancelled() => break Problem::taken_over(),
+            () = superseded.cancelled() => {
+                take_in_what_has_arrived(&mut append, body).await?;
+                break Problem::taken_over();
+            }
             next = body.next() => next,
         };
         match next {
@@ -181,6 +188,22 @@ async fn take_in(
         append.close(&[]).await?
     };
     Err(broken.with_offset(session.offset()))
+}
+
+/// A request is mostly taken over because its connection broke: what still lies in the buffers on the way here has been sent,
+/// and need not be sent again. The next request waits for it, so only for a moment.
+async fn take_in_what_has_arrived(
+    append: &mut Append,
+    body: &mut RequestBody,
+) -> Result<(), SessionError> {
+    let end = Instant::now() + LAST_BYTES;
+    while !append.is_checked() && Instant::now() < end {
+        match timeout(LAST_PAUSE, body.next()).await {
+            Ok(Ok(Some(data))) => append.write(&data).await?,
+            _ => break,
+        }
+    }
+    Ok(())
 }
 
 /// As [`take_in`], for the request that creates the upload: where it fails, nobody knows the upload's URL, and it is removed.
