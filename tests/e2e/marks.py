@@ -1,7 +1,9 @@
 """Payloads of distinctive marks, and the search for them, and for anything else that must not be there, on disk."""
 
 import base64
+import collections
 import hashlib
+import itertools
 import os
 import random
 
@@ -19,7 +21,8 @@ class Marks:
         letters = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
         self.mark = "".join(random.Random(f"{seed}/mark").choices(letters, k=12)).encode()
         self.everywhere = forms(self.mark)
-        self.own = []  # what one upload alone has, in all its forms
+        self.own = collections.defaultdict(list)  # what one upload alone has, in all its forms, by its number
+        self.past = set()  # numbers of uploads that are over
         self.searched = {}  # what was read already, and did not change
         self.bytes = 0
 
@@ -36,14 +39,18 @@ class Marks:
     def media_type(self):
         return f"application/x-{self.mark.decode()}"
 
-    def keep_secret(self, *secrets):
-        """Adds bytes that must not be on disk either, in the small files: a digest, the secret of an URL."""
+    def keep_secret(self, number, *secrets):
+        """Adds bytes of an upload that must not be on disk either, in the small files: a digest, the secret of an URL."""
         for secret in secrets:
-            self.own += forms(secret)
+            self.own[number] += forms(secret)
+
+    def forget_secrets(self, number):
+        """An upload is over: what is written after the next search will not hold its secrets."""
+        self.past.add(number)
 
     def expect_nowhere(self, *folders):
         """Searches all files in the folders, and their names. Gives how many files there were."""
-        count = 0
+        count, past = 0, self.past.copy()
         for folder in folders:
             paths = [folder] if folder.is_file() else sorted(folder.rglob("*"))
             for path in paths:
@@ -51,6 +58,9 @@ class Marks:
                 if path.is_file():
                     count += 1
                     self.search(path)
+        for number in past:
+            self.own.pop(number, None)
+        self.past -= past
         return count
 
     def search(self, path):
@@ -64,7 +74,7 @@ class Marks:
         found = self.found_in(content)
         expect(not found, f"in the clear on disk: {found!r} in {path}")
         if len(content) <= SMALL:
-            for secret in self.own:
+            for secret in itertools.chain.from_iterable(list(self.own.values())):
                 expect(secret not in content, f"in the clear on disk: {secret!r} in {path}")
 
     def found_in(self, content):
@@ -91,7 +101,7 @@ def expect_marks_noticed(folder):
     """The check of the check: every form of a mark or of a secret is found, in the midst of other bytes and in a name."""
     folder.mkdir()
     marks, secret = Marks(0), os.urandom(32)
-    marks.keep_secret(secret)
+    marks.keep_secret(1, secret)
     text = marks.payload(1, 100)
     path = folder / "file"
     for encode in (bytes, base64.b64encode, base64.urlsafe_b64encode, lambda text: text.hex().encode()):

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from link import Broken
 from sealslot import KIB, Failed, expect
 
+ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 UPLOAD_URL = r"/uploads/[0-9a-v]{32}\.[0-9a-v]{32}"
 # Larger pieces with a checksum hardly ever arrive whole through a rough network.
 MOST_CHECKED = 512 * KIB
@@ -32,10 +33,19 @@ class Source(NamedTuple):
     media_type: str
 
 
-class Upload:
-    """What the protocols share. `dice` decides on everything."""
+def secret_of(url):
+    """The secret in an upload URL: 20 bytes, in base32hex."""
+    number = 0
+    for letter in url.rpartition(".")[2]:
+        number = number << 5 | ALPHABET.index(letter)
+    return number.to_bytes(20, "big")
 
-    def __init__(self, link, dice, source):
+
+class Upload:
+    """What the protocols share. `dice` decides on everything; `told` is called with every upload URL that is given out."""
+
+    def __init__(self, link, dice, source, told=lambda url: None):
+        self.told = told
         self.link = link
         self.dice = dice
         self.source = source
@@ -46,7 +56,6 @@ class Upload:
         self.sent = 0  # to where bytes were ever sent that may count
         self.either = None  # what the offset can only be after a piece that counts whole or not at all
         self.finished = False
-        self.secrets = []  # of all upload URLs that were given out
         self.broken = 0
 
     def run(self, go_on):
@@ -92,7 +101,7 @@ class Upload:
         expect(answer.status == 201 and re.fullmatch(UPLOAD_URL, location), f"creation: {answer}")
         self.path = location
         self.acknowledged, self.either = 0, None
-        self.secrets.append(location.partition(".")[2].encode())
+        self.told(location)
 
     def acknowledge(self, offset, exactly=None):
         """Takes an offset that the server answered with."""
@@ -130,8 +139,8 @@ class Upload:
 class Tus(Upload):
     """tus 1.0.0. With `partial` it is a part of another upload."""
 
-    def __init__(self, link, dice, source, partial=False):
-        super().__init__(link, dice, source)
+    def __init__(self, link, dice, source, told=lambda url: None, partial=False):
+        super().__init__(link, dice, source, told)
         self.concat = "partial" if partial else None
         self.deferred = dice.random() < 0.3
         self.length_known = False
@@ -216,13 +225,13 @@ class Tus(Upload):
 class Concatenated(Upload):
     """tus 1.0.0: up to four partial uploads, a step of one and then of another, and the final upload made of them."""
 
-    def __init__(self, link, dice, source):
-        super().__init__(link, dice, source)
+    def __init__(self, link, dice, source, told=lambda url: None):
+        super().__init__(link, dice, source, told)
         ends = sorted(dice.randint(0, self.size) for _ in range(dice.randrange(4))) + [self.size]
         parts = [source.content[start:end] for start, end in zip([0, *ends], ends)]
         # How the client writes the parts' URLs: a proxy's name is not the server's.
         self.host = dice.choice(["", f"https://127.0.0.1:{link.port}", "https://drop.example"])
-        self.parts = [Tus(link, dice, source._replace(content=part), partial=True) for part in parts]
+        self.parts = [Tus(link, dice, source._replace(content=part), told, partial=True) for part in parts]
 
     def common(self):
         return {"Tus-Resumable": "1.0.0"}
@@ -232,7 +241,6 @@ class Concatenated(Upload):
             part = self.dice.choice(waiting)
             part.step()
             self.broken = sum(part.broken for part in self.parts)
-            self.secrets = [secret for part in self.parts for secret in part.secrets]
             return None
         return super().step()
 
@@ -258,8 +266,8 @@ class Concatenated(Upload):
 class Draft(Upload):
     """The IETF draft, in one of its versions."""
 
-    def __init__(self, link, dice, source):
-        super().__init__(link, dice, source)
+    def __init__(self, link, dice, source, told=lambda url: None):
+        super().__init__(link, dice, source, told)
         self.version = dice.choice(VERSIONS)
         self.wants_digest = dice.random() < 0.3
         self.answered = None  # the receipt of an upload in one request
