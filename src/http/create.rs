@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use data_encoding::BASE64;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -23,7 +23,7 @@ use super::{App, Response, json, page};
 use crate::store::UploadId;
 use crate::upload::{
     Algorithm, ClientName, ClientSealedCheck, ExpectedDigest, Kind, NewUpload, Receipt, Received,
-    Receiver, is_client_sealed,
+    Receiver, is_client_sealed, needs_sha512,
 };
 
 /// The receipts of one form.
@@ -93,7 +93,8 @@ pub(super) type Permit = tokio::sync::OwnedSemaphorePermit;
 
 /// Everything that can refuse an upload before its body is asked for.
 pub(super) fn admit(app: &App, head: &Parts, body: &RequestBody) -> Result<Permit, Problem> {
-    refuse_cross_site(app, &head.method, &head.headers)?;
+    // It brings something, whatever the method that it is sent with.
+    refuse_cross_site(app, &Method::POST, &head.headers)?;
     app.access.uploader(&head.headers)?;
     body.check_announced()?;
     app.upload_permit()
@@ -123,13 +124,13 @@ fn new_file(
 }
 
 /// What a client says of a body that is one upload, and wants to be told.
-struct Claims {
+struct Claimed {
     digests: Vec<ExpectedDigest>,
     wants: Option<Algorithm>,
     length: Option<u64>,
 }
 
-impl Claims {
+impl Claimed {
     fn of(headers: &HeaderMap, body: &RequestBody) -> Result<Self, Problem> {
         // Of a whole upload in one body, the content is the representation.
         let mut digests = digest_fields::digests(headers, CONTENT_DIGEST)?;
@@ -146,13 +147,6 @@ impl Claims {
             wants: digest_fields::wanted(headers)?,
             length,
         })
-    }
-
-    fn with_sha512(&self) -> bool {
-        let expected = self.digests.iter().map(|digest| digest.algorithm);
-        expected
-            .chain(self.wants)
-            .any(|algorithm| algorithm == Algorithm::Sha512)
     }
 
     fn verify(&self, received: &Received) -> Result<(), Problem> {
@@ -177,18 +171,19 @@ async fn receive_alone(
     new: NewUpload,
     permit: Permit,
 ) -> Result<Response, Problem> {
-    let claims = Claims::of(headers, &body)?;
+    let claimed = Claimed::of(headers, &body)?;
     let task = {
         let app = Arc::clone(app);
         async move {
             let _permit = permit;
-            let mut file = IncomingFile::new(&app, new, claims.with_sha512());
+            let mut file =
+                IncomingFile::new(&app, new, needs_sha512(&claimed.digests, claimed.wants));
             while let Some(data) = body.next().await? {
                 file.write(&data).await?;
             }
             let received = file.finish().await?;
-            claims.verify(&received)?;
-            let digest = claims.told(&received);
+            claimed.verify(&received)?;
+            let digest = claimed.told(&received);
             Ok((publish(&app, vec![received]).await?, digest))
         }
     };
