@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use data_encoding::BASE64;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
@@ -14,11 +14,11 @@ use zeroize::Zeroizing;
 use super::access::refuse_cross_site;
 use super::body::{RequestBody, append};
 use super::digest_fields::{self, CONTENT_DIGEST, REPR_DIGEST};
-use super::form::disposition_filename;
 use super::multipart::{self, Boundary, Event, PartHead};
 use super::negotiate::Form;
 use super::problem::Problem;
 use super::resumable::{draft, tus};
+use super::tus_fields::UploadMetadata;
 use super::{App, Response, json, page};
 use crate::store::UploadId;
 use crate::upload::{
@@ -51,11 +51,7 @@ pub(super) async fn from_post(
     let boundary = content_type.map_or(Ok(None), Boundary::from_content_type)?;
     let permit = admit(app, head, &body)?;
     let Some(boundary) = boundary else {
-        let name = match headers.get(CONTENT_DISPOSITION) {
-            Some(value) => disposition_filename(value.as_bytes())?.map(ClientName::new),
-            None => None,
-        };
-        let new = new_file(app, name, content_type)?;
+        let new = new_file(app, headers, None)?;
         return receive_alone(app, headers, body, new, permit).await;
     };
     let task = receive_form(Arc::clone(app), body, boundary, permit);
@@ -84,7 +80,7 @@ pub(super) async fn from_put(
         return draft::create(app, head, name, body, version).await;
     }
     let permit = admit(app, head, &body)?;
-    let new = new_file(app, name, text_header(headers, CONTENT_TYPE))?;
+    let new = new_file(app, headers, name)?;
     receive_alone(app, headers, body, new, permit).await
 }
 
@@ -111,15 +107,21 @@ pub(super) fn check_name(app: &App, name: Option<&ClientName>) -> Result<(), Pro
 
 fn new_file(
     app: &App,
+    headers: &HeaderMap,
     name: Option<ClientName>,
-    media_type: Option<&str>,
 ) -> Result<NewUpload, Problem> {
+    // Of a request that does not speak the draft, what is meant for it says nothing.
+    let metadata = match draft::Version::of(headers).completes(headers) {
+        Some(_) => tus::metadata(headers)?,
+        None => UploadMetadata::default(),
+    };
+    let (name, media_type) = draft::description(headers, name, &metadata)?;
     check_name(app, name.as_ref())?;
     Ok(NewUpload {
         submission: None,
         kind: Kind::File,
         name,
-        media_type: media_type.map(str::to_owned),
+        media_type,
     })
 }
 

@@ -20,6 +20,7 @@ use crate::http::create::{Permit, admit, check_name, text_header};
 use crate::http::digest_fields::{CONTENT_DIGEST, REPR_DIGEST, digests, wanted};
 use crate::http::form::disposition_filename;
 use crate::http::problem::Problem;
+use crate::http::tus_fields::UploadMetadata;
 use crate::http::{App, Response, json};
 use crate::upload::{ClientName, ExpectedDigest, NewSession, Role, Session, UploadUrl, essence};
 pub(in crate::http) use fields::Version;
@@ -117,24 +118,12 @@ fn new_session(
     length: Option<u64>,
     version: Version,
 ) -> Result<NewSession, Problem> {
-    let media_type = text_header(headers, CONTENT_TYPE);
-    let essence = essence(media_type.unwrap_or_default());
-    if essence.eq_ignore_ascii_case("multipart/form-data") {
+    let media_type = text_header(headers, CONTENT_TYPE).unwrap_or_default();
+    if essence(media_type).eq_ignore_ascii_case("multipart/form-data") {
         return Err(Problem::form_in_parts());
     }
-    // tus-js-client sends names in the way of tus, and gives what it sends the type of what is appended.
     let metadata = tus::metadata(headers)?;
-    let media_type = media_type
-        .filter(|_| !essence.eq_ignore_ascii_case(PARTIAL_UPLOAD))
-        .map(str::to_owned)
-        .or_else(|| metadata.media_type().map(str::to_owned));
-    let disposition = headers.get(CONTENT_DISPOSITION);
-    let disposition = disposition
-        .map(|value| disposition_filename(value.as_bytes()))
-        .transpose()?;
-    let name = name
-        .or(disposition.flatten().map(ClientName::new))
-        .or_else(|| metadata.name().map(ClientName::new));
+    let (name, media_type) = description(headers, name, &metadata)?;
     check_name(app, name.as_ref())?;
     Ok(NewSession {
         name,
@@ -147,6 +136,27 @@ fn new_session(
         repr_digests: digests(headers, REPR_DIGEST)?,
         wants: wanted(headers)?,
     })
+}
+
+/// What a request that creates an upload calls it. tus-js-client sends names in the way of tus, and gives what it sends the type
+/// of what is appended.
+pub(in crate::http) fn description(
+    headers: &HeaderMap,
+    name: Option<ClientName>,
+    metadata: &UploadMetadata,
+) -> Result<(Option<ClientName>, Option<String>), Problem> {
+    let media_type = text_header(headers, CONTENT_TYPE)
+        .filter(|media_type| !essence(media_type).eq_ignore_ascii_case(PARTIAL_UPLOAD))
+        .or_else(|| metadata.media_type())
+        .map(str::to_owned);
+    let disposition = headers.get(CONTENT_DISPOSITION).filter(|_| name.is_none());
+    let disposition = disposition
+        .map(|value| disposition_filename(value.as_bytes()))
+        .transpose()?;
+    let name = name
+        .or(disposition.flatten().map(ClientName::new))
+        .or_else(|| metadata.name().map(ClientName::new));
+    Ok((name, media_type))
 }
 
 /// What a request that appends says of itself.

@@ -327,7 +327,7 @@ fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Problem
 }
 
 /// What is said about an upload. tus-js-client says it so in the draft's requests too.
-pub(super) fn metadata(headers: &HeaderMap) -> Result<UploadMetadata, Problem> {
+pub(in crate::http) fn metadata(headers: &HeaderMap) -> Result<UploadMetadata, Problem> {
     match text(headers, &UPLOAD_METADATA)? {
         Some(text) => Ok(UploadMetadata::parse(text)?),
         None => Ok(UploadMetadata::default()),

@@ -73,7 +73,8 @@ impl Uploads {
         // Not in the order of ids: nothing else may be held while it is waited for.
         drop(parts);
         let session = self.session(url).await?;
-        let same = session.head.role == new.role && session.head.metadata == new.metadata;
+        let same =
+            session.head.role.has_parts_of(&new.role) && session.head.metadata == new.metadata;
         if same && session.finished().is_some() {
             Ok((session, false))
         } else {

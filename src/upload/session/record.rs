@@ -51,6 +51,20 @@ pub enum Role {
     Final(String),
 }
 
+impl Role {
+    /// Whether both name the same parts in the same order, however their URLs are spelled.
+    pub(super) fn has_parts_of(&self, other: &Self) -> bool {
+        fn parts(text: &str) -> impl Iterator<Item = &str> {
+            let urls = text.split([' ', ';']).filter(|url| !url.is_empty());
+            urls.filter_map(|url| url.split(['?', '#']).next()?.rsplit('/').next())
+        }
+        match (self, other) {
+            (Self::Final(own), Self::Final(other)) => parts(own).eq(parts(other)),
+            _ => false,
+        }
+    }
+}
+
 /// What is said of an upload that is to come in several requests. Without `Debug`: it holds a name.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct NewSession {
@@ -411,6 +425,26 @@ mod tests {
             assert!(State::after(7, opened).is_ok());
             assert!(Entry::open(&url, 0, &sealed).is_none());
         }
+    }
+
+    #[test]
+    fn the_same_parts_are_recognised_however_they_are_spelled() {
+        let role = |text: &str| Role::Final(text.to_owned());
+        let plain = role("final;/uploads/a.b /uploads/c.d");
+        for same in [
+            "final; a.b  c.d",
+            "final;https://host:1/uploads/a.b?x /uploads/c.d#y",
+        ] {
+            assert!(plain.has_parts_of(&role(same)), "{same}");
+        }
+        for other in [
+            "final;/uploads/c.d /uploads/a.b",
+            "final;/uploads/a.b",
+            "final;a.b c.d e.f",
+        ] {
+            assert!(!plain.has_parts_of(&role(other)), "{other}");
+        }
+        assert!(!plain.has_parts_of(&Role::Partial));
     }
 
     #[test]
