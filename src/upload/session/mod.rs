@@ -123,7 +123,15 @@ impl From<SealError> for SessionError {
     }
 }
 
-/// A resumable upload, in the hands of one request.
+/// A resumable upload, in the hands of one request. It goes into an [`Append`] and comes back, and there is no second one:
+///
+/// ```compile_fail,E0382
+/// # use sealslot::upload::Session;
+/// fn two_bodies_at_once(session: Session) {
+///     let _ = session.append(&[]);
+///     let _ = session.append(&[]);
+/// }
+/// ```
 pub struct Session {
     store: Arc<dyn Store>,
     recipients: Arc<[Recipient]>,
