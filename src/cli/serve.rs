@@ -31,6 +31,8 @@ use crate::upload::Uploads;
 /// How often expired uploads are looked for: as often as fits how long they live.
 const MIN_SWEEP: Duration = Duration::from_secs(1);
 const MAX_SWEEP: Duration = Duration::from_hours(1);
+/// How long work that blocks may go on when everything else has ended.
+const LAST_WORK: Duration = Duration::from_secs(5);
 /// How often the certificate's files are looked at.
 const CERTIFICATE_WATCH: Duration = Duration::from_secs(2);
 
@@ -80,7 +82,10 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Other, format_args!("cannot start: {error}")))?;
-    runtime.block_on(serve(&config, tls, Arc::new(app)))
+    let served = runtime.block_on(serve(&config, tls, Arc::new(app)));
+    // What blocks still, like reading a large upload back, is not waited for: nobody is told of it.
+    runtime.shutdown_timeout(LAST_WORK);
+    served
 }
 
 /// Logs what Sealslot does at the level asked for. Its libraries are held at warnings, whatever is asked for: at finer
@@ -127,8 +132,9 @@ fn within_open_files(mut config: Config) -> Config {
         Ok(()) => maximum,
         Err(_) => current,
     };
-    // An upload has two files open at the most, and a few go to other things.
-    let others = 2 * config.limits.max_uploads as u64 + 64;
+    // An upload has three files open at the most (its segment, once more for write-behind, and its record), and a few go to
+    // other things.
+    let others = 3 * config.limits.max_uploads as u64 + 64;
     let left = files.map_or(u64::MAX, |files| {
         files.saturating_sub(others).max(files / 4)
     });

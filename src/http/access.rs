@@ -102,13 +102,22 @@ fn check_site(trusted: &[CorsOrigin], method: &Method, headers: &HeaderMap) -> R
     let site = headers
         .get("sec-fetch-site")
         .and_then(|site| site.to_str().ok());
-    let safe = matches!(site, None | Some("same-origin" | "none"))
-        || cors::allowed(trusted, headers).is_some();
+    // A page of an origin that may upload has a token of its own. What a browser remembers and adds by itself is not that.
+    let own_token = has_scheme(headers, "bearer") && cors::allowed(trusted, headers).is_some();
+    let safe = matches!(site, None | Some("same-origin" | "none")) || own_token;
     if method.is_safe() || safe || !headers.contains_key(AUTHORIZATION) {
         Ok(())
     } else {
         Err(Problem::cross_site())
     }
+}
+
+fn has_scheme(headers: &HeaderMap, scheme: &str) -> bool {
+    let value = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let given = value.and_then(|value| value.split(' ').next());
+    given.is_some_and(|given| given.eq_ignore_ascii_case(scheme))
 }
 
 #[cfg(test)]
@@ -182,5 +191,12 @@ mod tests {
         headers.insert("sec-fetch-site", "cross-site".parse().unwrap());
         assert!(check_site(&[], &Method::POST, &headers).is_err());
         assert!(check_site(&[], &Method::GET, &headers).is_ok());
+        // Not even a page that may upload: it has a token of its own, or none.
+        let trusted = ["https://app.example".parse().unwrap()];
+        headers.insert("origin", "https://app.example".parse().unwrap());
+        assert!(check_site(&trusted, &Method::POST, &headers).is_err());
+        headers.insert(AUTHORIZATION, "Bearer x".parse().unwrap());
+        assert!(check_site(&trusted, &Method::POST, &headers).is_ok());
+        assert!(check_site(&[], &Method::POST, &headers).is_err());
     }
 }

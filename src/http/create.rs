@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use data_encoding::BASE64;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_TYPE, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -14,16 +14,16 @@ use zeroize::Zeroizing;
 use super::access::refuse_cross_site;
 use super::body::{RequestBody, append};
 use super::digest_fields::{self, CONTENT_DIGEST, REPR_DIGEST};
-use super::form::disposition_filename;
 use super::multipart::{self, Boundary, Event, PartHead};
 use super::negotiate::Form;
 use super::problem::Problem;
 use super::resumable::{draft, tus};
+use super::tus_fields::UploadMetadata;
 use super::{App, Response, json, page};
 use crate::store::UploadId;
 use crate::upload::{
     Algorithm, ClientName, ClientSealedCheck, ExpectedDigest, Kind, NewUpload, Receipt, Received,
-    Receiver, is_client_sealed,
+    Receiver, is_client_sealed, needs_sha512,
 };
 
 /// The receipts of one form.
@@ -51,11 +51,7 @@ pub(super) async fn from_post(
     let boundary = content_type.map_or(Ok(None), Boundary::from_content_type)?;
     let permit = admit(app, head, &body)?;
     let Some(boundary) = boundary else {
-        let name = match headers.get(CONTENT_DISPOSITION) {
-            Some(value) => disposition_filename(value.as_bytes())?.map(ClientName::new),
-            None => None,
-        };
-        let new = new_file(app, name, content_type)?;
+        let new = new_file(app, headers, None)?;
         return receive_alone(app, headers, body, new, permit).await;
     };
     let task = receive_form(Arc::clone(app), body, boundary, permit);
@@ -84,7 +80,7 @@ pub(super) async fn from_put(
         return draft::create(app, head, name, body, version).await;
     }
     let permit = admit(app, head, &body)?;
-    let new = new_file(app, name, text_header(headers, CONTENT_TYPE))?;
+    let new = new_file(app, headers, name)?;
     receive_alone(app, headers, body, new, permit).await
 }
 
@@ -93,7 +89,8 @@ pub(super) type Permit = tokio::sync::OwnedSemaphorePermit;
 
 /// Everything that can refuse an upload before its body is asked for.
 pub(super) fn admit(app: &App, head: &Parts, body: &RequestBody) -> Result<Permit, Problem> {
-    refuse_cross_site(app, &head.method, &head.headers)?;
+    // It brings something, whatever the method that it is sent with.
+    refuse_cross_site(app, &Method::POST, &head.headers)?;
     app.access.uploader(&head.headers)?;
     body.check_announced()?;
     app.upload_permit()
@@ -110,26 +107,32 @@ pub(super) fn check_name(app: &App, name: Option<&ClientName>) -> Result<(), Pro
 
 fn new_file(
     app: &App,
+    headers: &HeaderMap,
     name: Option<ClientName>,
-    media_type: Option<&str>,
 ) -> Result<NewUpload, Problem> {
+    // Of a request that does not speak the draft, what is meant for it says nothing.
+    let metadata = match draft::Version::of(headers).completes(headers) {
+        Some(_) => tus::metadata(headers)?,
+        None => UploadMetadata::default(),
+    };
+    let (name, media_type) = draft::description(headers, name, &metadata)?;
     check_name(app, name.as_ref())?;
     Ok(NewUpload {
         submission: None,
         kind: Kind::File,
         name,
-        media_type: media_type.map(str::to_owned),
+        media_type,
     })
 }
 
 /// What a client says of a body that is one upload, and wants to be told.
-struct Claims {
+struct Claimed {
     digests: Vec<ExpectedDigest>,
     wants: Option<Algorithm>,
     length: Option<u64>,
 }
 
-impl Claims {
+impl Claimed {
     fn of(headers: &HeaderMap, body: &RequestBody) -> Result<Self, Problem> {
         // Of a whole upload in one body, the content is the representation.
         let mut digests = digest_fields::digests(headers, CONTENT_DIGEST)?;
@@ -146,13 +149,6 @@ impl Claims {
             wants: digest_fields::wanted(headers)?,
             length,
         })
-    }
-
-    fn with_sha512(&self) -> bool {
-        let expected = self.digests.iter().map(|digest| digest.algorithm);
-        expected
-            .chain(self.wants)
-            .any(|algorithm| algorithm == Algorithm::Sha512)
     }
 
     fn verify(&self, received: &Received) -> Result<(), Problem> {
@@ -177,18 +173,19 @@ async fn receive_alone(
     new: NewUpload,
     permit: Permit,
 ) -> Result<Response, Problem> {
-    let claims = Claims::of(headers, &body)?;
+    let claimed = Claimed::of(headers, &body)?;
     let task = {
         let app = Arc::clone(app);
         async move {
             let _permit = permit;
-            let mut file = IncomingFile::new(&app, new, claims.with_sha512());
+            let mut file =
+                IncomingFile::new(&app, new, needs_sha512(&claimed.digests, claimed.wants));
             while let Some(data) = body.next().await? {
                 file.write(&data).await?;
             }
             let received = file.finish().await?;
-            claims.verify(&received)?;
-            let digest = claims.told(&received);
+            claimed.verify(&received)?;
+            let digest = claimed.told(&received);
             Ok((publish(&app, vec![received]).await?, digest))
         }
     };

@@ -18,6 +18,7 @@ use super::negotiate::Form;
 use super::problem::Problem;
 use super::{App, Response, json, respond_with, text};
 use crate::seal::{self, ArmorDecoder, ArmorEncoder, Identity, looks_armored};
+use crate::upload::essence;
 
 /// The field that both read.
 const FIELD: &[u8] = b"data";
@@ -140,8 +141,7 @@ async fn field(
     let found = if let Some(boundary) = Boundary::from_content_type(content_type)? {
         multipart_field(app, boundary, body.collect().await?)?
     } else {
-        let essence = content_type.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        if !essence(content_type).eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(Problem::unsupported_form());
         }
         urlencoded_field(&body.collect().await?, FIELD)?

@@ -229,17 +229,11 @@ async fn dispatch(
     };
     match (method, route) {
         (_, Route::Session(url)) => resumable::at_url(app, head, url, body).await,
-        (_, Route::Uploads | Route::NamedUpload(None))
-            if resumable::tus::is_spoken(headers)
-                && resumable::effective_method(head) == Method::POST =>
-        {
+        (_, Route::Uploads | Route::NamedUpload(None)) if resumable::creates(head) => {
             create::from_post(app, head, body).await
         }
         (&Method::GET, Route::Page) => Ok(page::upload_page(app)),
         (&Method::GET, Route::Style) => Ok(page::style()),
-        (&Method::POST, Route::Uploads | Route::NamedUpload(None)) => {
-            create::from_post(app, head, body).await
-        }
         (&Method::PUT, Route::NamedUpload(name)) => create::from_put(app, head, name, body).await,
         // Nothing is put to an id: a name that looks like one, as checksums do, is a name.
         (&Method::PUT, Route::Upload(id)) => {

@@ -107,7 +107,7 @@ impl Route {
             Self::NamedUpload(None) => "POST, PUT, OPTIONS",
             Self::NamedUpload(Some(_)) => "PUT, OPTIONS",
             Self::Upload(_) => "GET, HEAD, PUT, DELETE, OPTIONS",
-            Self::Session(_) => "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
+            Self::Session(_) => super::resumable::SESSION_METHODS,
             Self::Server => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
             Self::Encrypt | Self::Decrypt => "POST",
             _ => "GET, HEAD",

@@ -7,6 +7,10 @@ use crate::upload::{Algorithm, ExpectedDigest, Role, UploadUrl};
 
 /// The longest `Upload-Metadata` that is taken, in bytes.
 const MAX_METADATA: usize = 64 * 1024;
+/// The most pairs in it.
+const MAX_PAIRS: usize = 128;
+/// The most parts of one upload.
+const MAX_PARTS: usize = 256;
 /// The keys that clients give a name and a media type under, the usual one first.
 const NAME_KEYS: [&str; 2] = ["filename", "name"];
 const TYPE_KEYS: [&str; 2] = ["filetype", "type"];
@@ -25,7 +29,7 @@ const CHECKSUMS: [(&str, Algorithm, usize); 3] = [
 pub enum TusFieldError {
     /// Not a list of pairs, or a key without a name or twice.
     #[error(
-        "Upload-Metadata is a list of different keys, each with a space and a value in base64, of 64 KiB in all"
+        "Upload-Metadata is a list of different keys, each with a space and a value in base64: at most {MAX_PAIRS}, and 64 KiB in all"
     )]
     Metadata,
     /// Not an algorithm that is supported and a checksum of its size.
@@ -34,7 +38,7 @@ pub enum TusFieldError {
     )]
     Checksum,
     /// Neither a part nor made of parts.
-    #[error("Upload-Concat is partial, or final; and the URLs of the parts")]
+    #[error("Upload-Concat is partial, or final; and the URLs of the parts, at most {MAX_PARTS}")]
     Concat,
     /// A URL that is none of an upload here.
     #[error("Upload-Concat names an upload that is not here")]
@@ -65,7 +69,7 @@ impl UploadMetadata {
             let (key, encoded) = pair.split_once(' ').unwrap_or((pair, ""));
             let value = BASE64.decode(encoded.trim_matches(' ').as_bytes());
             let value = value.map_err(|_| TusFieldError::Metadata)?;
-            if key.is_empty() || !keys.insert(key) {
+            if key.is_empty() || !keys.insert(key) || pairs.len() == MAX_PAIRS {
                 return Err(TusFieldError::Metadata);
             }
             pairs.push((key.to_owned(), Zeroizing::new(value)));
@@ -129,11 +133,12 @@ pub fn upload_concat(text: &str) -> Result<(Role, Option<Vec<UploadUrl>>), TusFi
         return Ok((Role::Partial, None));
     }
     let urls = text.strip_prefix("final;").ok_or(TusFieldError::Concat)?;
-    let parts = urls.split(' ').filter(|url| !url.is_empty()).map(part);
+    let urls = urls.split(' ').filter(|url| !url.is_empty());
+    let parts = urls.take(MAX_PARTS + 1).map(part);
     let parts = parts
         .collect::<Option<Vec<_>>>()
         .ok_or(TusFieldError::Part)?;
-    if parts.is_empty() {
+    if parts.is_empty() || parts.len() > MAX_PARTS {
         return Err(TusFieldError::Concat);
     }
     Ok((Role::Final(text.to_owned()), Some(parts)))

@@ -78,6 +78,24 @@ fn open_in_place<'a>(
 }
 
 /// Seals the chunks of one payload, in order, in place.
+///
+/// It comes with a fresh file key from [`begin`](super::begin) and from nowhere else, cannot be copied, and is used up by the
+/// last chunk:
+///
+/// ```compile_fail,E0599
+/// # use sealslot::seal::PayloadSealer;
+/// fn copied(sealer: &PayloadSealer) -> PayloadSealer {
+///     sealer.clone()
+/// }
+/// ```
+///
+/// ```compile_fail,E0382
+/// # use sealslot::seal::{ChunkBuffer, PayloadSealer};
+/// fn used_again(sealer: PayloadSealer) {
+///     let _ = ChunkBuffer::new(1).seal_last(sealer);
+///     let _ = ChunkBuffer::new(1).seal_last(sealer);
+/// }
+/// ```
 pub struct PayloadSealer {
     cipher: ChaCha20Poly1305,
     next: u64,

@@ -456,7 +456,7 @@ fn a_session_keeps_its_head_and_entries(place: &dyn Place) {
     store.create_session(&other, b"another").unwrap();
     let again = store.create_session(&id, b"again");
     assert!(matches!(again, Err(StoreError::Exists)));
-    assert_eq!(store.count_entries(&id).unwrap(), 0);
+    assert_eq!(store.last_entries(&id, 2).unwrap(), (0, Vec::new()));
     assert!(store.entries(&id, 0, 10).unwrap().is_empty());
     for number in 0..5_u8 {
         store
@@ -469,10 +469,12 @@ fn a_session_keeps_its_head_and_entries(place: &dyn Place) {
 
     let store = place.open();
     assert_eq!(store.session_head(&id).unwrap(), b"the head");
-    assert_eq!(store.count_entries(&id).unwrap(), 5);
     let first = |entries: Vec<EntryBytes>| entries.iter().map(|entry| entry[7]).collect::<Vec<_>>();
     assert_eq!(first(store.entries(&id, 0, 10).unwrap()), [0, 1, 2, 3, 44]);
     assert_eq!(first(store.entries(&id, 2, 2).unwrap()), [2, 3]);
+    let (number, last) = store.last_entries(&id, 2).unwrap();
+    assert_eq!((number, first(last)), (3, vec![3, 44]));
+    assert_eq!(store.last_entries(&id, 9).unwrap().0, 0);
     assert!(store.entries(&id, 5, 1).unwrap().is_empty());
     assert!(store.entries(&id, u32::MAX, 1).unwrap().is_empty());
     assert_eq!(
@@ -480,10 +482,16 @@ fn a_session_keeps_its_head_and_entries(place: &dyn Place) {
         BTreeSet::from([id, other])
     );
 
+    store.replace_entries(&id, &[9; ENTRY_SIZE]).unwrap();
+    let (number, last) = store.last_entries(&id, 2).unwrap();
+    assert_eq!((number, first(last)), (0, vec![9]));
+    store.put_entry(&id, 1, &[10; ENTRY_SIZE]).unwrap();
+    assert_eq!(first(store.entries(&id, 0, 9).unwrap()), [9, 10]);
+
     store.remove_session(&id).unwrap();
     store.remove_session(&id).unwrap();
     assert!(matches!(store.session_head(&id), Err(StoreError::NotFound)));
-    assert_eq!(store.count_entries(&id).unwrap(), 0);
+    assert_eq!(store.last_entries(&id, 2).unwrap().0, 0);
     assert_eq!(store.sessions().unwrap(), [other]);
 }
 
@@ -493,7 +501,7 @@ fn a_session_keeps_what_is_staged(place: &dyn Place) {
     store.create_session(&kept, b"head").unwrap();
     for id in [&kept, &swept] {
         stage(&*store, id, 0, b"some bytes");
-        store.secure_segments(id).unwrap();
+        store.secure_segment(id, 0).unwrap();
     }
     drop(store);
     let store = place.open();
@@ -562,7 +570,7 @@ fn uploads_share_a_segment(place: &dyn Place) {
     assert!(matches!(again, Err(StoreError::Exists)));
     let missing = store.link_segment((&part, 1), (&whole, 4));
     assert!(matches!(missing, Err(StoreError::NotFound)));
-    store.secure_segments(&whole).unwrap();
+    store.secure_segment(&whole, 3).unwrap();
     publish(&*store, &whole, b"manifest");
     assert_eq!(read(&*store, &whole, SealedFile::Segment(3)), b"shared");
     assert_eq!(read_staged(&*store, &part, 0), b"shared");

@@ -84,6 +84,9 @@ impl LocalStore {
             warned_of_strangers: AtomicBool::new(false),
             _lock: lock,
         };
+        // What an earlier run wrote and did not come to sync may be read again, and must not be told as if it had been.
+        durable::sync_file_system(folder.handle())
+            .map_err(|errno| StoreError::io("sync", &data, errno))?;
         // Guards the names `staging`, `sessions` and `uploads`: without them nothing published below would be found again.
         folder.sync()?;
         store.sweep()?;
@@ -170,7 +173,7 @@ impl LocalStore {
         if let Some((_, folder)) = self.current_day().as_ref().filter(|(name, _)| *name == day) {
             return Ok(Some(Arc::clone(folder)));
         }
-        let folder = open_published(&self.uploads, &day.to_string())?;
+        let folder = open_if_there(&self.uploads, &day.to_string())?;
         Ok(folder.map(Arc::new))
     }
 
@@ -271,7 +274,7 @@ impl LocalStore {
         limit: usize,
     ) -> Result<BTreeSet<UploadId>, StoreError> {
         let mut ids = BTreeSet::new();
-        let Some(folder) = open_published(&self.uploads, &day.to_string())? else {
+        let Some(folder) = open_if_there(&self.uploads, &day.to_string())? else {
             return Ok(ids);
         };
         self.each_folder(&folder, |name| {
@@ -306,35 +309,6 @@ impl Store for LocalStore {
         Ok(Box::new(writer))
     }
 
-    fn secure_segments(&self, id: &UploadId) -> Result<(), StoreError> {
-        self.secure_staged(id)
-    }
-
-    fn open_staged(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError> {
-        self.complete_mending(id)?;
-        let folder = open_published(&self.staging, &id.to_string())?.ok_or(StoreError::NotFound)?;
-        Ok(Box::new(LocalFolder::new(folder)))
-    }
-
-    fn remove_segment(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
-        self.remove_staged(id, segment)
-    }
-
-    fn mend_segment(
-        &self,
-        id: &UploadId,
-        segment: u32,
-        at: u64,
-        tail: &[u8],
-    ) -> Result<(), StoreError> {
-        self.begin_mending(id, segment, at, tail)?;
-        self.complete_mending(id)
-    }
-
-    fn link_segment(&self, from: (&UploadId, u32), to: (&UploadId, u32)) -> Result<(), StoreError> {
-        self.link_staged(from, to)
-    }
-
     fn publish(&self, uploads: &[(UploadId, Vec<u8>)]) -> Result<(), StoreError> {
         let ids: BTreeSet<_> = uploads.iter().map(|(id, _)| id).collect();
         if ids.len() < uploads.len() {
@@ -362,7 +336,7 @@ impl Store for LocalStore {
 
     fn settle(&self, id: &UploadId) -> Result<(), StoreError> {
         let day = self.find_day(id.day())?.ok_or(StoreError::NotFound)?;
-        open_published(&day, &id.to_string())?.ok_or(StoreError::NotFound)?;
+        open_if_there(&day, &id.to_string())?.ok_or(StoreError::NotFound)?;
         // In the order of publishing, and for the same reasons.
         self.staging.sync()?;
         day.sync()?;
@@ -378,7 +352,7 @@ impl Store for LocalStore {
 
     fn open(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError> {
         let day = self.find_day(id.day())?.ok_or(StoreError::NotFound)?;
-        let folder = open_published(&day, &id.to_string())?.ok_or(StoreError::NotFound)?;
+        let folder = open_if_there(&day, &id.to_string())?.ok_or(StoreError::NotFound)?;
         Ok(Box::new(LocalFolder::new(folder)))
     }
 
@@ -446,7 +420,7 @@ impl Store for LocalStore {
 }
 
 /// Opens a folder in `parent` if there is one. A link or a file in its place is an error: nothing is read through it.
-fn open_published(parent: &Directory, name: &str) -> Result<Option<Directory>, StoreError> {
+fn open_if_there(parent: &Directory, name: &str) -> Result<Option<Directory>, StoreError> {
     match parent.open_folder(name) {
         Ok(folder) => Ok(Some(folder)),
         Err(Errno::NOENT) => Ok(None),

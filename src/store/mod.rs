@@ -11,6 +11,7 @@ mod id;
 mod local;
 mod sealed_file;
 mod sessions;
+mod staging;
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -20,13 +21,14 @@ pub use id::{Day, UploadId};
 pub use local::{LocalFolder, LocalStore};
 pub use sealed_file::{MAX_SEGMENTS, SealedFile};
 pub use sessions::{ENTRY_SIZE, EntryBytes, SessionStore};
+pub use staging::Staging;
 
 /// Where sealed uploads are kept. All calls may block: call from a thread that may.
 ///
 /// An upload's way: [`create_segment`](Self::create_segment) for each of its segments, each writer
 /// [finished](SegmentWriter::finish), then [`publish`](Self::publish). Whoever cannot go on calls
 /// [`discard`](Self::discard). An id is staged by one caller at a time.
-pub trait Store: SessionStore + Send + Sync + 'static {
+pub trait Store: Staging + SessionStore + Send + Sync + 'static {
     /// Creates segment file number `segment` (below [`MAX_SEGMENTS`]) of an upload that nobody sees yet.
     ///
     /// A segment that is staged already is [`StoreError::Exists`]; it is never opened again or truncated.
@@ -35,31 +37,6 @@ pub trait Store: SessionStore + Send + Sync + 'static {
         id: &UploadId,
         segment: u32,
     ) -> Result<Box<dyn SegmentWriter>, StoreError>;
-
-    /// Makes the names of an upload's staged segments durable. Their bytes are when their writer has finished.
-    fn secure_segments(&self, id: &UploadId) -> Result<(), StoreError>;
-
-    /// Opens what is staged of an upload for reading, or says [`StoreError::NotFound`].
-    fn open_staged(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError>;
-
-    /// Removes one staged segment. None there is fine.
-    fn remove_segment(&self, id: &UploadId, segment: u32) -> Result<(), StoreError>;
-
-    /// Replaces everything in a staged segment from byte `at` on by `tail`. Durable when this returns.
-    ///
-    /// Whatever interrupts it, the segment is later found either as it was or as it is to be: what was begun is
-    /// completed by the next [`open_staged`](Self::open_staged).
-    fn mend_segment(
-        &self,
-        id: &UploadId,
-        segment: u32,
-        at: u64,
-        tail: &[u8],
-    ) -> Result<(), StoreError>;
-
-    /// Makes a staged segment of one upload a staged segment of another one too, without copying its bytes where that
-    /// can be helped. A segment that is there already is [`StoreError::Exists`].
-    fn link_segment(&self, from: (&UploadId, u32), to: (&UploadId, u32)) -> Result<(), StoreError>;
 
     /// Makes staged uploads visible and durable, each with the bytes of its `meta.age`.
     ///

@@ -21,14 +21,20 @@ pub trait SessionStore {
     /// Puts entry `number` behind those before it. Durable when this returns.
     ///
     /// `number` is that of the last whole entry and one more: what an interruption left in its place is replaced.
-    /// After an error the entry may be there whole, in part or not at all.
+    /// After an error the entry may be there in part, or as if it had not been put.
     fn put_entry(&self, id: &UploadId, number: u32, entry: &EntryBytes) -> Result<(), StoreError>;
 
-    /// How many entries there are. The last one may be one whose writing was interrupted.
-    fn count_entries(&self, id: &UploadId) -> Result<u32, StoreError>;
+    /// The last entries, at most `most` of them, in order, with the number of the first of them. The very last one may be one
+    /// whose writing was interrupted.
+    fn last_entries(&self, id: &UploadId, most: u32) -> Result<(u32, Vec<EntryBytes>), StoreError>;
 
     /// Entries from number `first` on, in order, at most `most` of them, fewer only at the end.
     fn entries(&self, id: &UploadId, first: u32, most: u32) -> Result<Vec<EntryBytes>, StoreError>;
+
+    /// Puts one entry, as number 0, in place of all that there are: what only they say is forgotten. Durable when this returns.
+    ///
+    /// Whatever interrupts it, either they or it are there.
+    fn replace_entries(&self, id: &UploadId, entry: &EntryBytes) -> Result<(), StoreError>;
 
     /// The ids of all records, in no order.
     fn sessions(&self) -> Result<Vec<UploadId>, StoreError>;

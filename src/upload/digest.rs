@@ -39,6 +39,14 @@ impl ExpectedDigest {
     }
 }
 
+/// Whether SHA-512 is among what is expected or wanted.
+pub fn needs_sha512(expected: &[ExpectedDigest], wants: Option<Algorithm>) -> bool {
+    let expected = expected.iter().map(|digest| digest.algorithm);
+    expected
+        .chain(wants)
+        .any(|algorithm| algorithm == Algorithm::Sha512)
+}
+
 /// A digest in the making, of what one request brings.
 #[derive(Clone)]
 pub struct RunningDigest(Running);
@@ -207,12 +215,12 @@ pub(super) mod bytes_base64 {
     }
 }
 
-mod option_base64 {
+pub(super) mod option_base64 {
     use super::bytes_base64;
     use serde::{Deserializer, Serializer};
 
     #[expect(clippy::ref_option, reason = "serde's signature")]
-    pub(super) fn serialize<S: Serializer>(
+    pub(in crate::upload) fn serialize<S: Serializer>(
         bytes: &Option<Vec<u8>>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
@@ -222,7 +230,7 @@ mod option_base64 {
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::upload) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<Vec<u8>>, D::Error> {
         bytes_base64::deserialize(from).map(Some)

@@ -210,10 +210,14 @@ impl Manifest {
     }
 }
 
+/// A media type without its parameters.
+pub fn essence(media_type: &str) -> &str {
+    media_type.split(';').next().unwrap_or_default().trim()
+}
+
 /// Whether a media type, parameters aside, is that of an age file.
 pub fn is_client_sealed(media_type: &str) -> bool {
-    let essence = media_type.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case(CLIENT_SEALED)
+    essence(media_type).eq_ignore_ascii_case(CLIENT_SEALED)
 }
 
 /// One sealed file, as the record lists it.

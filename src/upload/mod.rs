@@ -15,6 +15,7 @@ mod open;
 mod receive;
 mod segment;
 mod session;
+mod staged;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -24,10 +25,10 @@ use tokio_util::task::TaskTracker;
 
 pub use age_file::{AgeFileError, AgeReader, seal_stream};
 pub use client_sealed::{ClientSealedCheck, ClientSealedError};
-pub use digest::{Algorithm, ExpectedDigest, RunningDigest};
+pub use digest::{Algorithm, ExpectedDigest, RunningDigest, needs_sha512};
 pub use manifest::{
     CLIENT_SEALED, ClientName, FileEntry, Kind, Manifest, MetadataEntry, RECORD_STANZA, Record,
-    SegmentEntry, VERSION, is_client_sealed, to_rfc3339,
+    SegmentEntry, VERSION, essence, is_client_sealed, to_rfc3339,
 };
 pub use open::{OpenUpload, Plaintext, PlaintextRead, ReadError, read_record};
 pub use receive::{NewUpload, ReceiveError, Received, Receiver};
@@ -35,7 +36,6 @@ pub use session::{
     Append, NewSession, Role, Session, SessionError, SessionLimits, UploadUrl, UploadUrlError,
 };
 
-use digest::Digested;
 use session::Claims;
 
 use crate::keys::NamedRecipient;
@@ -230,10 +230,13 @@ impl Uploads {
     }
 }
 
-/// Fails where a digest of the whole is not what the client says. One that was not computed does not fit.
-fn verify(digested: &Digested, expected: &[ExpectedDigest]) -> Result<(), ReceiveError> {
+/// Fails where a digest is not what the client says. One that was not computed does not fit.
+fn verify<'a>(
+    by: impl Fn(Algorithm) -> Option<&'a [u8]>,
+    expected: &[ExpectedDigest],
+) -> Result<(), ReceiveError> {
     let wrong = expected.iter().find(|expected| {
-        let own = digested.by(expected.algorithm);
+        let own = by(expected.algorithm);
         own.is_none_or(|value| !expected.is(value))
     });
     match wrong {

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio_util::task::task_tracker::TaskTrackerToken;
-
 use super::Uploads;
 use super::digest::{Algorithm, Digested, Digests, ExpectedDigest};
 use super::manifest::{ClientName, Kind, WholeUpload};
 use super::segment::{Closed, Owner, SealedSegment, SegmentReceiver};
+use super::staged::Staged;
 use crate::seal::{Recipient, SealError};
-use crate::store::{SegmentWriter, Store, StoreError, UploadId};
+use crate::store::{SegmentWriter, StoreError, UploadId};
 
 /// Why an upload could not be taken in.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +20,9 @@ pub enum ReceiveError {
     /// Sealing failed.
     #[error("the upload could not be sealed")]
     Seal(#[from] SealError),
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no randomness")]
+    Randomness(#[source] getrandom::Error),
     /// What arrived is not what the client says that it sent.
     #[error("the content does not have the {0:?} digest that was given: send it again")]
     Digest(Algorithm),
@@ -46,7 +48,7 @@ pub struct NewUpload {
 /// Sealing and writing run on threads that may block, beside the task that fills the next buffer. A receiver that is
 /// dropped, or fails, leaves nothing behind.
 pub struct Receiver {
-    segment: SegmentReceiver<Staged>,
+    segment: SegmentReceiver<Alone>,
     new: NewUpload,
 }
 
@@ -54,15 +56,13 @@ impl Receiver {
     /// Begins an upload. Nothing touches the store before there is something to write. `with_sha512`: whether SHA-512 will be
     /// asked for too.
     pub fn new(uploads: &Uploads, new: NewUpload, with_sha512: bool) -> Self {
-        let staged = Staged {
-            store: Arc::clone(&uploads.store),
+        let id = UploadId::generate(SystemTime::now());
+        let alone = Alone {
+            staged: Staged::new(Arc::clone(&uploads.store), id, uploads.staged.token()),
             recipients: Arc::clone(&uploads.recipients),
-            pending: uploads.staged.token(),
-            id: UploadId::generate(SystemTime::now()),
-            published: false,
         };
         Self {
-            segment: SegmentReceiver::new(staged, Digests::new(with_sha512)),
+            segment: SegmentReceiver::new(alone, Digests::new(with_sha512)),
             new,
         }
     }
@@ -80,7 +80,7 @@ impl Receiver {
             digests,
         } = self.segment.close().await?;
         Ok(Received {
-            staged: owner,
+            staged: owner.staged,
             new: self.new,
             segment,
             digested: digests.finish(),
@@ -88,45 +88,19 @@ impl Receiver {
     }
 }
 
-/// What is staged for an upload. Dropped before it was published, it is discarded.
-struct Staged {
-    store: Arc<dyn Store>,
+/// An upload of one segment.
+struct Alone {
+    staged: Staged,
     recipients: Arc<[Recipient]>,
-    /// Whoever stops the server waits until there are none.
-    pending: TaskTrackerToken,
-    id: UploadId,
-    published: bool,
 }
 
-impl Owner for Staged {
+impl Owner for Alone {
     fn create(&mut self) -> Result<Box<dyn SegmentWriter>, StoreError> {
-        self.store.create_segment(&self.id, 0)
+        self.staged.store().create_segment(self.staged.id(), 0)
     }
 
     fn recipients(&self) -> &[Recipient] {
         &self.recipients
-    }
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        if self.published {
-            return;
-        }
-        let (store, id) = (Arc::clone(&self.store), self.id);
-        let pending = self.pending.clone();
-        let discard = move || {
-            let _pending = pending;
-            if let Err(error) = store.discard(&id) {
-                tracing::warn!(%id, error = &error as &dyn std::error::Error,
-                    "what was staged for a broken-off upload could not be removed; the next start will");
-            }
-        };
-        // Dropped on a thread of the runtime, it must not block there.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(discard)),
-            Err(_) => discard(),
-        }
     }
 }
 
@@ -151,14 +125,14 @@ impl Received {
 
     /// Fails where a digest is not what the client says.
     pub fn verify(&self, expected: &[ExpectedDigest]) -> Result<(), ReceiveError> {
-        super::verify(&self.digested, expected)
+        super::verify(|algorithm| self.digested.by(algorithm), expected)
     }
 
     /// What the manifest is made of.
     pub(super) fn whole(&self, now: SystemTime) -> WholeUpload<'_> {
         WholeUpload {
-            id: self.staged.id,
-            submission: self.new.submission.unwrap_or(self.staged.id),
+            id: *self.staged.id(),
+            submission: self.new.submission.unwrap_or(*self.staged.id()),
             kind: self.new.kind,
             name: self.new.name.as_ref().map(ClientName::as_bytes),
             media_type: self.new.media_type.as_deref(),
@@ -169,7 +143,7 @@ impl Received {
         }
     }
 
-    pub(super) fn published(mut self) {
-        self.staged.published = true;
+    pub(super) fn published(self) {
+        self.staged.stays();
     }
 }

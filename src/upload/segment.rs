@@ -24,7 +24,7 @@ pub(super) trait Owner: Send + 'static {
     fn recipients(&self) -> &[Recipient];
 
     /// Comes before anything of a segment is written that will not be ended at once. Blocks.
-    fn begin(&mut self, _key: &FileKey, _digests: &Digests) -> Result<(), ReceiveError> {
+    fn begin(&mut self, _key: &FileKey) -> Result<(), ReceiveError> {
         Ok(())
     }
 
@@ -141,14 +141,13 @@ impl<O: Owner> SegmentReceiver<O> {
     /// It is hashed here and not there: hashing costs as much as sealing and writing together, and so the work of a
     /// long upload is shared out evenly between two cores. It takes a fraction of a millisecond.
     async fn send_off(&mut self) -> Result<(), ReceiveError> {
-        let before = self.digests.clone();
         hash(&self.buffer, &mut self.digests);
         let (mut segment, empty) = self.take_back().await?;
         let empty = empty.unwrap_or_else(|| ChunkBuffer::new(BUFFER_CHUNKS));
         let mut full = std::mem::replace(&mut self.buffer, empty);
         let after = self.digests.clone();
         self.work = Work::Away(tokio::task::spawn_blocking(move || {
-            segment.absorb(&mut full, &before, &after)?;
+            segment.absorb(&mut full, &after)?;
             Ok((segment, full))
         }));
         Ok(())
@@ -189,14 +188,9 @@ struct OpenSegment {
 
 impl<O: Owner> Segment<O> {
     /// Seals and writes a full buffer. Blocks.
-    fn absorb(
-        &mut self,
-        buffer: &mut ChunkBuffer,
-        before: &Digests,
-        after: &Digests,
-    ) -> Result<(), ReceiveError> {
+    fn absorb(&mut self, buffer: &mut ChunkBuffer, after: &Digests) -> Result<(), ReceiveError> {
         let size = buffer.len() as u64;
-        let (mut open, prefix) = self.reopen(Some(before))?;
+        let (mut open, prefix) = self.reopen(true)?;
         let sealed = buffer.seal(&mut open.sealer)?;
         self.write(&mut *open.writer, prefix, sealed)?;
         self.size += size;
@@ -227,7 +221,7 @@ impl<O: Owner> Segment<O> {
                 digests,
             });
         }
-        let (mut open, prefix) = self.reopen(None)?;
+        let (mut open, prefix) = self.reopen(false)?;
         let sealed = buffer.seal_last(open.sealer)?;
         self.write(&mut *open.writer, prefix, sealed)?;
         open.writer.finish()?;
@@ -244,9 +238,9 @@ impl<O: Owner> Segment<O> {
         })
     }
 
-    /// The segment being written; begun, with what its file starts with, where there is none yet. `before`: the digests in
-    /// front of it, where it will not be ended at once.
-    fn reopen(&mut self, before: Option<&Digests>) -> Result<(OpenSegment, Vec<u8>), ReceiveError> {
+    /// The segment being written; begun, with what its file starts with, where there is none yet. `more`: whether it goes on
+    /// behind this piece.
+    fn reopen(&mut self, more: bool) -> Result<(OpenSegment, Vec<u8>), ReceiveError> {
         if let Some(open) = self.open.take() {
             return Ok((open, Vec::new()));
         }
@@ -255,8 +249,8 @@ impl<O: Owner> Segment<O> {
             sealer,
             file_key,
         } = seal::begin(self.owner.recipients(), &[])?;
-        if let Some(before) = before {
-            self.owner.begin(&file_key, before)?;
+        if more {
+            self.owner.begin(&file_key)?;
         }
         let writer = self.owner.create()?;
         Ok((

@@ -324,6 +324,32 @@ class Checks:
         plain = b"".join(self.open_age(inner.stdout))
         check("sealed by the sender: inner file", plain == b"twice sealed", inner.stderr)
 
+    def in_several_requests(self):
+        """Each request that brings something makes a segment, whichever sizes they have."""
+        pieces = [os.urandom(size) for size in (1, 65536, 200_000, 65537)]
+        whole = b"".join(pieces)
+        metadata = "filename bmFtZQ==,filetype YS9i,note gA=="
+        url = self.tus("POST", "/uploads", "", f"Upload-Length: {len(whole)}", f"Upload-Metadata: {metadata}")["location"]
+        at = 0
+        for piece in pieces:
+            write(os.path.join(self.work, "piece"), piece)
+            answer = self.tus("PATCH", url, "@piece", f"Upload-Offset: {at}", "Content-Type: application/offset+octet-stream")
+            at = int(answer["upload-offset"])
+        folder = self.folder(answer["content-location"].rsplit("/", 1)[1])
+        check("in several requests: segments", len(os.listdir(folder)) == 1 + len(pieces), os.listdir(folder))
+        said = [{"key": "filename", "value": "name"}, {"key": "filetype", "value": "a/b"}, {"key": "note", "base64": "gA=="}]
+        self.opens("in several requests", folder, whole, name="name", type="a/b", metadata=said)
+
+    def tus(self, method, path, body, *headers):
+        """One request of tus, and the headers of its answer."""
+        options = [word for header in headers for word in ("-H", header)]
+        command = ["curl", "-sS", "--fail", "--http1.1", "--cacert", "certs/ca.pem", "-X", method, "-D", "-"]
+        command += ["-H", "Tus-Resumable: 1.0.0", *options, "--data-binary", body, self.url + path]
+        done = run(*command, cwd=self.work)
+        check(f"tus: {method}", done.returncode == 0, done.stderr)
+        lines = done.stdout.decode().split("\r\n")
+        return {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+
     def open_age(self, data):
         file = io.BytesIO(data)
         header = opener.Header(file)
@@ -553,6 +579,7 @@ class Checks:
             self.round_trips()
             self.forms()
             self.sealed_by_sender()
+            self.in_several_requests()
         finally:
             self.stop()
         parent = os.path.join(self.work, "made")

@@ -10,6 +10,7 @@ use crate::http::body::BodyError;
 use crate::http::digest_fields::DigestFieldError;
 use crate::http::resumable::draft::Version;
 use crate::http::tus_fields::TusFieldError;
+use crate::store::StoreError;
 use crate::upload::{ReceiveError, SessionError};
 
 /// "Checksum Mismatch" (tus, "Checksum").
@@ -32,15 +33,24 @@ impl Problem {
         self.with(name, &httpdate::fmt_http_date(expires))
     }
 
-    /// Says in the draft's way that the upload is not complete, unless it is.
-    pub(in crate::http) fn with_completeness(mut self, version: Version) -> Self {
+    /// Says in the draft's way whether the upload is complete.
+    pub(in crate::http) fn with_completeness(mut self, version: Version, complete: bool) -> Self {
         let mut headers = http::HeaderMap::new();
-        let complete = self.code == COMPLETED;
         version.add_completeness(&mut headers, complete);
         let headers = headers.into_iter();
         self.headers
             .extend(headers.filter_map(|(name, value)| Some((name?, value))));
         self
+    }
+
+    /// What is refused in the draft leaves the upload incomplete, where nothing else is said.
+    pub(in crate::http) fn in_draft(self, version: Version) -> Self {
+        let mut said = http::HeaderMap::new();
+        version.add_completeness(&mut said, false);
+        if self.headers.iter().any(|(name, _)| said.contains_key(name)) {
+            return self;
+        }
+        self.with_completeness(version, false)
     }
 
     fn of_type(mut self, name: &'static str, members: &[(&'static str, u64)]) -> Self {
@@ -49,9 +59,13 @@ impl Problem {
         self
     }
 
-    /// The body of a request that brings no upload by itself broke off.
-    pub(in crate::http) fn interrupted(error: BodyError) -> Self {
-        let detail = format!("What arrived was kept, go on behind it: {error}.");
+    /// A body that goes with an upload in several requests broke off. `kept`: whether what arrived of it counts.
+    pub(in crate::http) fn interrupted(error: BodyError, kept: bool) -> Self {
+        let detail = match error {
+            BodyError::TooLarge { .. } => format!("This upload cannot become that long: {error}."),
+            _ if kept => format!("What arrived was kept, go on behind it: {error}."),
+            _ => format!("What this request brought was not kept, send it again: {error}."),
+        };
         Self::of_body(error, detail)
     }
 
@@ -123,6 +137,17 @@ impl Problem {
         .of_type("inconsistent-upload-length", &[])
     }
 
+    pub(in crate::http) fn overlong() -> Self {
+        let detail =
+            "More was sent than the length that was given. The upload is void: begin anew.";
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "inconsistent-upload-length",
+            detail,
+        )
+        .of_type("inconsistent-upload-length", &[])
+    }
+
     pub(in crate::http) fn completed_upload() -> Self {
         let detail = "The upload is complete and takes nothing more.";
         Self::new(StatusCode::BAD_REQUEST, COMPLETED, detail).of_type(COMPLETED, &[])
@@ -142,6 +167,20 @@ impl Problem {
     pub(in crate::http) fn foreign_fields() -> Self {
         let detail = "Upload-Offset and what says that an upload is complete belong to requests that append: leave them out.";
         Self::new(StatusCode::BAD_REQUEST, "foreign-fields", detail)
+    }
+
+    /// The store failed in the midst of an upload that can be gone on with.
+    fn of_store(error: StoreError) -> Self {
+        match error {
+            StoreError::Full { .. } => {
+                let detail = "The server has no room left. What was acknowledged is kept: tell whoever runs it, and go on later.";
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "store-full", detail).because(error)
+            }
+            error => {
+                let detail = "The server failed. What was acknowledged is kept: ask where the upload stands, and go on there.";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).because(error)
+            }
+        }
     }
 
     pub(in crate::http) fn final_upload() -> Self {
@@ -199,19 +238,26 @@ impl From<SessionError> for Problem {
             }
             SessionError::Lost => {
                 let detail = "What the server kept of this upload is damaged. Begin anew.";
-                Self::new(StatusCode::GONE, "upload-lost", detail).because(error)
+                Self::new(StatusCode::GONE, "upload-lost", detail)
             }
             SessionError::TooManySegments => {
                 let detail = error.to_string();
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-segments", detail)
             }
-            SessionError::TooLong => Self::inconsistent_length(),
+            SessionError::TooLong => Self::overlong(),
             SessionError::Complete => Self::completed_upload(),
             SessionError::PartIncomplete => {
                 Self::new(StatusCode::CONFLICT, "part-incomplete", error.to_string())
             }
+            SessionError::PartUsed => {
+                Self::new(StatusCode::CONFLICT, "part-used", error.to_string())
+            }
+            SessionError::PartTwice => {
+                Self::new(StatusCode::BAD_REQUEST, "part-twice", error.to_string())
+            }
             SessionError::TooLarge(limit) => Self::too_large(limit),
             SessionError::ClientSealed(error) => error.into(),
+            SessionError::Receive(ReceiveError::Store(error)) => Self::of_store(error),
             SessionError::Receive(error) => error.into(),
             error @ SessionError::Randomness(_) => Self::internal(error),
         }

@@ -5,10 +5,11 @@ pub(super) mod draft;
 pub(super) mod options;
 pub(super) mod tus;
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, LAST_MODIFIED, LOCATION};
+use http::header::{CONTENT_LOCATION, LAST_MODIFIED, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::timeout;
@@ -18,11 +19,14 @@ use super::create::run_to_the_end;
 use super::digest_fields::{REPR_DIGEST, field_value};
 use super::problem::Problem;
 use super::{App, Response, empty, json};
-use crate::upload::{Append, Session, SessionError, UploadUrl};
+use crate::upload::{Append, ExpectedDigest, Session, SessionError, UploadUrl};
 
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 const METHOD_OVERRIDE: &str = "x-http-method-override";
+
+/// What an upload URL answers to.
+pub(super) const SESSION_METHODS: &str = "GET, HEAD, POST, PATCH, DELETE, OPTIONS";
 
 /// How long a request that is taken over may go on with what has arrived for it, and how long nothing may come then.
 const LAST_BYTES: Duration = Duration::from_millis(500);
@@ -44,16 +48,35 @@ impl Protocol {
     }
 }
 
+impl Protocol {
+    /// What an answer about an upload tells of it.
+    fn status(&self, app: &App, session: &Session) -> HeaderMap {
+        match self {
+            Self::Tus => tus::status(session),
+            Self::Draft(version) => draft::status(app, session, *version),
+        }
+    }
+}
+
 /// The method that a request means: clients that cannot send all of them say it in a header, and then the actual one does not
 /// matter (tus, "X-HTTP-Method-Override"). Only where uploads are created and gone on with.
-pub(super) fn effective_method(head: &Parts) -> Method {
-    let named = head.headers.get(METHOD_OVERRIDE);
-    let named = named.map(|value| Method::from_bytes(&value.as_bytes().to_ascii_uppercase()));
-    // A name that is none means nothing that is answered.
-    named.map_or_else(
-        || head.method.clone(),
-        |named| named.unwrap_or(Method::TRACE),
-    )
+///
+/// `None` for a name that no method can have.
+pub(super) fn effective_method(head: &Parts) -> Option<Method> {
+    match head.headers.get(METHOD_OVERRIDE) {
+        Some(value) => Method::from_bytes(&value.as_bytes().to_ascii_uppercase()).ok(),
+        None => Some(head.method.clone()),
+    }
+}
+
+/// Whether a request to `/uploads` creates an upload.
+pub(super) fn creates(head: &Parts) -> bool {
+    let method = if tus::is_spoken(&head.headers) {
+        effective_method(head)
+    } else {
+        Some(head.method.clone())
+    };
+    method == Some(Method::POST)
 }
 
 /// Everything at `/uploads/{id}.{secret}`.
@@ -64,7 +87,8 @@ pub(super) async fn at_url(
     body: RequestBody,
 ) -> Result<Response, Problem> {
     let protocol = Protocol::of(&head.headers);
-    let method = effective_method(head);
+    let other = || Problem::method_not_allowed(SESSION_METHODS);
+    let method = effective_method(head).ok_or_else(other)?;
     match protocol {
         Protocol::Tus => tus::check_version(&head.headers)?,
         Protocol::Draft(version) => version.check(&method, &head.headers)?,
@@ -77,64 +101,46 @@ pub(super) async fn at_url(
             Protocol::Draft(version) => draft::append(app, head, url, body, version).await,
         },
         Method::DELETE => {
-            let session = app.uploads.session(url).await?;
-            session.remove().await?;
+            app.uploads.cancel_session(url).await?;
             Ok(answer(StatusCode::NO_CONTENT, HeaderMap::new()))
         }
-        _ => Err(Problem::method_not_allowed(
-            "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
-        )),
+        _ => Err(other()),
     }
 }
 
 async fn status(app: &Arc<App>, url: UploadUrl, protocol: &Protocol) -> Result<Response, Problem> {
     let session = app.uploads.session(url).await?.check().await?;
-    Ok(status_of(app, &session, protocol))
-}
-
-fn status_of(app: &App, session: &Session, protocol: &Protocol) -> Response {
-    match protocol {
-        Protocol::Tus => answer(StatusCode::OK, tus::status(session)),
-        Protocol::Draft(version) => answer(
-            StatusCode::NO_CONTENT,
-            draft::status(app, session, *version),
-        ),
-    }
+    let status = match protocol {
+        Protocol::Tus => StatusCode::OK,
+        Protocol::Draft(_) => StatusCode::NO_CONTENT,
+    };
+    Ok(answer(status, protocol.status(app, &session)))
 }
 
 /// The receipt of a finished upload, for whoever did not get the answer that brought it.
 async fn receipt(app: &Arc<App>, url: UploadUrl, protocol: &Protocol) -> Result<Response, Problem> {
     let session = app.uploads.session(url).await?.check().await?;
     let Some(receipt) = session.receipt() else {
-        let mut response = status_of(app, &session, protocol);
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        response.headers_mut().remove(CONTENT_LENGTH);
-        return Ok(response);
+        let about = protocol.status(app, &session);
+        return Ok(answer(StatusCode::NO_CONTENT, about));
     };
     let mut response = json(&receipt);
-    let about = match protocol {
-        Protocol::Tus => tus::status(&session),
-        Protocol::Draft(version) => draft::status(app, &session, *version),
-    };
-    response.headers_mut().extend(about);
+    response
+        .headers_mut()
+        .extend(protocol.status(app, &session));
     Ok(response)
 }
 
 /// What every answer about a finished upload says of what became of it.
 fn add_outcome(session: &Session, headers: &mut HeaderMap) {
-    let Some(receipt) = session.receipt() else {
+    let Some(time) = session.finished() else {
         return;
     };
-    insert(
-        headers,
-        CONTENT_LOCATION,
-        format!("/uploads/{}", receipt.id),
-    );
+    let location = format!("/uploads/{}", session.url().id());
+    insert(headers, CONTENT_LOCATION, location);
+    insert(headers, LAST_MODIFIED, httpdate::fmt_http_date(time));
     if let Some(value) = session.repr_digest().and_then(field_value) {
         headers.insert(HeaderName::from_static(REPR_DIGEST), value);
-    }
-    if let Ok(time) = humantime::parse_rfc3339(&receipt.time) {
-        insert(headers, LAST_MODIFIED, httpdate::fmt_http_date(time));
     }
 }
 
@@ -152,84 +158,119 @@ fn add_location(session: &Session, headers: &mut HeaderMap) {
 /// What arrived of a body that breaks off counts as well, unless it was to be held to a digest. `expected`: the digests, asked
 /// for when the body has ended, since they may stand behind it.
 async fn take_in(
+    app: &App,
+    url: &UploadUrl,
     mut append: Append,
     body: &mut RequestBody,
-    expected: impl FnOnce(&RequestBody) -> Result<Vec<crate::upload::ExpectedDigest>, Problem>,
+    expected: impl FnOnce(&RequestBody) -> Result<Vec<ExpectedDigest>, Problem>,
 ) -> Result<Session, Problem> {
-    let superseded = append.superseded();
-    let broken = loop {
-        let next = tokio::select! {
-            biased;
-            () = superseded.cancelled() => {
-                take_in_what_has_arrived(&mut append, body).await?;
-                break Problem::taken_over();
-            }
-            next = body.next() => next,
-        };
-        match next {
-            Ok(Some(data)) => match append.write(&data).await {
-                Ok(()) => {}
-                Err(SessionError::TooLong) => {
-                    append.void().await?;
-                    return Err(Problem::inconsistent_length());
-                }
-                Err(error) => return Err(error.into()),
-            },
-            Ok(None) => match expected(body) {
-                Ok(expected) => return Ok(append.close(&expected).await?),
-                Err(problem) => break problem,
-            },
-            Err(error) => break Problem::interrupted(error),
+    let kept = !append.is_checked();
+    let broken = match fill(&mut append, body).await {
+        Filled::Whole => match expected(body) {
+            Ok(expected) => return Ok(append.close(&expected).await?),
+            Err(problem) => problem,
+        },
+        Filled::Broken(error) => Problem::interrupted(error, kept),
+        Filled::TakenOver => Problem::taken_over(),
+        Filled::Failed(SessionError::TooLong) => {
+            // Nothing may go on with it (the draft, "Server Behavior" of appending); tus says nothing of such a body.
+            drop(append);
+            app.uploads.cancel_session(url.clone()).await?;
+            return Err(Problem::overlong());
         }
+        Filled::Failed(error) => return Err(error.into()),
     };
-    let session = if append.is_checked() {
-        append.discard().await?
-    } else {
+    let session = if kept {
         append.close(&[]).await?
+    } else {
+        append.discard().await?
     };
     Err(broken.with_offset(session.offset()))
 }
 
-/// A request is mostly taken over because its connection broke: what still lies in the buffers on the way here has been sent,
-/// and need not be sent again. The next request waits for it, so only for a moment.
-async fn take_in_what_has_arrived(
-    append: &mut Append,
+/// As [`take_in`], for the request that creates the upload: where it fails, nobody knows the upload's URL, and nothing is left.
+async fn take_in_first(
+    mut append: Append,
     body: &mut RequestBody,
-) -> Result<(), SessionError> {
-    let end = Instant::now() + LAST_BYTES;
-    while !append.is_checked() && Instant::now() < end {
-        match timeout(LAST_PAUSE, body.next()).await {
-            Ok(Ok(Some(data))) => append.write(&data).await?,
-            _ => break,
-        }
+    expected: impl FnOnce(&RequestBody) -> Result<Vec<ExpectedDigest>, Problem>,
+) -> Result<Session, Problem> {
+    match fill(&mut append, body).await {
+        Filled::Whole => Ok(append.close(&expected(body)?).await?),
+        Filled::Broken(error) => Err(error.into()),
+        Filled::TakenOver => Err(Problem::taken_over()),
+        Filled::Failed(SessionError::TooLong) => Err(Problem::overlong()),
+        Filled::Failed(error) => Err(error.into()),
     }
-    Ok(())
 }
 
-/// As [`take_in`], for the request that creates the upload: where it fails, nobody knows the upload's URL, and it is removed.
-async fn take_in_first(
-    session: Session,
-    body: &mut RequestBody,
-    checks: &[crate::upload::Algorithm],
-    expected: impl FnOnce(&RequestBody) -> Result<Vec<crate::upload::ExpectedDigest>, Problem>,
-) -> Result<Session, Problem> {
-    let mut append = session.append(checks)?;
-    let broken = loop {
-        match body.next().await {
+/// How a body ended.
+enum Filled {
+    Whole,
+    Broken(BodyError),
+    /// A later request for the same upload came.
+    TakenOver,
+    /// It could not be taken in.
+    Failed(SessionError),
+}
+
+async fn fill(append: &mut Append, body: &mut RequestBody) -> Filled {
+    let superseded = append.superseded();
+    let mut until: Option<Instant> = None;
+    loop {
+        let next = match until {
+            None => tokio::select! {
+                biased;
+                () = superseded.cancelled() => {
+                    if append.is_checked() {
+                        return Filled::TakenOver;
+                    }
+                    until = Some(Instant::now() + LAST_BYTES);
+                    continue;
+                }
+                next = body.next() => next,
+            },
+            // A request is mostly taken over because its connection broke: what lies in the buffers on the way here has been
+            // sent, and need not be sent again. The later request waits for it, so only for a moment.
+            Some(until) => match timeout(LAST_PAUSE, body.next()).await {
+                Ok(Ok(Some(data))) if Instant::now() < until => Ok(Some(data)),
+                _ => return Filled::TakenOver,
+            },
+        };
+        match next {
             Ok(Some(data)) => {
                 if let Err(error) = append.write(&data).await {
-                    break error.into();
+                    return Filled::Failed(error);
                 }
             }
-            Ok(None) => match expected(body) {
-                Ok(expected) => return Ok(append.close(&expected).await?),
-                Err(problem) => break problem,
-            },
-            Err(error) => break error.into(),
+            Ok(None) => return Filled::Whole,
+            Err(error) => return Filled::Broken(error),
         }
-    };
-    append.void().await?;
-    Err(broken)
+    }
+}
+
+/// Publishes what is due, or removes it again where that fails and nobody knows its URL.
+async fn finish_first(app: &App, session: Session) -> Result<Session, Problem> {
+    let url = session.url().clone();
+    match finish_if_due(app, session).await {
+        Ok(session) => Ok(session),
+        Err(problem) => {
+            if let Err(error) = app.uploads.cancel_session(url).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(error, "an upload whose creation failed is left to expire");
+            }
+            Err(problem)
+        }
+    }
+}
+
+/// Publishes what is complete by itself now.
+async fn finish_if_due(app: &App, session: Session) -> Result<Session, Problem> {
+    let before = session.finished().is_some();
+    let session = session.finish_if_due().await?;
+    if !before && session.finished().is_some() {
+        app.metrics.published(1, session.offset());
+    }
+    Ok(session)
 }
 
 /// A body that goes with an upload of this length, or without one: refused at once where it announces too much.
@@ -244,9 +285,9 @@ fn answer(status: StatusCode, headers: HeaderMap) -> Response {
     response
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: impl Into<HeaderText>) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: impl Display) {
     // All values come from us, but for what was checked when it was read.
-    if let Ok(value) = HeaderValue::try_from(value.into().0) {
+    if let Ok(value) = HeaderValue::try_from(format!("{value}")) {
         headers.insert(name, value);
     }
 }
@@ -255,27 +296,6 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: impl Into<HeaderText
 pub(super) fn add_limit(app: &App, headers: &mut HeaderMap) {
     if !headers.contains_key(draft::UPLOAD_LIMIT) {
         insert(headers, draft::UPLOAD_LIMIT, draft::limit(app, None));
-    }
-}
-
-/// A header's value in the making.
-struct HeaderText(String);
-
-impl From<u64> for HeaderText {
-    fn from(number: u64) -> Self {
-        Self(number.to_string())
-    }
-}
-
-impl From<String> for HeaderText {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl From<&str> for HeaderText {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
     }
 }
 

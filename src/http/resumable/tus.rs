@@ -1,33 +1,30 @@
 //! tus 1.0.0 (<https://tus.io/protocols/resumable-upload>), with creation, creation-with-upload, creation-defer-length,
 //! expiration, checksum, checksum-trailer, termination and concatenation.
 
+mod checksum;
+
 use std::sync::Arc;
 
-use http::header::{CONTENT_TYPE, TRAILER};
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{
-    UPLOAD_LENGTH, UPLOAD_OFFSET, add_location, add_outcome, answer, insert, limit_body,
-    run_to_the_end, take_in, take_in_first,
+    UPLOAD_LENGTH, UPLOAD_OFFSET, add_location, add_outcome, answer, finish_first, finish_if_due,
+    insert, limit_body, run_to_the_end, take_in, take_in_first,
 };
 use crate::http::body::RequestBody;
-use crate::http::create::{Permit, admit, check_name};
+use crate::http::create::{Permit, admit, check_name, text_header};
 use crate::http::problem::Problem;
-use crate::http::tus_fields::{
-    CHECKSUM_ALGORITHMS, UploadMetadata, checksum_algorithms, upload_checksum, upload_concat,
-};
+use crate::http::tus_fields::{CHECKSUM_ALGORITHMS, UploadMetadata, upload_concat};
 use crate::http::{App, Response};
-use crate::upload::{
-    Algorithm, ClientName, ExpectedDigest, MetadataEntry, NewSession, Role, RunningDigest, Session,
-    UploadUrl,
-};
+use crate::upload::{ClientName, MetadataEntry, NewSession, Role, Session, UploadUrl, essence};
+use checksum::Checksum;
 
 const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
 const UPLOAD_METADATA: HeaderName = HeaderName::from_static("upload-metadata");
 const UPLOAD_CONCAT: HeaderName = HeaderName::from_static("upload-concat");
-const UPLOAD_CHECKSUM: HeaderName = HeaderName::from_static("upload-checksum");
 const UPLOAD_DEFER_LENGTH: HeaderName = HeaderName::from_static("upload-defer-length");
 const UPLOAD_EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
 
@@ -123,6 +120,9 @@ pub(in crate::http) async fn create(
             Problem::media_type(OFFSET_STREAM)
         });
     }
+    if let Some(length) = new.length.filter(|length| body.announced() > Some(*length)) {
+        return Err(Problem::longer_than_upload(length));
+    }
     let checksum = Checksum::announced(&head.headers)?;
     let task = create_and_receive(Arc::clone(app), new, parts, body, checksum, permit);
     let session = run_to_the_end(app, task).await.map_err(Problem::in_tus)?;
@@ -141,23 +141,20 @@ async fn create_and_receive(
 ) -> Result<Session, Problem> {
     if let Some(parts) = parts {
         let limit = app.limits.max_size;
-        let session = app.uploads.concatenate(new, &parts, limit).await?;
-        app.metrics.published(1, session.offset());
+        let (session, made) = app.uploads.concatenate(new, &parts, limit).await?;
+        if made {
+            app.metrics.published(1, session.offset());
+        }
         return Ok(session);
     }
-    let length = new.length;
-    let session = app.uploads.create_session(new).await?;
     let session = if body.may_have_content() {
-        if let Some(length) = length.filter(|length| body.announced() > Some(*length)) {
-            session.remove().await?;
-            return Err(Problem::longer_than_upload(length));
-        }
-        let checks = checksum.algorithms();
-        take_in_first(session, &mut body, &checks, |body| checksum.expected(body)).await?
+        let session = app.uploads.begin_session(new).await?;
+        let append = session.append(&checksum.algorithms())?;
+        take_in_first(append, &mut body, |body| checksum.expected(body)).await?
     } else {
-        session
+        app.uploads.create_session(new).await?
     };
-    finish_if_due(&app, session).await
+    finish_first(&app, session).await
 }
 
 fn new_session(
@@ -252,39 +249,39 @@ async fn receive(
     checksum: Checksum,
     _permit: Permit,
 ) -> Result<Session, Problem> {
-    let mut session = app.uploads.session(url).await?;
+    let mut session = app.uploads.session(url.clone()).await?;
     if matches!(session.role(), Role::Final(_)) {
         return Err(Problem::final_upload());
     }
     if offset != session.offset() {
-        return Err(
-            Problem::mismatching_offset(session.offset(), offset).with_offset(session.offset())
-        );
+        let problem = Problem::mismatching_offset(session.offset(), offset);
+        return Err(problem.with_offset(session.offset()));
     }
+    if length.is_some_and(|length| length > app.limits.max_size) {
+        return Err(Problem::too_large(app.limits.max_size));
+    }
+    let whole = session.length().or(length);
+    let room = whole.map(|whole| whole.saturating_sub(offset));
+    if let Some(room) = room.filter(|room| body.announced() > Some(*room)) {
+        return Err(Problem::longer_than_upload(room).with_offset(offset));
+    }
+    limit_body(&app, &mut body, offset)?;
     if let Some(length) = length {
-        if length > app.limits.max_size {
-            return Err(Problem::too_large(app.limits.max_size));
-        }
         let fits;
         (session, fits) = session.declare_length(length).await?;
         if !fits {
             return Err(Problem::inconsistent_length());
         }
     }
-    let room = session
-        .length()
-        .map(|length| length - session.offset().min(length));
-    if let Some(room) = room.filter(|room| body.announced() > Some(*room)) {
-        return Err(Problem::longer_than_upload(room).with_offset(session.offset()));
-    }
-    limit_body(&app, &mut body, session.offset())?;
     // A client that lost the last answer may send nothing once more, to be told that all is there.
-    let session = if room == Some(0) && session.offset() == offset {
+    let session = if room == Some(0) {
         nothing_more(session, &mut body, checksum).await?
     } else {
-        let checks = checksum.algorithms();
-        let append = session.append(&checks)?;
-        take_in(append, &mut body, |body| checksum.expected(body)).await?
+        let append = session.append(&checksum.algorithms())?;
+        take_in(&app, &url, append, &mut body, |body| {
+            checksum.expected(body)
+        })
+        .await?
     };
     finish_if_due(&app, session).await
 }
@@ -308,25 +305,9 @@ async fn nothing_more(
     Ok(session)
 }
 
-async fn finish_if_due(app: &App, session: Session) -> Result<Session, Problem> {
-    let before = session.receipt().is_some();
-    let session = session.finish_if_due().await?;
-    if !before && session.receipt().is_some() {
-        app.metrics.published(1, session.offset());
-    }
-    Ok(session)
-}
-
 fn is_offset_stream(headers: &HeaderMap) -> bool {
-    let value = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = value
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case(OFFSET_STREAM)
+    let media_type = text_header(headers, CONTENT_TYPE).unwrap_or_default();
+    essence(media_type).eq_ignore_ascii_case(OFFSET_STREAM)
 }
 
 /// A header whose value is a non-negative integer, written in digits alone.
@@ -346,7 +327,7 @@ fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Problem
 }
 
 /// What is said about an upload. tus-js-client says it so in the draft's requests too.
-pub(super) fn metadata(headers: &HeaderMap) -> Result<UploadMetadata, Problem> {
+pub(in crate::http) fn metadata(headers: &HeaderMap) -> Result<UploadMetadata, Problem> {
     match text(headers, &UPLOAD_METADATA)? {
         Some(text) => Ok(UploadMetadata::parse(text)?),
         None => Ok(UploadMetadata::default()),
@@ -378,63 +359,4 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>
     let malformed =
         || Problem::malformed_tus("A header of tus stands twice, or is no visible text.");
     text.map(Some).ok_or_else(malformed)
-}
-
-/// What a body will be held to.
-enum Checksum {
-    None,
-    Known(ExpectedDigest),
-    /// It comes behind the body, by an algorithm that is told then.
-    Trailer,
-}
-
-impl Checksum {
-    fn announced(headers: &HeaderMap) -> Result<Self, Problem> {
-        if let Some(text) = text(headers, &UPLOAD_CHECKSUM)? {
-            return Ok(Self::Known(upload_checksum(text)?));
-        }
-        let lists = headers.get_all(TRAILER).iter();
-        let mut names = lists
-            .filter_map(|list| list.to_str().ok())
-            .flat_map(|list| list.split(','));
-        let announced =
-            names.any(|name| name.trim().eq_ignore_ascii_case(UPLOAD_CHECKSUM.as_str()));
-        Ok(if announced { Self::Trailer } else { Self::None })
-    }
-
-    /// The algorithms that have to run along.
-    fn algorithms(&self) -> Vec<Algorithm> {
-        match self {
-            Self::None => Vec::new(),
-            Self::Known(expected) => vec![expected.algorithm],
-            Self::Trailer => checksum_algorithms(),
-        }
-    }
-
-    /// What the body must have, once it has ended.
-    fn expected(self, body: &RequestBody) -> Result<Vec<ExpectedDigest>, Problem> {
-        let trailers = match self {
-            Self::None => return Ok(Vec::new()),
-            Self::Known(expected) => return Ok(vec![expected]),
-            Self::Trailer => body.trailers(),
-        };
-        let missing = || {
-            Problem::malformed_tus(
-                "The Upload-Checksum that was announced as a trailer did not come.",
-            )
-        };
-        let trailers = trailers.ok_or_else(missing)?;
-        let text = text(trailers, &UPLOAD_CHECKSUM)?.ok_or_else(missing)?;
-        Ok(vec![upload_checksum(text)?])
-    }
-
-    /// Holds a body without content to it.
-    fn check_nothing(self, body: &RequestBody) -> Result<(), Problem> {
-        for expected in self.expected(body)? {
-            if !expected.is(&RunningDigest::new(expected.algorithm).finish()) {
-                return Err(Problem::checksum_mismatch());
-            }
-        }
-        Ok(())
-    }
 }

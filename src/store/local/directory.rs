@@ -99,6 +99,15 @@ impl Directory {
         fs::linkat(&self.handle, name, &to.handle, new_name, AtFlags::empty())
     }
 
+    /// Gives `name` another name in this folder, in place of whatever has it.
+    pub(super) fn rename(
+        &self,
+        name: impl AsRef<OsStr>,
+        new_name: impl AsRef<OsStr>,
+    ) -> Result<()> {
+        fs::renameat(&self.handle, name.as_ref(), &self.handle, new_name.as_ref())
+    }
+
     /// Moves `name` into the folder `to`, where `new_name` must not exist yet: `Errno::EXIST` or `Errno::NOTEMPTY`.
     pub(super) fn rename_new(
         &self,

@@ -22,3 +22,11 @@ pub(super) fn sync_folder(folder: impl AsFd) -> rustix::io::Result<()> {
     }
     rustix::fs::fsync(folder)
 }
+
+/// Makes everything durable that was ever written to the file system of this folder.
+pub(super) fn sync_file_system(folder: impl AsFd) -> rustix::io::Result<()> {
+    if cfg!(feature = "no-fsync") {
+        return Ok(());
+    }
+    rustix::fs::syncfs(folder)
+}

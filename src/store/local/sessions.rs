@@ -1,7 +1,9 @@
 //! Session records as files: a head, and the entries in a file of their own, each in its place.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use rustix::io::Errno;
@@ -40,42 +42,52 @@ impl SessionStore for LocalStore {
             .sessions
             .open_to_write(&name, number == 0)
             .map_err(|errno| self.sessions.error("open", &name, errno))?;
-        file.write_all_at(entry, place(number))
+        let put = file
+            .write_all_at(entry, place(number))
             .and_then(|()| durable::sync_data(&file))
-            .map_err(|source| self.failed("write", &name, source))?;
-        if number == 0 {
-            self.sessions.sync()?;
+            .map_err(|source| self.failed("write", &name, source))
+            .and_then(|()| {
+                if number == 0 {
+                    self.sessions.sync()
+                } else {
+                    Ok(())
+                }
+            });
+        if put.is_err() {
+            // Whether it is durable is not known, so it must not be read again as if it were.
+            let _ = file.set_len(place(number));
         }
-        Ok(())
+        put
     }
 
-    fn count_entries(&self, id: &UploadId) -> Result<u32, StoreError> {
-        let name = entries_name(id);
-        let file = match self.sessions.open_file(&name) {
-            Err(Errno::NOENT) => return Ok(0),
-            file => file.map_err(|errno| self.sessions.error("open", &name, errno))?,
+    fn last_entries(&self, id: &UploadId, most: u32) -> Result<(u32, Vec<EntryBytes>), StoreError> {
+        let Some((file, count)) = self.open_entries(id)? else {
+            return Ok((0, Vec::new()));
         };
-        let size = file
-            .metadata()
-            .map_err(|source| self.failed("read", &name, source))?
-            .len();
-        Ok(u32::try_from(size / ENTRY_SIZE as u64).unwrap_or(u32::MAX))
+        let first = count.saturating_sub(most);
+        Ok((first, self.read_entries(id, &file, first..count)?))
     }
 
     fn entries(&self, id: &UploadId, first: u32, most: u32) -> Result<Vec<EntryBytes>, StoreError> {
-        let there = self.count_entries(id)?.saturating_sub(first).min(most);
-        if there == 0 {
+        let Some((file, count)) = self.open_entries(id)? else {
             return Ok(Vec::new());
-        }
-        let name = entries_name(id);
-        let file = self
-            .sessions
-            .open_file(&name)
-            .map_err(|errno| self.sessions.error("open", &name, errno))?;
-        let mut entries = vec![[0; ENTRY_SIZE]; there as usize];
-        file.read_exact_at(entries.as_flattened_mut(), place(first))
-            .map_err(|source| self.failed("read", &name, source))?;
-        Ok(entries)
+        };
+        let end = first.saturating_add(most).min(count);
+        self.read_entries(id, &file, first..end)
+    }
+
+    fn replace_entries(&self, id: &UploadId, entry: &EntryBytes) -> Result<(), StoreError> {
+        let (name, new) = (entries_name(id), format!("{id}.replacing"));
+        self.sessions
+            .remove(&new)
+            .map_err(|errno| self.sessions.error("remove", &new, errno))?;
+        let mut writer = LocalWriter::create(&self.sessions, &new)?;
+        writer.write(entry)?;
+        Box::new(writer).finish()?;
+        self.sessions
+            .rename(&new, &name)
+            .map_err(|errno| self.sessions.error("replace", &name, errno))?;
+        self.sessions.sync()
     }
 
     fn sessions(&self) -> Result<Vec<UploadId>, StoreError> {
@@ -90,7 +102,8 @@ impl SessionStore for LocalStore {
     }
 
     fn remove_session(&self, id: &UploadId) -> Result<(), StoreError> {
-        for name in [head_name(id), entries_name(id), mend_name(id)] {
+        let new = format!("{id}.replacing");
+        for name in [head_name(id), entries_name(id), mend_name(id), new] {
             self.sessions
                 .remove(&name)
                 .map_err(|errno| self.sessions.error("remove", &name, errno))?;
@@ -104,6 +117,35 @@ impl LocalStore {
         StoreError::io(doing, self.sessions.path().join(name), source)
     }
 
+    /// The file of an upload's entries, with how many there are; `None` before the first.
+    fn open_entries(&self, id: &UploadId) -> Result<Option<(File, u32)>, StoreError> {
+        let name = entries_name(id);
+        let file = match self.sessions.open_file(&name) {
+            Err(Errno::NOENT) => return Ok(None),
+            file => file.map_err(|errno| self.sessions.error("open", &name, errno))?,
+        };
+        let metadata = file.metadata();
+        let size = metadata
+            .map_err(|source| self.failed("read", &name, source))?
+            .len();
+        let count = u32::try_from(size / ENTRY_SIZE as u64).unwrap_or(u32::MAX);
+        Ok(Some((file, count)))
+    }
+
+    fn read_entries(
+        &self,
+        id: &UploadId,
+        file: &File,
+        numbers: Range<u32>,
+    ) -> Result<Vec<EntryBytes>, StoreError> {
+        let mut entries = vec![[0; ENTRY_SIZE]; numbers.len()];
+        if !entries.is_empty() {
+            file.read_exact_at(entries.as_flattened_mut(), place(numbers.start))
+                .map_err(|source| self.failed("read", &entries_name(id), source))?;
+        }
+        Ok(entries)
+    }
+
     /// Removes what belongs to no record any more, and gives the ids of those that are there.
     pub(super) fn sweep_sessions(&self) -> Result<BTreeSet<UploadId>, StoreError> {
         let kept: BTreeSet<UploadId> = self.sessions()?.into_iter().collect();
@@ -112,7 +154,8 @@ impl LocalStore {
         let names = entries.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
         for name in names.iter().filter_map(|entry| entry.name.to_str()) {
             let id = name.split_once('.').and_then(|(id, _)| id.parse().ok());
-            if !id.is_some_and(|id: UploadId| kept.contains(&id)) {
+            let interrupted = name.ends_with(".replacing");
+            if interrupted || !id.is_some_and(|id: UploadId| kept.contains(&id)) {
                 self.sessions
                     .remove(name)
                     .map_err(|errno| self.sessions.error("remove", name, errno))?;

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 
-use super::{LocalStore, LocalWriter, durable};
-use crate::store::{SealedFile, SegmentWriter, StoreError, UploadId};
+use super::{LocalFolder, LocalStore, LocalWriter, durable, open_if_there};
+use crate::store::{SealedFile, SealedUpload, SegmentWriter, Staging, StoreError, UploadId};
 
 /// What stands before the tail in a file that mends: the number of the segment, where the tail belongs, and a checksum over
 /// all of it but itself, so that half a file is not taken for one.
@@ -16,18 +17,50 @@ const MEND_HEAD: usize = 4 + 8 + 8;
 /// A tail is at most a sealed chunk, with room to spare.
 const MAX_MEND: u64 = 1 << 20;
 
-impl LocalStore {
-    pub(super) fn secure_staged(&self, id: &UploadId) -> Result<(), StoreError> {
+impl Staging for LocalStore {
+    fn secure_segment(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
         let name = id.to_string();
         let folder = self.staging.open_folder(&name);
         folder
             .map_err(|errno| self.staging.error("open", &name, errno))?
             .sync()?;
-        // Guards the folder's own name.
-        self.staging.sync()
+        if segment == 0 {
+            // Guards the folder's own name, which came with its first segment.
+            self.staging.sync()?;
+        }
+        Ok(())
     }
 
-    pub(super) fn remove_staged(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
+    fn open_staged(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError> {
+        self.complete_mending(id)?;
+        let folder = open_if_there(&self.staging, &id.to_string())?.ok_or(StoreError::NotFound)?;
+        Ok(Box::new(LocalFolder::new(folder)))
+    }
+
+    fn forget_cached(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
+        let name = staged(id, segment);
+        let file = match self.staging.open_to_write(&name, false) {
+            Err(Errno::NOENT) => return Ok(()),
+            file => file.map_err(|errno| self.staging.error("open", &name, errno))?,
+        };
+        // Only what is clean is let go.
+        durable::sync_data(&file)
+            .and_then(|()| Ok(fadvise(&file, 0, None, Advice::DontNeed)?))
+            .map_err(|source| StoreError::io("sync", self.staging.path().join(name), source))
+    }
+
+    fn mend_segment(
+        &self,
+        id: &UploadId,
+        segment: u32,
+        at: u64,
+        tail: &[u8],
+    ) -> Result<(), StoreError> {
+        self.begin_mending(id, segment, at, tail)?;
+        self.complete_mending(id)
+    }
+
+    fn remove_segment(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
         let name = staged(id, segment);
         match self.staging.remove(&name) {
             Err(Errno::NOENT) => Ok(()),
@@ -35,6 +68,26 @@ impl LocalStore {
         }
     }
 
+    fn link_segment(&self, from: (&UploadId, u32), to: (&UploadId, u32)) -> Result<(), StoreError> {
+        let folder = to.0.to_string();
+        self.staging
+            .make_folder(&folder)
+            .map_err(|errno| self.staging.error("create", &folder, errno))?;
+        let (from, to) = (staged(from.0, from.1), staged(to.0, to.1));
+        match self.staging.link(&from, &self.staging, &to) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => Err(StoreError::Exists),
+            Err(Errno::NOENT) => Err(StoreError::NotFound),
+            // Not every file system gives a file two names.
+            Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::MLINK) => {
+                self.copy_staged(&from, &to)
+            }
+            Err(errno) => Err(self.staging.error("link", &to, errno)),
+        }
+    }
+}
+
+impl LocalStore {
     /// Writes down what a segment is to end with, before anything of the segment is touched.
     pub(super) fn begin_mending(
         &self,
@@ -82,28 +135,6 @@ impl LocalStore {
             .map_err(|errno| self.sessions.error("remove", &name, errno))?;
         // So that it does not come back after the segment has gone on.
         self.sessions.sync()
-    }
-
-    pub(super) fn link_staged(
-        &self,
-        from: (&UploadId, u32),
-        to: (&UploadId, u32),
-    ) -> Result<(), StoreError> {
-        let folder = to.0.to_string();
-        self.staging
-            .make_folder(&folder)
-            .map_err(|errno| self.staging.error("create", &folder, errno))?;
-        let (from, to) = (staged(from.0, from.1), staged(to.0, to.1));
-        match self.staging.link(&from, &self.staging, &to) {
-            Ok(()) => Ok(()),
-            Err(Errno::EXIST) => Err(StoreError::Exists),
-            Err(Errno::NOENT) => Err(StoreError::NotFound),
-            // Not every file system gives a file two names.
-            Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::MLINK) => {
-                self.copy_staged(&from, &to)
-            }
-            Err(errno) => Err(self.staging.error("link", &to, errno)),
-        }
     }
 
     fn copy_staged(&self, from: &str, to: &str) -> Result<(), StoreError> {
@@ -159,7 +190,7 @@ fn read_mend(file: &File) -> io::Result<Option<(u32, u64, Vec<u8>)>> {
     )))
 }
 
-/// Overwrites before it cuts: that takes no new room on a disk that is full.
+/// Overwrites before it cuts, so that the blocks that are there are used again.
 fn put_tail(segment: &File, at: u64, tail: &[u8]) -> io::Result<()> {
     segment.write_all_at(tail, at)?;
     segment.set_len(at + tail.len() as u64)?;

@@ -9,7 +9,7 @@ use super::directory::FILE_MODE;
 
 use super::*;
 use crate::store::conformance::{self, Place};
-use crate::store::{ReadAt, SessionStore};
+use crate::store::{ReadAt, SessionStore, Staging};
 
 impl Place for TempDir {
     fn open(&self) -> Box<dyn Store> {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::record::{Entry, Event, OpenSegment, Phase};
+use super::record::{Event, OpenSegment};
 use super::{Session, SessionError, run_blocking};
 use crate::seal::{FileKey, Recipient};
 use crate::store::{MAX_SEGMENTS, SegmentWriter, StoreError};
 use crate::upload::digest::{Algorithm, Digests, ExpectedDigest, RunningDigest};
 use crate::upload::receive::ReceiveError;
 use crate::upload::segment::{Closed, Owner, Progress, SegmentReceiver};
+use crate::upload::verify;
 
 /// Takes in one body. Dropped, it leaves what it wrote without an end: the next request recovers it.
 pub struct Append {
@@ -28,7 +29,7 @@ impl Session {
     /// `checks`: the algorithms of the digests that the body will be held to. With any, nothing of it counts before
     /// [`Append::close`] has seen that they fit.
     pub fn append(self, checks: &[Algorithm]) -> Result<Append, SessionError> {
-        if !matches!(self.state.phase, Phase::Open) {
+        if !self.is_open() {
             return Err(SessionError::Complete);
         }
         if self.state.segments >= MAX_SEGMENTS {
@@ -40,9 +41,10 @@ impl Session {
             .length
             .map(|length| length.saturating_sub(self.state.offset));
         let digests = self.state.digests.clone();
+        let journaled = checks.is_empty() && self.unsaved.is_none();
         let owner = Appending {
             session: self,
-            journaled: checks.is_empty(),
+            journaled,
             saved: 0,
         };
         let running = |&algorithm: &Algorithm| (algorithm, RunningDigest::new(algorithm));
@@ -84,16 +86,13 @@ impl Append {
             .into_iter()
             .map(|(algorithm, digest)| (algorithm, digest.finish()))
             .collect();
-        let failed = expected.iter().find(|expected| {
-            let own = digests
-                .iter()
-                .find(|(algorithm, _)| *algorithm == expected.algorithm);
-            own.is_none_or(|(_, value)| !expected.is(value))
-        });
-        if let Some(failed) = failed {
-            let algorithm = failed.algorithm;
+        let by = |algorithm| {
+            let own = digests.iter().find(|(own, _)| *own == algorithm);
+            own.map(|(_, value)| &value[..])
+        };
+        if let Err(wrong) = verify(by, expected) {
             discard(self.segment).await?;
-            return Err(ReceiveError::Digest(algorithm).into());
+            return Err(wrong.into());
         }
         let closed = self.segment.close().await?;
         run_blocking(move || count(closed)).await
@@ -102,11 +101,6 @@ impl Append {
     /// Ends a body that is held to a digest and did not come to its end: nothing of it counts.
     pub async fn discard(self) -> Result<Session, SessionError> {
         discard(self.segment).await
-    }
-
-    /// Removes the whole upload, with what came before.
-    pub async fn void(self) -> Result<(), SessionError> {
-        self.segment.give_up().await?.session.remove().await
     }
 
     /// Whether nothing counts before a digest was seen to fit.
@@ -134,11 +128,15 @@ fn count(closed: Closed<Appending>) -> Result<Session, SessionError> {
         segment,
         digests,
     } = closed;
-    let mut session = owner.session;
+    let (secured, mut session) = (owner.saved > 0, owner.session);
     let Some(segment) = segment else {
+        session.save()?;
         return Ok(session);
     };
-    session.store.secure_segments(session.url.id())?;
+    if !secured {
+        session.secure()?;
+    }
+    session.state.last_sealed_size = segment.sealed_size;
     session.state.offset += segment.size;
     session.state.segments += 1;
     session.state.digests = digests;
@@ -173,19 +171,18 @@ impl Owner for Appending {
         &self.session.recipients
     }
 
-    fn begin(&mut self, key: &FileKey, digests: &Digests) -> Result<(), ReceiveError> {
+    fn begin(&mut self, key: &FileKey) -> Result<(), ReceiveError> {
         if !self.journaled {
             return Ok(());
         }
-        self.save(
-            OpenSegment {
-                key: key.duplicate(),
-                size: 0,
-                sealed_size: 0,
-                crc_before_last: 0,
-            },
-            digests,
-        )
+        let digests = self.session.state.digests.clone();
+        let segment = OpenSegment {
+            key: key.duplicate(),
+            size: 0,
+            sealed_size: 0,
+            crc_before_last: 0,
+        };
+        self.save(segment, &digests)
     }
 
     fn wrote(
@@ -198,7 +195,7 @@ impl Owner for Appending {
         }
         writer.sync()?;
         if self.saved == 0 {
-            self.session.store.secure_segments(self.session.url.id())?;
+            self.session.secure()?;
         }
         self.saved = progress.size;
         self.save(
@@ -215,17 +212,20 @@ impl Owner for Appending {
 
 impl Appending {
     fn save(&mut self, segment: OpenSegment, digests: &Digests) -> Result<(), ReceiveError> {
-        let state = &self.session.state;
-        let entry = Entry {
-            offset: state.offset,
-            segments: state.segments,
-            length: state.length,
-            digests: digests.to_state(),
-            event: Event::Open(segment),
-        };
+        let mut entry = self.session.entry(Event::Open(segment));
+        entry.digests = Some(digests.to_state());
         self.session.put_entry(&entry).map_err(|error| match error {
             SessionError::Receive(error) => error,
+            SessionError::Randomness(error) => ReceiveError::Randomness(error),
             _ => ReceiveError::Abandoned,
         })
+    }
+}
+
+impl Session {
+    /// Makes the name of the segment in progress durable.
+    fn secure(&self) -> Result<(), StoreError> {
+        self.store
+            .secure_segment(self.url.id(), self.state.segments)
     }
 }

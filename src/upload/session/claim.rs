@@ -30,7 +30,8 @@ pub(super) struct Claim {
 struct Entry {
     claims: Arc<Claims>,
     id: UploadId,
-    place: Arc<Place>,
+    /// Always there, until it is let go inside the table's lock.
+    place: Option<Arc<Place>>,
 }
 
 impl Claims {
@@ -39,10 +40,12 @@ impl Claims {
     /// The wait does not depend on any client: who is told to stop has at most something to write and sync, also where it
     /// waits itself and is told before its turn has come.
     pub(super) async fn claim(self: &Arc<Self>, id: &UploadId) -> Claim {
-        let entry = self.entry(id);
+        let (entry, place) = self.entry(id);
         let superseded = CancellationToken::new();
-        std::mem::replace(&mut *lock(&entry.place.latest), superseded.clone()).cancel();
-        let turn = Arc::clone(&entry.place.turn).lock_owned().await;
+        std::mem::replace(&mut *lock(&place.latest), superseded.clone()).cancel();
+        let turn = Arc::clone(&place.turn);
+        drop(place);
+        let turn = turn.lock_owned().await;
         Claim {
             _turn: turn,
             superseded,
@@ -52,8 +55,10 @@ impl Claims {
 
     /// Claims an upload that nobody works on, without disturbing anybody.
     pub(super) fn claim_idle(self: &Arc<Self>, id: &UploadId) -> Option<Claim> {
-        let entry = self.entry(id);
-        let turn = Arc::clone(&entry.place.turn).try_lock_owned().ok()?;
+        let (entry, place) = self.entry(id);
+        let turn = Arc::clone(&place.turn);
+        drop(place);
+        let turn = turn.try_lock_owned().ok()?;
         Some(Claim {
             _turn: turn,
             superseded: CancellationToken::new(),
@@ -61,12 +66,14 @@ impl Claims {
         })
     }
 
-    fn entry(self: &Arc<Self>, id: &UploadId) -> Entry {
-        Entry {
+    fn entry(self: &Arc<Self>, id: &UploadId) -> (Entry, Arc<Place>) {
+        let place = Arc::clone(lock(&self.0).entry(*id).or_default());
+        let entry = Entry {
             claims: Arc::clone(self),
             id: *id,
-            place: Arc::clone(lock(&self.0).entry(*id).or_default()),
-        }
+            place: Some(Arc::clone(&place)),
+        };
+        (entry, place)
     }
 }
 
@@ -80,8 +87,10 @@ impl Claim {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut table = lock(&self.claims.0);
-        // The table's own and this one: nobody can take a copy meanwhile, since that needs the table.
-        if Arc::strong_count(&self.place) <= 2 {
+        self.place = None;
+        // Only the table's own is left: nobody can take a copy meanwhile, since that needs the table.
+        let last = |place: &Arc<Place>| Arc::strong_count(place) == 1;
+        if table.get(&self.id).is_some_and(last) {
             table.remove(&self.id);
         }
     }

@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use super::record::{Event, Finish, Phase};
 use super::{Role, Session, SessionError, run_blocking};
 use crate::seal::CHUNK_SIZE;
-use crate::store::StoreError;
+use crate::store::{MAX_SEGMENTS, StoreError};
 use crate::upload::client_sealed::ClientSealedCheck;
 use crate::upload::digest::{Digested, Digests, ExpectedDigest};
-use crate::upload::manifest::{Kind, Manifest, WholeUpload, is_client_sealed};
+use crate::upload::manifest::{ClientName, Kind, Manifest, WholeUpload, is_client_sealed};
 use crate::upload::open::{OpenUpload, ReadError};
 use crate::upload::segment::SealedSegment;
 use crate::upload::verify;
@@ -24,7 +24,7 @@ impl Session {
 
     /// Publishes the upload, where it is complete by itself as soon as it has its length (tus).
     pub async fn finish_if_due(self) -> Result<Self, SessionError> {
-        if self.is_due() && matches!(self.state.phase, Phase::Open) {
+        if self.is_due() && self.is_open() {
             self.finish(&[]).await
         } else {
             Ok(self)
@@ -38,20 +38,19 @@ impl Session {
     pub async fn finish(mut self, expected: &[ExpectedDigest]) -> Result<Self, SessionError> {
         let expected = expected.to_vec();
         run_blocking(move || {
-            if !matches!(self.state.phase, Phase::Open) || self.head.role != Role::Whole {
+            if !self.is_open() || self.head.role != Role::Whole {
                 return Err(SessionError::Complete);
             }
-            self.begin_finish(&expected)?;
-            self.complete_finish()?;
+            self.finish_now(&expected)?;
             Ok(self)
         })
         .await
     }
 
-    /// Brings to its end what this or an earlier request began: publishing, or what is due. Blocks.
+    /// Brings to its end what an earlier request began: publishing, or what is due. Blocks.
     pub(super) fn complete_finish(&mut self) -> Result<(), SessionError> {
-        if matches!(self.state.phase, Phase::Open) && self.is_due() {
-            self.begin_finish(&[])?;
+        if self.is_open() && self.is_due() {
+            return self.finish_now(&[]);
         }
         let Phase::Finishing(finish) = &self.state.phase else {
             return Ok(());
@@ -60,7 +59,15 @@ impl Session {
         if self.store.open(self.url.id()).is_ok() {
             // How far the earlier request came is not known: perhaps not to the last sync.
             self.store.settle(self.url.id())?;
-            return self.finished(finish);
+            return self.ended(finish);
+        }
+        let staged = match self.store.open_staged(self.url.id()) {
+            Err(StoreError::NotFound) => false,
+            staged => staged.map(|_| true)?,
+        };
+        if !staged && self.state.segments > 0 {
+            // It was published, and its receiver has fetched and deleted it.
+            return self.ended(finish);
         }
         if matches!(self.head.role, Role::Final(_)) {
             // Its parts are still there, and nobody was told of it.
@@ -70,45 +77,78 @@ impl Session {
         self.publish(&segments, finish)
     }
 
-    /// Checks the whole, which is removed where it is not as it should be, and writes down that it is to be published. Blocks.
-    fn begin_finish(&mut self, expected: &[ExpectedDigest]) -> Result<(), SessionError> {
-        let digested = self.digested(expected)?;
-        let checked = verify(&digested, &self.head.repr_digests)
-            .and_then(|()| verify(&digested, expected))
-            .map_err(SessionError::from)
-            .and_then(|()| self.check_client_sealed());
-        if let Err(error) = checked {
-            if error.is_final() {
+    fn finish_now(&mut self, expected: &[ExpectedDigest]) -> Result<(), SessionError> {
+        let segments = self.closed_segments()?;
+        let checked = self
+            .digested(&segments, expected)
+            .and_then(|digested| self.check_whole(&segments, digested, expected));
+        let digested = match checked {
+            Err(error) if error.is_final() => {
                 self.remove_all()?;
+                return Err(error);
             }
-            return Err(error);
-        }
+            checked => checked?,
+        };
+        let finish = self.begin_finish(digested)?;
+        self.publish(&segments, finish)
+    }
+
+    /// Whether the whole is what the client says. Blocks.
+    pub(super) fn check_whole(
+        &self,
+        segments: &[SealedSegment],
+        digested: Digested,
+        expected: &[ExpectedDigest],
+    ) -> Result<Digested, SessionError> {
+        let by = |algorithm| digested.by(algorithm);
+        verify(by, &self.head.repr_digests)?;
+        verify(by, expected)?;
+        self.check_client_sealed(segments)?;
+        Ok(digested)
+    }
+
+    /// Writes down that everything is there, and that what follows is publishing. Blocks.
+    pub(super) fn begin_finish(&mut self, digested: Digested) -> Result<Finish, SessionError> {
         let finish = Finish {
             digested,
             time: SystemTime::now(),
         };
+        // Whoever asks later is told it, in whatever way the upload came to its end.
+        self.state.length = Some(self.state.offset);
         self.put(Event::Finishing(finish.clone()))?;
-        self.state.phase = Phase::Finishing(finish);
-        Ok(())
+        self.state.phase = Phase::Finishing(finish.clone());
+        Ok(finish)
     }
 
     /// The digests of the whole. SHA-512 that is told only at the end has not run along: everything is read back for it. Blocks.
-    fn digested(&self, expected: &[ExpectedDigest]) -> Result<Digested, SessionError> {
+    fn digested(
+        &self,
+        segments: &[SealedSegment],
+        expected: &[ExpectedDigest],
+    ) -> Result<Digested, SessionError> {
         let digested = self.state.digests.clone().finish();
         let missing = |expected: &ExpectedDigest| digested.by(expected.algorithm).is_none();
-        if !expected.iter().any(missing) {
-            return Ok(digested);
+        if expected.iter().any(missing) {
+            return Ok(self.read_back_digests(segments, true)?.finish());
         }
-        let mut digests = Digests::new(true);
-        if self.state.offset == 0 {
-            return Ok(digests.finish());
+        Ok(digested)
+    }
+
+    /// Reads everything back for its digests. Blocks.
+    pub(super) fn read_back_digests(
+        &self,
+        segments: &[SealedSegment],
+        with_sha512: bool,
+    ) -> Result<Digests, SessionError> {
+        let mut digests = Digests::new(with_sha512);
+        if !segments.is_empty() {
+            let upload = self.read_back(segments)?;
+            let mut plaintext = upload.plaintext(0..upload.manifest().size);
+            while let Some(piece) = plaintext.next_piece().map_err(damaged)? {
+                digests.update(piece);
+            }
         }
-        let upload = self.read_back(&self.closed_segments()?)?;
-        let mut plaintext = upload.plaintext(0..self.state.offset);
-        while let Some(piece) = plaintext.next_piece().map_err(damaged)? {
-            digests.update(piece);
-        }
-        Ok(digests.finish())
+        Ok(digests)
     }
 
     /// Publishes what is staged. Blocks.
@@ -121,18 +161,23 @@ impl Session {
             .whole(segments, &finish.digested, finish.time)
             .seal_meta(&self.recipients)?;
         if manifest.size != self.state.offset {
-            return Err(SessionError::Lost);
+            return Err(self.lost("its segments are not as long as it is"));
+        }
+        let next = u32::try_from(segments.len()).unwrap_or(MAX_SEGMENTS);
+        if next < MAX_SEGMENTS {
+            // What a request left that failed before its segment counted must not come along.
+            self.store.remove_segment(self.url.id(), next)?;
         }
         match self.store.publish(&[(*self.url.id(), meta)]) {
             // It was, after all.
             Err(StoreError::Exists) => self.store.settle(self.url.id())?,
             published => published?,
         }
-        self.finished(finish)
+        self.ended(finish)
     }
 
-    fn finished(&mut self, finish: Finish) -> Result<(), SessionError> {
-        self.put(Event::Finished(finish.clone()))?;
+    fn ended(&mut self, finish: Finish) -> Result<(), SessionError> {
+        self.put_last(Event::Finished(finish.clone()))?;
         self.state.phase = Phase::Finished(finish);
         Ok(())
     }
@@ -147,7 +192,7 @@ impl Session {
             id: *self.url.id(),
             submission: *self.url.id(),
             kind: Kind::File,
-            name: self.head.name.as_deref(),
+            name: self.head.name.as_ref().map(ClientName::as_bytes),
             media_type: self.head.media_type.as_deref(),
             metadata: self.head.metadata_entries.clone(),
             sha256: &digested.sha256,
@@ -165,25 +210,21 @@ impl Session {
             sha256: Vec::new(),
             sha512: Vec::new(),
         };
+        // Of the manifest only the segments matter here.
         let manifest: Manifest = self.whole(segments, &empty, self.expires).into_manifest();
         let staged = self.store.open_staged(self.url.id())?;
         Ok(Arc::new(OpenUpload::staged(manifest, staged)))
     }
 
     /// The header of what the sender sealed is at the beginning, in however many requests it came. Blocks.
-    fn check_client_sealed(&self) -> Result<(), SessionError> {
-        if !self
-            .head
-            .media_type
-            .as_deref()
-            .is_some_and(is_client_sealed)
-        {
+    fn check_client_sealed(&self, segments: &[SealedSegment]) -> Result<(), SessionError> {
+        let media_type = self.head.media_type.as_deref();
+        if !media_type.is_some_and(is_client_sealed) {
             return Ok(());
         }
         let mut check = ClientSealedCheck::new(&self.recipients);
-        if self.state.offset > 0 {
-            let segments = self.closed_segments()?;
-            let upload = self.read_back(&segments)?;
+        if !segments.is_empty() {
+            let upload = self.read_back(segments)?;
             let mut start = upload.plaintext(0..5 * CHUNK_SIZE as u64);
             while let Some(piece) = start.next_piece().map_err(damaged)? {
                 check.update(piece)?;
@@ -193,7 +234,7 @@ impl Session {
     }
 }
 
-pub(super) fn damaged(error: ReadError) -> SessionError {
+fn damaged(error: ReadError) -> SessionError {
     match error {
         ReadError::Store(error) => error.into(),
         _ => SessionError::Lost,

@@ -11,6 +11,7 @@ mod append;
 mod claim;
 mod concat;
 mod finish;
+mod lifecycle;
 mod record;
 mod recover;
 #[cfg(test)]
@@ -25,17 +26,18 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 pub use append::Append;
 use claim::Claim;
 pub(super) use claim::Claims;
-pub use record::Role;
-use record::{ClearHead, Entry, Event, Head, Phase, State};
+use record::{Entry, Event, Phase, State};
+pub use record::{NewSession, Role};
 pub use url::{UploadUrl, UploadUrlError};
 
-use super::digest::{Algorithm, ExpectedDigest};
-use super::manifest::{ClientName, Kind, MetadataEntry};
+use super::digest::Algorithm;
+use super::manifest::{ClientName, Kind};
 use super::receive::ReceiveError;
 use super::segment::SealedSegment;
-use super::{Receipt, Uploads, to_rfc3339};
+use super::staged::Staged;
+use super::{Receipt, to_rfc3339};
 use crate::seal::{Recipient, SealError};
-use crate::store::{MAX_SEGMENTS, SealedFile, Store, StoreError, UploadId};
+use crate::store::{MAX_SEGMENTS, SealedFile, Store, StoreError};
 
 /// How resumable uploads are bounded. Every field has a setting of the same name.
 #[derive(Debug, Clone)]
@@ -79,6 +81,12 @@ pub enum SessionError {
     /// A part that is to be concatenated has not arrived whole.
     #[error("an upload that is to be concatenated is no part, or not complete yet")]
     PartIncomplete,
+    /// The same part twice.
+    #[error("the same part is named twice; send it twice to have it twice")]
+    PartTwice,
+    /// A part that went into another upload already.
+    #[error("a part went into another upload already; send it again to use it once more")]
+    PartUsed,
     /// The parts are larger together than an upload may be.
     #[error("the parts are larger together than the {0} bytes that are allowed")]
     TooLarge(u64),
@@ -115,172 +123,35 @@ impl From<SealError> for SessionError {
     }
 }
 
-/// What is said of an upload that is to come in several requests.
-pub struct NewSession {
-    /// The name that the client gave.
-    pub name: Option<ClientName>,
-    /// The media type that the client gave.
-    pub media_type: Option<String>,
-    /// Bytes in all, where they are known.
-    pub length: Option<u64>,
-    /// Whether the upload is complete as soon as it has its length (tus), or only when the client says so (the draft).
-    pub ends_at_length: bool,
-    /// What else the client said about it, as it said it, to be told again.
-    pub metadata: Option<String>,
-    /// The same, for the manifest.
-    pub metadata_entries: Vec<MetadataEntry>,
-    /// What part it plays in a concatenation.
-    pub role: Role,
-    /// Digests that the whole must have.
-    pub repr_digests: Vec<ExpectedDigest>,
-    /// The digest that the client wants to be told.
-    pub wants: Option<Algorithm>,
-}
-
-impl NewSession {
-    fn into_head(self) -> Head {
-        Head {
-            name: self.name.map(|name| name.as_bytes().to_vec()),
-            media_type: self.media_type,
-            metadata: self.metadata,
-            metadata_entries: self.metadata_entries,
-            length: self.length,
-            ends_at_length: self.ends_at_length,
-            role: self.role,
-            repr_digests: self.repr_digests,
-            wants: self.wants,
-        }
-    }
-}
-
-/// A resumable upload, in the hands of one request.
+/// A resumable upload, in the hands of one request. It goes into an [`Append`] and comes back, and there is no second one:
+///
+/// ```compile_fail,E0382
+/// # use sealslot::upload::Session;
+/// fn two_bodies_at_once(session: Session) {
+///     let _ = session.append(&[]);
+///     let _ = session.append(&[]);
+/// }
+/// ```
 pub struct Session {
     store: Arc<dyn Store>,
     recipients: Arc<[Recipient]>,
     fingerprints: Arc<[String]>,
     checkpoint: u64,
     url: UploadUrl,
-    head: Head,
+    head: NewSession,
     expires: SystemTime,
     state: State,
     claim: Claim,
+    /// Of an upload whose URL nobody knows yet: it is written down only when its first body has come to its end.
+    unsaved: Option<Unsaved>,
     /// Whoever stops the server waits until what is in progress has been closed.
     _pending: TaskTrackerToken,
 }
 
-impl Uploads {
-    /// Creates a resumable upload. Durable when this returns: the URL may be given out.
-    pub async fn create_session(
-        self: &Arc<Self>,
-        new: NewSession,
-    ) -> Result<Session, SessionError> {
-        let url = UploadUrl::generate(UploadId::generate(SystemTime::now()))?;
-        let claim = self.claims.claim(url.id()).await;
-        let head = new.into_head();
-        let expires = SystemTime::now() + self.session_limits.upload_lifetime;
-        self.blocking(move |uploads| {
-            let sealed = ClearHead::seal(&url, &head, expires)?;
-            uploads.store.create_session(url.id(), &sealed)?;
-            let state = State::new(&head);
-            Ok(uploads.in_hand(url, head, expires, state, claim))
-        })
-        .await
-    }
-
-    /// Takes a resumable upload in hand: ends what another request does with it, recovers what the server did not come to
-    /// close, and publishes what it did not come to publish.
-    pub async fn session(self: &Arc<Self>, url: UploadUrl) -> Result<Session, SessionError> {
-        // Only who knows the secret may end what another request does.
-        let (clear, url) = self
-            .blocking(move |uploads| Ok((uploads.clear_head(&url)?, url)))
-            .await?;
-        let claim = self.claims.claim(url.id()).await;
-        self.blocking(move |uploads| {
-            let head = clear.open(&url)?;
-            // Whoever had it in hand before may have removed it.
-            uploads.clear_head(&url)?;
-            let state = match record::last_entry(&*uploads.store, &url)? {
-                Some((number, entry)) => State::after(number, entry)?,
-                None => State::new(&head),
-            };
-            let mut session = uploads.in_hand(url, head, clear.expires, state, claim);
-            session.recover()?;
-            session.complete_finish()?;
-            Ok(session)
-        })
-        .await
-    }
-
-    /// Removes resumable uploads that have expired. Needs none of their secrets. Blocks.
-    pub fn sweep_sessions(self: &Arc<Self>, now: SystemTime) -> Result<usize, StoreError> {
-        let mut swept = 0;
-        for id in self.store.sessions()? {
-            let expires = match self.store.session_head(&id) {
-                Ok(head) => ClearHead::parse(&head).map(|head| head.expires),
-                Err(StoreError::NotFound) => continue,
-                Err(error) => return Err(error),
-            };
-            // A head that was never written to its end belongs to an upload that nobody knows the URL of.
-            let expires = expires.unwrap_or(id.time() + Duration::from_hours(1));
-            if expires > now {
-                continue;
-            }
-            if let Some(_claim) = self.claims.claim_idle(&id) {
-                self.store.remove_session(&id)?;
-                self.store.discard(&id)?;
-                swept += 1;
-            }
-        }
-        Ok(swept)
-    }
-
-    /// Until when an upload URL answers, if it does. Disturbs nobody. Blocks.
-    pub fn session_expires(&self, url: &UploadUrl) -> Option<SystemTime> {
-        self.clear_head(url).ok().map(|head| head.expires)
-    }
-
-    fn clear_head(&self, url: &UploadUrl) -> Result<ClearHead, SessionError> {
-        let head = match self.store.session_head(url.id()) {
-            Err(StoreError::NotFound) => return Err(SessionError::Unknown),
-            head => head?,
-        };
-        ClearHead::parse(&head)
-            .filter(|head| head.is_of(url) && head.expires > SystemTime::now())
-            .ok_or(SessionError::Unknown)
-    }
-
-    fn in_hand(
-        &self,
-        url: UploadUrl,
-        head: Head,
-        expires: SystemTime,
-        state: State,
-        claim: Claim,
-    ) -> Session {
-        Session {
-            store: Arc::clone(&self.store),
-            recipients: Arc::clone(&self.recipients),
-            fingerprints: Arc::clone(&self.fingerprints),
-            checkpoint: self.session_limits.checkpoint,
-            url,
-            head,
-            expires,
-            state,
-            claim,
-            _pending: self.staged.token(),
-        }
-    }
-
-    /// Runs what blocks on a thread that may.
-    async fn blocking<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Arc<Self>) -> Result<T, SessionError> + Send + 'static,
-    ) -> Result<T, SessionError> {
-        let uploads = Arc::clone(self);
-        tokio::task::spawn_blocking(move || work(&uploads))
-            .await
-            .map_err(|_| ReceiveError::Abandoned)?
-    }
+/// A record that is not written yet. Dropped, what is staged goes with it.
+struct Unsaved {
+    sealed_head: Vec<u8>,
+    staged: Staged,
 }
 
 impl Session {
@@ -319,14 +190,12 @@ impl Session {
         &self.head.role
     }
 
-    /// Whether it is complete as soon as it has its length.
-    pub fn ends_at_length(&self) -> bool {
-        self.head.ends_at_length
-    }
-
-    /// Whether it is a part that went into a final upload.
-    pub fn is_concatenated(&self) -> bool {
-        matches!(self.state.phase, Phase::Concatenated(_))
+    /// When it was finished, if it is.
+    pub fn finished(&self) -> Option<SystemTime> {
+        match &self.state.phase {
+            Phase::Finished(finish) => Some(finish.time),
+            _ => None,
+        }
     }
 
     /// The digest that the client wanted to be told, or else SHA-256, once the upload is finished.
@@ -347,7 +216,7 @@ impl Session {
             id: *self.url.id(),
             submission: *self.url.id(),
             kind: Kind::File,
-            name: self.name().map(|name| name.to_text()),
+            name: self.head.name.as_ref().map(ClientName::to_text),
             size: self.state.offset,
             sha256: data_encoding::HEXLOWER.encode(&finish.digested.sha256),
             time: to_rfc3339(finish.time),
@@ -355,32 +224,56 @@ impl Session {
         })
     }
 
-    /// Makes sure that everything that was acknowledged is still there. Where it is not, nothing may go on as if it were.
+    /// Makes sure that all segments that were acknowledged are still there, for whoever asks where the upload stands. It costs
+    /// a look at the folder; their sizes are checked before they are published.
     pub async fn check(self) -> Result<Self, SessionError> {
         run_blocking(move || {
-            if matches!(self.state.phase, Phase::Open) && self.state.segments > 0 {
-                self.closed_segments()?;
+            if self.is_open() && self.state.segments > 0 {
+                let staged = self.store.open_staged(self.url.id()).map_err(lost)?;
+                let files = staged.files()?;
+                let there = |number| files.binary_search(&SealedFile::Segment(number)).is_ok();
+                if !(0..self.state.segments).all(there) {
+                    return Err(self.lost("a segment is missing"));
+                }
             }
             Ok(self)
         })
         .await
     }
 
+    /// Makes sure that the last segment is there in its size. Blocks.
+    fn check_last_segment(&self) -> Result<(), SessionError> {
+        let Some(last) = self
+            .state
+            .segments
+            .checked_sub(1)
+            .filter(|_| self.is_open())
+        else {
+            return Ok(());
+        };
+        let staged = self.store.open_staged(self.url.id()).map_err(lost)?;
+        let file = staged.open(SealedFile::Segment(last)).map_err(lost)?;
+        if file.len() != self.state.last_sealed_size {
+            return Err(self.lost("the last segment has another size"));
+        }
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.state.phase, Phase::Open)
+    }
+
     /// The segments that were closed, each of which is still there in its size. Blocks.
     fn closed_segments(&self) -> Result<Vec<SealedSegment>, SessionError> {
-        let segments = record::closed_segments(&*self.store, &self.url, self.state.next)?;
+        let segments = record::closed_segments(&*self.store, &self.url, &self.state)?;
         if segments.is_empty() {
             return Ok(segments);
         }
-        let lost = |error| match error {
-            StoreError::NotFound => SessionError::Lost,
-            error => error.into(),
-        };
         let staged = self.store.open_staged(self.url.id()).map_err(lost)?;
         for (number, segment) in (0..).zip(&segments) {
             let file = staged.open(SealedFile::Segment(number)).map_err(lost)?;
             if file.len() != segment.sealed_size {
-                return Err(SessionError::Lost);
+                return Err(self.lost("a segment has another size"));
             }
         }
         Ok(segments)
@@ -391,7 +284,7 @@ impl Session {
         if self.state.length == Some(length) {
             return Ok((self, true));
         }
-        if self.state.length.is_some() || length < self.state.offset {
+        if !self.is_open() || self.state.length.is_some() || length < self.state.offset {
             return Ok((self, false));
         }
         run_blocking(move || {
@@ -402,39 +295,79 @@ impl Session {
         .await
     }
 
-    /// Removes the upload: unfinished, with all that had arrived of it; finished, only what its URL answers from.
-    pub async fn remove(self) -> Result<(), SessionError> {
-        run_blocking(move || self.remove_all()).await
-    }
-
+    /// Removes the upload with all that had arrived of it. Blocks.
     fn remove_all(&self) -> Result<(), SessionError> {
-        // The record first: without it, what is staged is rubbish, and the next start removes it.
-        self.store.remove_session(self.url.id())?;
-        Ok(self.store.discard(self.url.id())?)
+        remove(&*self.store, &self.url)
     }
 
-    fn name(&self) -> Option<ClientName> {
-        self.head.name.clone().map(ClientName::new)
+    /// Says to the operator what is damaged.
+    fn lost(&self, what: &'static str) -> SessionError {
+        tracing::error!(id = %self.url.id(), what, "an upload in progress is damaged, and was given up");
+        SessionError::Lost
     }
 
-    /// Puts an entry that says where the upload stands now. Blocks.
-    fn put(&mut self, event: Event) -> Result<(), SessionError> {
-        let entry = Entry {
+    /// Writes the record down, where that has not been done: from now on the upload can be gone on with. Blocks.
+    fn save(&mut self) -> Result<(), SessionError> {
+        let Some(Unsaved { sealed_head, .. }) = &self.unsaved else {
+            return Ok(());
+        };
+        self.store.create_session(self.url.id(), sealed_head)?;
+        if let Some(unsaved) = self.unsaved.take() {
+            unsaved.staged.stays();
+        }
+        Ok(())
+    }
+
+    /// An entry that says where the upload stands now.
+    fn entry(&self, event: Event) -> Entry {
+        let ended = matches!(event, Event::Finished(_) | Event::Concatenated(_));
+        Entry {
             offset: self.state.offset,
             segments: self.state.segments,
             length: self.state.length,
-            digests: self.state.digests.to_state(),
+            last_sealed_size: self.state.last_sealed_size,
+            digests: (!ended).then(|| self.state.digests.to_state()),
             event,
-        };
+        }
+    }
+
+    fn put(&mut self, event: Event) -> Result<(), SessionError> {
+        let entry = self.entry(event);
         self.put_entry(&entry)
     }
 
     fn put_entry(&mut self, entry: &Entry) -> Result<(), SessionError> {
+        self.save()?;
         let number = self.state.next;
         let sealed = entry.seal(&self.url, number)?;
         self.store.put_entry(self.url.id(), number, &sealed)?;
         self.state.next += 1;
         Ok(())
+    }
+
+    /// Leaves nothing of the record but its head and this last entry: the file keys are forgotten. Blocks.
+    fn put_last(&mut self, event: Event) -> Result<(), SessionError> {
+        let sealed = self.entry(event).seal(&self.url, 0)?;
+        self.store.replace_entries(self.url.id(), &sealed)?;
+        self.state.next = 1;
+        Ok(())
+    }
+}
+
+/// The record first: without it, what is staged is rubbish, and the next start removes it. Blocks.
+fn remove(store: &dyn Store, url: &UploadUrl) -> Result<(), SessionError> {
+    store.remove_session(url.id())?;
+    Ok(store.discard(url.id())?)
+}
+
+/// What was acknowledged must be there.
+fn lost(error: StoreError) -> SessionError {
+    match error {
+        StoreError::NotFound => {
+            tracing::error!("a segment of an upload in progress is missing: it was given up");
+            SessionError::Lost
+        }
+        error => error.into(),
     }
 }
 

@@ -12,9 +12,10 @@ use super::url::{SEALED_OVERHEAD, UploadUrl};
 use crate::seal::FileKey;
 use crate::store::{ENTRY_SIZE, EntryBytes, MAX_SEGMENTS, SessionStore};
 use crate::upload::digest::{
-    Algorithm, DigestState, Digested, Digests, ExpectedDigest, bytes_base64,
+    Algorithm, DigestState, Digested, Digests, ExpectedDigest, bytes_base64, needs_sha512,
+    option_base64,
 };
-use crate::upload::manifest::{MetadataEntry, file_key_base64, rfc3339};
+use crate::upload::manifest::{ClientName, MetadataEntry, file_key_base64, rfc3339};
 use crate::upload::segment::SealedSegment;
 
 const VERSION: u32 = 1;
@@ -50,42 +51,60 @@ pub enum Role {
     Final(String),
 }
 
-/// What was said of an upload when it was created.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Head {
-    #[serde(
-        default,
-        with = "option_bytes",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) name: Option<Vec<u8>>,
-    pub(super) media_type: Option<String>,
-    pub(super) metadata: Option<String>,
-    pub(super) metadata_entries: Vec<MetadataEntry>,
-    pub(super) length: Option<u64>,
-    pub(super) ends_at_length: bool,
-    pub(super) role: Role,
-    pub(super) repr_digests: Vec<ExpectedDigest>,
-    pub(super) wants: Option<Algorithm>,
+impl Role {
+    /// Whether both name the same parts in the same order, however their URLs are spelled.
+    pub(super) fn has_parts_of(&self, other: &Self) -> bool {
+        fn parts(text: &str) -> impl Iterator<Item = &str> {
+            let urls = text.split([' ', ';']).filter(|url| !url.is_empty());
+            urls.filter_map(|url| url.split(['?', '#']).next()?.rsplit('/').next())
+        }
+        match (self, other) {
+            (Self::Final(own), Self::Final(other)) => parts(own).eq(parts(other)),
+            _ => false,
+        }
+    }
 }
 
-impl Head {
+/// What is said of an upload that is to come in several requests. Without `Debug`: it holds a name.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct NewSession {
+    /// The name that the client gave.
+    #[serde(default, with = "option_name", skip_serializing_if = "Option::is_none")]
+    pub name: Option<ClientName>,
+    /// The media type that the client gave.
+    pub media_type: Option<String>,
+    /// Bytes in all, where they are known.
+    pub length: Option<u64>,
+    /// Whether the upload is complete as soon as it has its length (tus), or only when the client says so (the draft).
+    pub ends_at_length: bool,
+    /// What else the client said about it, as it said it, to be told again.
+    pub metadata: Option<String>,
+    /// The same, for the manifest.
+    pub metadata_entries: Vec<MetadataEntry>,
+    /// What part it plays in a concatenation.
+    pub role: Role,
+    /// Digests that the whole must have.
+    pub repr_digests: Vec<ExpectedDigest>,
+    /// The digest that the client wants to be told.
+    pub wants: Option<Algorithm>,
+}
+
+impl NewSession {
     /// Whether SHA-512 runs along.
     pub(super) fn with_sha512(&self) -> bool {
-        let expected = self.repr_digests.iter().map(|digest| digest.algorithm);
-        expected
-            .chain(self.wants)
-            .any(|algorithm| algorithm == Algorithm::Sha512)
+        needs_sha512(&self.repr_digests, self.wants)
     }
 }
 
 impl ClearHead {
     pub(super) fn seal(
         url: &UploadUrl,
-        head: &Head,
+        head: &NewSession,
         expires: SystemTime,
     ) -> Result<Vec<u8>, SessionError> {
-        let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
+        // Large enough at once: growing would leave names behind.
+        let metadata = head.metadata.as_ref().map_or(0, String::len);
+        let mut text = Zeroizing::new(Vec::with_capacity(128 * 1024 + 16 * metadata));
         serde_json::to_writer(&mut *text, head).expect("a head is plain data");
         let clear = Self {
             v: VERSION,
@@ -107,7 +126,7 @@ impl ClearHead {
         self.secret.ct_eq(&url.secret_hash()).into()
     }
 
-    pub(super) fn open(&self, url: &UploadUrl) -> Result<Head, SessionError> {
+    pub(super) fn open(&self, url: &UploadUrl) -> Result<NewSession, SessionError> {
         let text = url
             .open(HEAD_PURPOSE, &self.sealed)
             .ok_or(SessionError::Lost)?;
@@ -124,8 +143,11 @@ pub(super) struct Entry {
     pub(super) segments: u32,
     /// Of the whole upload, where it is known.
     pub(super) length: Option<u64>,
-    /// After all these bytes, and in an open segment after those too.
-    pub(super) digests: DigestState,
+    /// Bytes of the last closed segment's file.
+    pub(super) last_sealed_size: u64,
+    /// After all these bytes, and in an open segment after those too. None where nothing follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) digests: Option<DigestState>,
     pub(super) event: Event,
 }
 
@@ -188,7 +210,7 @@ impl Entry {
 
     pub(super) fn seal(&self, url: &UploadUrl, number: u32) -> Result<EntryBytes, SessionError> {
         let mut text = Zeroizing::new([b' '; ENTRY_TEXT]);
-        serde_json::to_writer(&mut text[..], self).map_err(|_| SessionError::Lost)?;
+        serde_json::to_writer(&mut text[..], self).expect("the longest entry has room");
         let sealed = url.seal(&Self::purpose(number), &*text)?;
         let mut entry = [0; ENTRY_SIZE];
         entry.copy_from_slice(&sealed);
@@ -207,29 +229,40 @@ pub(super) fn last_entry(
     store: &dyn SessionStore,
     url: &UploadUrl,
 ) -> Result<Option<(u32, Entry)>, SessionError> {
-    let count = store.count_entries(url.id())?;
-    let first = count.saturating_sub(2);
-    let entries = store.entries(url.id(), first, 2)?;
-    for (number, bytes) in (first..count).zip(&entries).rev() {
-        if let Some(entry) = Entry::open(url, number, bytes) {
-            return Ok(Some((number, entry)));
+    let (first, entries) = store.last_entries(url.id(), 2)?;
+    for (number, bytes) in (first..u32::MAX).zip(&entries).rev() {
+        match Entry::open(url, number, bytes) {
+            Some(entry) => return Ok(Some((number, entry))),
+            None if is_torn(bytes) => {}
+            // It was durable once, and somebody may have been told.
+            None => return Err(SessionError::Lost),
         }
     }
     // Each entry is durable before the next one is begun: only one, the first one here, can have been interrupted.
-    if count <= 1 {
+    if entries.len() <= 1 {
         Ok(None)
     } else {
         Err(SessionError::Lost)
     }
 }
 
-/// Reads all segments that were closed, in order, from the first `count` entries.
+/// Whether an entry did not come to the disk whole: a power cut leaves zeros in place of what was not written, by the sector.
+fn is_torn(entry: &EntryBytes) -> bool {
+    const SECTOR: usize = 512;
+    entry
+        .chunks(SECTOR)
+        .any(|sector| sector.iter().all(|&byte| byte == 0))
+}
+
+/// Reads all segments that were closed, in order.
 pub(super) fn closed_segments(
     store: &dyn SessionStore,
     url: &UploadUrl,
-    count: u32,
+    state: &State,
 ) -> Result<Vec<SealedSegment>, SessionError> {
-    let mut segments = Vec::new();
+    let count = state.next;
+    // Of the right size at once: growing would leave file keys behind.
+    let mut segments = Vec::with_capacity(state.segments as usize);
     for first in (0..count).step_by(READ_AT_A_TIME as usize) {
         let most = READ_AT_A_TIME.min(count - first);
         for (number, bytes) in (first..).zip(&store.entries(url.id(), first, most)?) {
@@ -243,6 +276,9 @@ pub(super) fn closed_segments(
             }
         }
     }
+    if segments.len() != state.segments as usize {
+        return Err(SessionError::Lost);
+    }
     Ok(segments)
 }
 
@@ -253,6 +289,7 @@ pub(super) struct State {
     pub(super) offset: u64,
     pub(super) segments: u32,
     pub(super) length: Option<u64>,
+    pub(super) last_sealed_size: u64,
     pub(super) digests: Digests,
     pub(super) phase: Phase,
 }
@@ -271,12 +308,13 @@ pub(super) enum Phase {
 
 impl State {
     /// Of an upload that has no entries yet.
-    pub(super) fn new(head: &Head) -> Self {
+    pub(super) fn new(head: &NewSession) -> Self {
         Self {
             next: 0,
             offset: 0,
             segments: 0,
             length: head.length,
+            last_sealed_size: 0,
             digests: Digests::new(head.with_sha512()),
             phase: Phase::Open,
         }
@@ -288,7 +326,11 @@ impl State {
             offset: entry.offset,
             segments: entry.segments,
             length: entry.length,
-            digests: entry.digests.resume().ok_or(SessionError::Lost)?,
+            last_sealed_size: entry.last_sealed_size,
+            digests: match entry.digests {
+                Some(digests) => digests.resume().ok_or(SessionError::Lost)?,
+                None => Digests::new(false),
+            },
             phase: match entry.event {
                 Event::Length | Event::Closed(_) => Phase::Open,
                 Event::Open(segment) => Phase::Interrupted(segment),
@@ -300,25 +342,22 @@ impl State {
     }
 }
 
-mod option_bytes {
-    use super::bytes_base64;
+mod option_name {
+    use super::{ClientName, option_base64};
     use serde::{Deserializer, Serializer};
 
     #[expect(clippy::ref_option, reason = "serde's signature")]
     pub(super) fn serialize<S: Serializer>(
-        bytes: &Option<Vec<u8>>,
+        name: &Option<ClientName>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        match bytes {
-            Some(bytes) => bytes_base64::serialize(bytes, to),
-            None => to.serialize_none(),
-        }
+        option_base64::serialize(&name.as_ref().map(|name| name.as_bytes().to_vec()), to)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
-    ) -> Result<Option<Vec<u8>>, D::Error> {
-        bytes_base64::deserialize(from).map(Some)
+    ) -> Result<Option<ClientName>, D::Error> {
+        Ok(option_base64::deserialize(from)?.map(ClientName::new))
     }
 }
 
@@ -338,7 +377,8 @@ mod tests {
             offset: u64::MAX,
             segments: MAX_SEGMENTS,
             length: Some(u64::MAX),
-            digests: digests.to_state(),
+            last_sealed_size: u64::MAX,
+            digests: Some(digests.to_state()),
             event,
         }
     }
@@ -388,10 +428,30 @@ mod tests {
     }
 
     #[test]
+    fn the_same_parts_are_recognised_however_they_are_spelled() {
+        let role = |text: &str| Role::Final(text.to_owned());
+        let plain = role("final;/uploads/a.b /uploads/c.d");
+        for same in [
+            "final; a.b  c.d",
+            "final;https://host:1/uploads/a.b?x /uploads/c.d#y",
+        ] {
+            assert!(plain.has_parts_of(&role(same)), "{same}");
+        }
+        for other in [
+            "final;/uploads/c.d /uploads/a.b",
+            "final;/uploads/a.b",
+            "final;a.b c.d e.f",
+        ] {
+            assert!(!plain.has_parts_of(&role(other)), "{other}");
+        }
+        assert!(!plain.has_parts_of(&Role::Partial));
+    }
+
+    #[test]
     fn a_head_opens_with_its_url_alone() {
         let (url, other) = (url(), url());
-        let head = Head {
-            name: Some(b"a name\xff".to_vec()),
+        let head = NewSession {
+            name: Some(ClientName::new(*b"a name\xff")),
             media_type: None,
             metadata: None,
             metadata_entries: Vec::new(),
@@ -405,7 +465,7 @@ mod tests {
         assert!(memchr::memmem::find(&bytes, b"a name").is_none());
         let clear = ClearHead::parse(&bytes).unwrap();
         assert!(clear.is_of(&url) && !clear.is_of(&other));
-        assert_eq!(clear.open(&url).unwrap().name, head.name);
+        assert!(clear.open(&url).unwrap().name == head.name);
         assert!(clear.open(&other).is_err());
         assert!(ClearHead::parse(&bytes[..bytes.len() - 1]).is_none());
     }

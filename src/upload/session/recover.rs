@@ -22,13 +22,16 @@ use crate::upload::segment::SealedSegment;
 impl Session {
     /// Closes a segment that has no end. Where there is none, there is nothing to do. Blocks.
     pub(super) fn recover(&mut self) -> Result<(), SessionError> {
-        if !matches!(self.state.phase, Phase::Interrupted(_)) {
-            return Ok(());
-        }
-        let Phase::Interrupted(open) = std::mem::replace(&mut self.state.phase, Phase::Open) else {
-            return Ok(());
+        let open = match std::mem::replace(&mut self.state.phase, Phase::Open) {
+            Phase::Interrupted(open) => open,
+            phase => {
+                self.state.phase = phase;
+                return Ok(());
+            }
         };
         let number = self.state.segments;
+        // After a sync that failed, memory may hold what the disk does not. What counts is what the disk gives.
+        self.store.forget_cached(self.url.id(), number)?;
         let file = match self.store.open_staged(self.url.id()) {
             Ok(staged) => staged.open(SealedFile::Segment(number)),
             Err(error) => Err(error),
@@ -41,15 +44,16 @@ impl Session {
         let Some(cut) = cut else {
             // It holds nothing. What a checkpoint counted cannot be gone, though.
             if open.size > 0 {
-                return Err(SessionError::Lost);
+                return Err(self.lost("a checkpoint is gone"));
             }
             return Ok(self.store.remove_segment(self.url.id(), number)?);
         };
         // Where it had its end already, the same bytes are put there again: nobody knows whether they were synced.
         self.store
             .mend_segment(self.url.id(), number, cut.at, &cut.tail)?;
-        self.store.secure_segments(self.url.id())?;
+        self.store.secure_segment(self.url.id(), number)?;
         tracing::info!(id = %self.url.id(), segment = number, bytes = cut.size, "recovered a segment that was cut off");
+        self.state.last_sealed_size = cut.sealed_size;
         self.state.offset += cut.size;
         self.state.segments += 1;
         self.state.digests = cut.digests;

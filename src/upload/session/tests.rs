@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::seal::{CHUNK_SIZE, Identity, SEALED_CHUNK_SIZE};
-use crate::store::LocalStore;
-use crate::upload::{OpenUpload, RunningDigest};
+use crate::store::{ENTRY_SIZE, LocalStore, UploadId};
+use crate::upload::{ExpectedDigest, OpenUpload, RunningDigest, Uploads};
 
 const IDENTITY: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
 /// Bytes in one buffer of a segment: what is handed over to be written at a time.
@@ -355,43 +355,115 @@ fn publishing_that_was_interrupted_is_brought_to_its_end() {
         let session = uploads.create_session(new(None)).await.unwrap();
         let mut append = session.append(&[]).unwrap();
         append.write(&bytes).await.unwrap();
-        let session = append.close(&[]).await.unwrap();
-        session.finish(&[]).await.unwrap().url().clone()
+        let mut session = append.close(&[]).await.unwrap();
+        // The server goes no further.
+        let digested = session.state.digests.clone().finish();
+        session.begin_finish(digested).unwrap();
+        session.url().clone()
     });
-    let receipt = |uploads: &Arc<Uploads>| {
-        let session = bench
-            .runtime
-            .block_on(uploads.session(url.clone()))
-            .unwrap();
-        serde_json::to_string(&session.receipt().unwrap()).unwrap()
-    };
-    let told = receipt(&uploads);
     drop(uploads);
     let entries = bench.data().join(format!("sessions/{}.entries", url.id()));
-    let whole = fs::read(&entries).unwrap();
-    // Without the last entry, which says that it was published: as a crash behind publishing leaves it.
-    fs::write(&entries, &whole[..whole.len() - crate::store::ENTRY_SIZE]).unwrap();
+    let interrupted = fs::read(&entries).unwrap();
+    // Something of the manifest may be there already, and a segment that never counted.
+    fs::write(bench.segment(&url, 0).with_file_name("meta.age"), b"half").unwrap();
+    fs::write(bench.segment(&url, 1), b"left over").unwrap();
+    let receipt = |uploads: &Arc<Uploads>| {
+        let session = bench.runtime.block_on(uploads.session(url.clone()));
+        serde_json::to_string(&session.unwrap().receipt().unwrap()).unwrap()
+    };
     let uploads = open_uploads(&bench.data(), 1 << 20);
-    assert_eq!(receipt(&uploads), told);
-    drop(uploads);
-    // And as a crash before leaves it, with a manifest that was written in part.
-    fs::write(&entries, &whole[..whole.len() - crate::store::ENTRY_SIZE]).unwrap();
-    let staged = bench.segment(&url, 0).parent().unwrap().to_owned();
-    let day = url.id().day().to_string();
-    let published = bench
-        .data()
-        .join("uploads")
-        .join(day)
-        .join(url.id().to_string());
-    fs::rename(&published, &staged).unwrap();
-    fs::write(staged.join("meta.age"), b"half").unwrap();
-    let uploads = open_uploads(&bench.data(), 1 << 20);
-    assert_eq!(receipt(&uploads), told);
+    let told = receipt(&uploads);
     assert_eq!(Bench::opened(&uploads, &url), bytes);
-    // Once it is finished, deleting it does not bring it back.
+    // Nothing is left of the record but that it is finished: no file key, no state of a digest.
+    assert_eq!(fs::read(&entries).unwrap().len(), ENTRY_SIZE);
+    assert_eq!(receipt(&uploads), told);
+
+    // It was published, and the server did not come to write that down.
+    fs::write(&entries, &interrupted).unwrap();
+    assert_eq!(receipt(&uploads), told);
+    // The same, and its receiver was quick.
+    fs::write(&entries, &interrupted).unwrap();
     uploads.delete(url.id()).unwrap();
     assert_eq!(receipt(&uploads), told);
     assert!(uploads.sealed_upload(url.id()).is_err());
+}
+
+#[test]
+fn a_finished_upload_takes_no_length_any_more() {
+    let bench = Bench::new();
+    let uploads = open_uploads(&bench.data(), 1 << 20);
+    bench.runtime.block_on(async {
+        let session = uploads.create_session(new(None)).await.unwrap();
+        let url = session.url().clone();
+        let mut append = session.append(&[]).unwrap();
+        append.write(b"all of it").await.unwrap();
+        let session = append.close(&[]).await.unwrap().finish(&[]).await.unwrap();
+        let (session, fits) = session.declare_length(20).await.unwrap();
+        assert!(!fits && session.length() == Some(9));
+        assert!(session.append(&[]).is_err());
+        assert!(uploads.session(url).await.unwrap().finished().is_some());
+    });
+}
+
+#[test]
+fn a_damaged_entry_is_an_error_and_a_torn_one_is_not_there() {
+    let bench = Bench::new();
+    let uploads = open_uploads(&bench.data(), 1 << 20);
+    let url = bench.runtime.block_on(async {
+        let mut session = uploads.create_session(new(None)).await.unwrap();
+        for piece in [&b"one"[..], b"two"] {
+            let mut append = session.append(&[]).unwrap();
+            append.write(piece).await.unwrap();
+            session = append.close(&[]).await.unwrap();
+        }
+        session.url().clone()
+    });
+    let entries = bench.data().join(format!("sessions/{}.entries", url.id()));
+    let whole = fs::read(&entries).unwrap();
+    let offset = |entry: &mut dyn FnMut(&mut [u8])| {
+        let mut changed = whole.clone();
+        entry(&mut changed[ENTRY_SIZE..]);
+        fs::write(&entries, changed).unwrap();
+        let session = bench.runtime.block_on(uploads.session(url.clone()));
+        session.map(|session| session.offset()).ok()
+    };
+    assert_eq!(offset(&mut |_| {}), Some(6));
+    assert_eq!(offset(&mut |entry| entry[700] ^= 1), None);
+    assert_eq!(offset(&mut |entry| entry[512..].fill(0)), Some(3));
+    assert_eq!(offset(&mut |entry| entry[..512].fill(0)), Some(3));
+    assert_eq!(offset(&mut |entry| entry.fill(0)), Some(3));
+}
+
+#[test]
+fn what_is_lost_can_still_be_cancelled() {
+    let bytes = content(2 * BUFFER + 1);
+    let bench = Bench::new();
+    let url = bench.crash_after(&bytes, BUFFER as u64);
+    fs::write(bench.segment(&url, 0), b"").unwrap();
+    let uploads = open_uploads(&bench.data(), 1 << 20);
+    bench.runtime.block_on(async {
+        assert!(uploads.session(url.clone()).await.is_err());
+        uploads.cancel_session(url.clone()).await.unwrap();
+        assert!(!bench.segment(&url, 0).exists());
+        let again = uploads.cancel_session(url.clone()).await;
+        assert!(matches!(again, Err(SessionError::Unknown)));
+    });
+}
+
+#[test]
+fn an_upload_whose_creation_fails_leaves_nothing() {
+    let bench = Bench::new();
+    let uploads = open_uploads(&bench.data(), BUFFER as u64);
+    bench.runtime.block_on(async {
+        let session = uploads.begin_session(new(None)).await.unwrap();
+        let url = session.url().clone();
+        let mut append = session.append(&[]).unwrap();
+        append.write(&content(3 * BUFFER)).await.unwrap();
+        drop(append);
+        uploads.settled().await;
+        assert!(!bench.segment(&url, 0).exists());
+        assert!(uploads.store.sessions().unwrap().is_empty());
+    });
 }
 
 #[test]
