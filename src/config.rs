@@ -11,8 +11,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Deserialize;
 
-use crate::http::Limits;
+use crate::http::{CorsOrigin, Limits};
 use crate::server::ConnectionLimits;
+use crate::upload::SessionLimits;
 
 /// The file that is read where none is named and it is there.
 const DEFAULT_FILE: &str = "sealslot.toml";
@@ -147,6 +148,15 @@ settings! {
     /// Most upload requests at the same time [default: 1000]
     #[arg(long, env = "SEALSLOT_MAX_UPLOADS", value_name = "N")]
     max_uploads: Option<usize>,
+    /// How long an upload that comes in several requests may take, and its URL answers [default: 7d]
+    #[arg(long, env = "SEALSLOT_UPLOAD_LIFETIME", value_name = "TIME")]
+    upload_lifetime: Option<Span>,
+    /// After how many bytes of one body a resumable upload is made durable as far as it has come [default: 256MiB]
+    #[arg(long, env = "SEALSLOT_CHECKPOINT", value_name = "SIZE")]
+    checkpoint: Option<ByteSize>,
+    /// Let pages of another origin upload, like https://app.example; `*` for all; may be repeated
+    #[arg(long, env = "SEALSLOT_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = '\n')]
+    cors_origin: Vec<CorsOrigin>,
     /// Most connections at the same time [default: 4000]
     #[arg(long, env = "SEALSLOT_MAX_CONNECTIONS", value_name = "N")]
     max_connections: Option<usize>,
@@ -229,6 +239,10 @@ pub struct Config {
     pub log: LogLevel,
     /// The bounds of requests.
     pub limits: Limits,
+    /// The bounds of uploads that come in several requests.
+    pub sessions: SessionLimits,
+    /// Whose pages may upload from elsewhere.
+    pub cors_origins: Vec<CorsOrigin>,
     /// The bounds of connections.
     pub connections: ConnectionLimits,
 }
@@ -244,6 +258,7 @@ impl ServeArgs {
         let development = listen.ip().to_canonical().is_loopback();
         let limits = given.limits()?;
         let connections = given.connection_limits()?;
+        let sessions = given.session_limits()?;
         let decided = given.allow_anonymous.is_some()
             || given.upload_token_file.is_some()
             || given.admin_token_file.is_some();
@@ -263,6 +278,8 @@ impl ServeArgs {
             metrics_listen: given.metrics_listen,
             log: given.log.unwrap_or(LogLevel::Info),
             limits,
+            sessions,
+            cors_origins: given.cors_origin,
             connections,
         };
         config.check(decided)
@@ -283,6 +300,16 @@ impl ServeArgs {
             max_uploads: positive("max-uploads", permits(self.max_uploads), 1000)?,
             body_timeout: span("body-timeout", self.body_timeout, 60)?,
             request_timeout: span("request-timeout", self.request_timeout, 24 * 60 * 60)?,
+        })
+    }
+
+    fn session_limits(&self) -> Result<SessionLimits, ConfigError> {
+        let usual = SessionLimits::default();
+        let lifetime = self.upload_lifetime.map(|span| bounded(span.0));
+        let checkpoint = self.checkpoint.map(|size| size.0);
+        Ok(SessionLimits {
+            upload_lifetime: positive("upload-lifetime", lifetime, usual.upload_lifetime)?,
+            checkpoint: positive("checkpoint", checkpoint, usual.checkpoint)?,
         })
     }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use data_encoding::HEXLOWER;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,6 +27,9 @@ use crate::store::LocalStore;
 use crate::tls::{ServerTls, dev};
 use crate::upload::Uploads;
 
+/// How often expired uploads are looked for: as often as fits how long they live.
+const MIN_SWEEP: Duration = Duration::from_secs(1);
+const MAX_SWEEP: Duration = Duration::from_hours(1);
 /// How often the certificate's files are looked at.
 const CERTIFICATE_WATCH: Duration = Duration::from_secs(2);
 /// The largest token file, in bytes.
@@ -52,17 +55,26 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     start_log(config.log);
     log_panics_without_their_words();
     let config = within_open_files(config);
+    if cfg!(feature = "no-fsync") || cfg!(feature = "audit-seals") {
+        tracing::warn!("a build for tests of Sealslot itself: not safe for use");
+    }
     // The lock on the data folder comes first: nothing is made where another server is at work.
     let store =
         LocalStore::open(&config.data).map_err(|error| Failure::from_error(Exit::Other, &error))?;
     let keys = Keys::load(&config, passphrase.as_ref())?;
     let access = access(&config)?;
     let tls = Arc::new(certificate(&config)?);
-    let uploads = Uploads::new(Arc::new(store), keys.recipients, keys.identities);
+    let uploads = Uploads::new(
+        Arc::new(store),
+        keys.recipients,
+        keys.identities,
+        config.sessions.clone(),
+    );
     let app = App::new(
         Arc::new(uploads),
         access,
         config.limits.clone(),
+        config.cors_origins.clone(),
         !config.development,
     );
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -142,6 +154,10 @@ async fn serve(config: &Config, tls: Arc<ServerTls>, app: Arc<App>) -> Result<()
     };
     stop_on_signals(stop.clone())?;
     let watch = tokio::spawn(Arc::clone(&tls).watch(CERTIFICATE_WATCH));
+    let sweep = tokio::spawn(sweep(
+        Arc::clone(&app.uploads),
+        config.sessions.upload_lifetime,
+    ));
     announce(config, address, &app);
     let run = |listener, surface| {
         let (tls, app) = (Arc::clone(&tls), Arc::clone(&app));
@@ -163,7 +179,31 @@ async fn serve(config: &Config, tls: Arc<ServerTls>, app: Arc<App>) -> Result<()
         None => public.await,
     }
     watch.abort();
+    sweep.abort();
     Ok(())
+}
+
+/// Removes resumable uploads that have expired, now and then.
+async fn sweep(uploads: Arc<Uploads>, lifetime: Duration) {
+    let mut ticks = tokio::time::interval((lifetime / 10).clamp(MIN_SWEEP, MAX_SWEEP));
+    loop {
+        ticks.tick().await;
+        let uploads = Arc::clone(&uploads);
+        let swept = tokio::task::spawn_blocking(move || uploads.sweep_sessions(SystemTime::now()));
+        match swept.await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(count)) => tracing::info!(count, "removed resumable uploads that had expired"),
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(
+                    error,
+                    "expired uploads could not be removed; trying again later"
+                );
+            }
+            // The server is stopping.
+            Err(_) => return,
+        }
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), Failure> {

@@ -7,6 +7,8 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
+use super::App;
+use super::cors::{self, CorsOrigin};
 use super::problem::Problem;
 
 /// The shortest token that is accepted, in characters.
@@ -88,11 +90,20 @@ fn presented(headers: &HeaderMap) -> Option<Zeroizing<String>> {
 
 /// A browser that remembers a basic password would send it along with what another site makes it send. Such requests
 /// say where they come from.
-pub(super) fn refuse_cross_site(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn refuse_cross_site(
+    app: &App,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<(), Problem> {
+    check_site(&app.cors_origins, method, headers)
+}
+
+fn check_site(trusted: &[CorsOrigin], method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     let site = headers
         .get("sec-fetch-site")
         .and_then(|site| site.to_str().ok());
-    let safe = matches!(site, None | Some("same-origin" | "none"));
+    let safe = matches!(site, None | Some("same-origin" | "none"))
+        || cors::allowed(trusted, headers).is_some();
     if method.is_safe() || safe || !headers.contains_key(AUTHORIZATION) {
         Ok(())
     } else {
@@ -167,9 +178,9 @@ mod tests {
     #[test]
     fn another_site_cannot_use_a_remembered_password() {
         let mut headers = with("Basic x");
-        assert!(refuse_cross_site(&Method::POST, &headers).is_ok());
+        assert!(check_site(&[], &Method::POST, &headers).is_ok());
         headers.insert("sec-fetch-site", "cross-site".parse().unwrap());
-        assert!(refuse_cross_site(&Method::POST, &headers).is_err());
-        assert!(refuse_cross_site(&Method::GET, &headers).is_ok());
+        assert!(check_site(&[], &Method::POST, &headers).is_err());
+        assert!(check_site(&[], &Method::GET, &headers).is_ok());
     }
 }

@@ -5,8 +5,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Version;
 use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
@@ -62,6 +62,7 @@ pub(super) struct RequestBody {
     deadline: Instant,
     timer: Option<Pin<Box<Sleep>>>,
     held_back: bool,
+    trailers: Option<HeaderMap>,
 }
 
 impl RequestBody {
@@ -85,6 +86,7 @@ impl RequestBody {
             deadline: Instant::now() + limits.request_timeout,
             timer: None,
             held_back: expects,
+            trailers: None,
         }
     }
 
@@ -103,6 +105,24 @@ impl RequestBody {
             return Err(BodyError::TooLarge { limit: self.limit });
         }
         Ok(())
+    }
+
+    /// Bytes that the body will have, where the client said so.
+    pub(super) fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+
+    /// Whether anything may come.
+    pub(super) fn may_have_content(&self) -> bool {
+        match &self.state {
+            State::Open(incoming) => self.announced != Some(0) && !incoming.is_end_stream(),
+            State::Ended | State::Failed => false,
+        }
+    }
+
+    /// What stood behind the body, once it has ended.
+    pub(super) fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
     }
 
     /// The next bytes; `None` only at the true end.
@@ -154,9 +174,12 @@ impl RequestBody {
                     return Poll::Ready(Err(BodyError::Broken(error)));
                 }
                 Some(Ok(frame)) => {
-                    // Trailers say nothing to us.
-                    let Ok(data) = frame.into_data() else {
-                        continue;
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        Err(frame) => {
+                            self.trailers = frame.into_trailers().ok();
+                            continue;
+                        }
                     };
                     if data.is_empty() {
                         continue;

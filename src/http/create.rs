@@ -1,4 +1,4 @@
-//! Uploads coming in: forms, raw bodies, `PUT`, and what the client sealed itself.
+//! Uploads coming in whole: forms, raw bodies, `PUT`, and what the client sealed itself.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -6,21 +6,24 @@ use std::time::SystemTime;
 use data_encoding::BASE64;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::access::refuse_cross_site;
 use super::body::{RequestBody, append};
+use super::digest_fields::{self, CONTENT_DIGEST, REPR_DIGEST};
 use super::form::disposition_filename;
 use super::multipart::{self, Boundary, Event, PartHead};
 use super::negotiate::Form;
 use super::problem::Problem;
+use super::resumable::{draft, tus};
 use super::{App, Response, json, page};
 use crate::store::UploadId;
 use crate::upload::{
-    ClientName, ClientSealedCheck, Kind, NewUpload, Receipt, Received, Receiver, is_client_sealed,
+    Algorithm, ClientName, ClientSealedCheck, ExpectedDigest, Kind, NewUpload, Receipt, Received,
+    Receiver, is_client_sealed,
 };
 
 /// The receipts of one form.
@@ -30,13 +33,20 @@ pub(super) struct Submission {
     pub(super) uploads: Vec<Receipt>,
 }
 
-/// `POST /uploads`: a form, or else a raw body.
+/// `POST /uploads`: tus, the draft, a form, or else a raw body.
 pub(super) async fn from_post(
     app: &Arc<App>,
     head: &Parts,
     body: RequestBody,
 ) -> Result<Response, Problem> {
     let headers = &head.headers;
+    if tus::is_spoken(headers) {
+        return tus::create(app, head, body).await;
+    }
+    let version = draft::Version::of(headers);
+    if version.completes(headers) == Some(false) {
+        return draft::create(app, head, None, body, version).await;
+    }
     let content_type = text_header(headers, CONTENT_TYPE);
     let boundary = content_type.map_or(Ok(None), Boundary::from_content_type)?;
     let permit = admit(app, head, &body)?;
@@ -55,36 +65,47 @@ pub(super) async fn from_post(
         _ => json(&submission),
     };
     *response.status_mut() = StatusCode::CREATED;
+    if version.completes(headers) == Some(true) {
+        version.add_completeness(response.headers_mut(), true);
+    }
     Ok(response)
 }
 
-/// `PUT /uploads/{name}`.
+/// `PUT /uploads/{name}`: the draft, or else a raw body.
 pub(super) async fn from_put(
     app: &Arc<App>,
     head: &Parts,
     name: Option<ClientName>,
     body: RequestBody,
 ) -> Result<Response, Problem> {
+    let headers = &head.headers;
+    let version = draft::Version::of(headers);
+    if version.completes(headers) == Some(false) {
+        return draft::create(app, head, name, body, version).await;
+    }
     let permit = admit(app, head, &body)?;
-    let new = new_file(app, name, text_header(&head.headers, CONTENT_TYPE))?;
-    receive_alone(app, &head.headers, body, new, permit).await
+    let new = new_file(app, name, text_header(headers, CONTENT_TYPE))?;
+    receive_alone(app, headers, body, new, permit).await
 }
 
+/// The right to bring an upload, for as long as it lives.
+pub(super) type Permit = tokio::sync::OwnedSemaphorePermit;
+
 /// Everything that can refuse an upload before its body is asked for.
-fn admit(
-    app: &App,
-    head: &Parts,
-    body: &RequestBody,
-) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
-    refuse_cross_site(&head.method, &head.headers)?;
+pub(super) fn admit(app: &App, head: &Parts, body: &RequestBody) -> Result<Permit, Problem> {
+    refuse_cross_site(app, &head.method, &head.headers)?;
     app.access.uploader(&head.headers)?;
     body.check_announced()?;
-    if app.is_draining() {
-        return Err(Problem::stopping());
+    app.upload_permit()
+}
+
+/// Refuses a name that is too long to be kept.
+pub(super) fn check_name(app: &App, name: Option<&ClientName>) -> Result<(), Problem> {
+    let limit = app.limits.max_name;
+    if name.is_some_and(|name| name.as_bytes().len() > limit) {
+        return Err(Problem::name_too_long(limit));
     }
-    Arc::clone(&app.upload_permits)
-        .try_acquire_owned()
-        .map_err(|_| Problem::busy())
+    Ok(())
 }
 
 fn new_file(
@@ -92,12 +113,7 @@ fn new_file(
     name: Option<ClientName>,
     media_type: Option<&str>,
 ) -> Result<NewUpload, Problem> {
-    if name
-        .as_ref()
-        .is_some_and(|name| name.as_bytes().len() > app.limits.max_name)
-    {
-        return Err(Problem::name_too_long(app.limits.max_name));
-    }
+    check_name(app, name.as_ref())?;
     Ok(NewUpload {
         submission: None,
         kind: Kind::File,
@@ -106,29 +122,88 @@ fn new_file(
     })
 }
 
+/// What a client says of a body that is one upload, and wants to be told.
+struct Claims {
+    digests: Vec<ExpectedDigest>,
+    wants: Option<Algorithm>,
+    length: Option<u64>,
+}
+
+impl Claims {
+    fn of(headers: &HeaderMap, body: &RequestBody) -> Result<Self, Problem> {
+        // Of a whole upload in one body, the content is the representation.
+        let mut digests = digest_fields::digests(headers, CONTENT_DIGEST)?;
+        digests.extend(digest_fields::digests(headers, REPR_DIGEST)?);
+        let version = draft::Version::of(headers);
+        let length = version
+            .completes(headers)
+            .and_then(|_| draft::length(headers));
+        if length.is_some_and(|length| body.announced().is_some_and(|size| size != length)) {
+            return Err(Problem::inconsistent_length());
+        }
+        Ok(Self {
+            digests,
+            wants: digest_fields::wanted(headers)?,
+            length,
+        })
+    }
+
+    fn with_sha512(&self) -> bool {
+        let expected = self.digests.iter().map(|digest| digest.algorithm);
+        expected
+            .chain(self.wants)
+            .any(|algorithm| algorithm == Algorithm::Sha512)
+    }
+
+    fn verify(&self, received: &Received) -> Result<(), Problem> {
+        if self.length.is_some_and(|length| length != received.size()) {
+            return Err(Problem::inconsistent_length());
+        }
+        Ok(received.verify(&self.digests)?)
+    }
+
+    /// `Repr-Digest`, where it is wanted.
+    fn told(&self, received: &Received) -> Option<HeaderValue> {
+        let algorithm = self.wants?;
+        digest_fields::field_value((algorithm, received.digest(algorithm)?))
+    }
+}
+
 /// A body that is one upload.
 async fn receive_alone(
     app: &Arc<App>,
     headers: &HeaderMap,
     mut body: RequestBody,
     new: NewUpload,
-    permit: tokio::sync::OwnedSemaphorePermit,
+    permit: Permit,
 ) -> Result<Response, Problem> {
+    let claims = Claims::of(headers, &body)?;
     let task = {
         let app = Arc::clone(app);
         async move {
             let _permit = permit;
-            let mut file = IncomingFile::new(&app, new);
+            let mut file = IncomingFile::new(&app, new, claims.with_sha512());
             while let Some(data) = body.next().await? {
                 file.write(&data).await?;
             }
             let received = file.finish().await?;
-            publish(&app, vec![received]).await
+            claims.verify(&received)?;
+            let digest = claims.told(&received);
+            Ok((publish(&app, vec![received]).await?, digest))
         }
     };
-    let receipts = run_to_the_end(app, task).await?;
+    let (receipts, digest) = run_to_the_end(app, task).await?;
     let [receipt] = <[Receipt; 1]>::try_from(receipts).map_err(|_| Problem::not_found())?;
-    let location = format!("/uploads/{}", receipt.id);
+    let mut about = HeaderMap::new();
+    if let Ok(location) = HeaderValue::from_str(&format!("/uploads/{}", receipt.id)) {
+        about.insert(LOCATION, location);
+    }
+    about.extend(digest.map(|digest| (HeaderName::from_static(REPR_DIGEST), digest)));
+    let version = draft::Version::of(headers);
+    if version.completes(headers).is_some() {
+        version.add_completeness(&mut about, true);
+        draft::add_offset(&mut about, receipt.size);
+    }
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
         Form::Html => page::receipt(&Submission {
             submission: receipt.submission,
@@ -137,15 +212,13 @@ async fn receive_alone(
         _ => json(&receipt),
     };
     *response.status_mut() = StatusCode::CREATED;
-    if let Ok(location) = HeaderValue::from_str(&location) {
-        response.headers_mut().insert(LOCATION, location);
-    }
+    response.headers_mut().extend(about);
     Ok(response)
 }
 
 /// Runs an upload as a task of its own: it ends in order, and what went wrong in the server is logged, also where the
 /// connection is gone and nobody waits for the answer any more.
-async fn run_to_the_end<T: Send + 'static>(
+pub(super) async fn run_to_the_end<T: Send + 'static>(
     app: &App,
     task: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -172,10 +245,10 @@ struct IncomingFile<'a> {
 }
 
 impl<'a> IncomingFile<'a> {
-    fn new(app: &'a App, new: NewUpload) -> Self {
+    fn new(app: &'a App, new: NewUpload, with_sha512: bool) -> Self {
         let sealed = new.media_type.as_deref().is_some_and(is_client_sealed);
         Self {
-            receiver: Receiver::new(&app.uploads, new),
+            receiver: Receiver::new(&app.uploads, new, with_sha512),
             check: sealed.then(|| ClientSealedCheck::new(app.uploads.recipients())),
         }
     }
@@ -248,7 +321,7 @@ async fn receive_form(
     app: Arc<App>,
     mut body: RequestBody,
     boundary: Boundary,
-    _permit: tokio::sync::OwnedSemaphorePermit,
+    _permit: Permit,
 ) -> Result<Submission, Problem> {
     let limits = multipart::Limits {
         parts: app.limits.max_parts,
@@ -323,7 +396,7 @@ impl<'a> FormReceiver<'a> {
             name,
             media_type: head.content_type,
         };
-        IncomingFile::new(self.app, new)
+        IncomingFile::new(self.app, new, false)
     }
 
     async fn write(&mut self, data: &[u8]) -> Result<(), Problem> {
@@ -382,6 +455,7 @@ impl<'a> FormReceiver<'a> {
                     name: None,
                     media_type: Some("application/json".to_owned()),
                 },
+                false,
             );
             receiver.write(&text).await?;
             self.received.push(receiver.finish().await?);
@@ -397,6 +471,6 @@ impl<'a> FormReceiver<'a> {
     }
 }
 
-fn text_header(headers: &HeaderMap, name: http::HeaderName) -> Option<&str> {
+pub(super) fn text_header(headers: &HeaderMap, name: http::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }

@@ -72,7 +72,7 @@ pub(super) async fn decrypt(
         return Err(Problem::no_private_key());
     }
     app.access.admin(headers)?;
-    super::access::refuse_cross_site(&http::Method::POST, headers)?;
+    super::access::refuse_cross_site(app, &http::Method::POST, headers)?;
     let _permit = app
         .data_permits
         .try_acquire()

@@ -5,8 +5,10 @@
 
 mod access;
 mod body;
+mod cors;
 mod create;
 mod crypt;
+mod digest_fields;
 pub mod disposition;
 mod download;
 pub mod form;
@@ -16,6 +18,7 @@ mod negotiate;
 mod page;
 mod problem;
 mod range;
+mod resumable;
 mod route;
 
 use std::sync::Arc;
@@ -24,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -33,6 +36,7 @@ use tokio_util::task::TaskTracker;
 
 pub use access::{Access, Token, TokenTooShort};
 use body::RequestBody;
+pub use cors::{CorsOrigin, CorsOriginError};
 pub use metrics::Metrics;
 use problem::Problem;
 use route::Route;
@@ -79,6 +83,8 @@ pub struct App {
     pub access: Access,
     /// How much one request may ask.
     pub limits: Limits,
+    /// Whose pages may upload from elsewhere.
+    pub cors_origins: Vec<CorsOrigin>,
     /// Whether browsers are told to insist on TLS for this name. Not in development.
     pub hsts: bool,
     /// What is counted.
@@ -94,10 +100,17 @@ pub struct App {
 
 impl App {
     /// Puts it together.
-    pub fn new(uploads: Arc<Uploads>, access: Access, limits: Limits, hsts: bool) -> Self {
+    pub fn new(
+        uploads: Arc<Uploads>,
+        access: Access,
+        limits: Limits,
+        cors_origins: Vec<CorsOrigin>,
+        hsts: bool,
+    ) -> Self {
         Self {
             uploads,
             access,
+            cors_origins,
             hsts,
             metrics: Metrics::default(),
             tasks: TaskTracker::new(),
@@ -112,6 +125,16 @@ impl App {
     /// Whether the server is about to stop.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The right to bring an upload, where there is one left.
+    fn upload_permit(&self) -> Result<create::Permit, Problem> {
+        if self.is_draining() {
+            return Err(Problem::stopping());
+        }
+        Arc::clone(&self.upload_permits)
+            .try_acquire_owned()
+            .map_err(|_| Problem::busy())
     }
 
     /// Runs what blocks on a thread that may.
@@ -154,6 +177,15 @@ pub async fn respond(app: Arc<App>, surface: Surface, request: Request<Incoming>
         problem.log(name);
         problem.into_response(&head.headers)
     });
+    if resumable::tus::is_spoken(&head.headers) {
+        resumable::tus::add_version(response.headers_mut());
+    }
+    if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        resumable::add_limit(&app, response.headers_mut());
+    }
+    if surface == Surface::Public {
+        cors::add_headers(&app.cors_origins, &head.headers, response.headers_mut());
+    }
     if method == Method::HEAD {
         *response.body_mut() = empty();
     }
@@ -187,11 +219,15 @@ async fn dispatch(
     body: RequestBody,
 ) -> Result<Response, Problem> {
     let headers = &head.headers;
+    if head.method == Method::OPTIONS && route.takes_uploads() {
+        return Ok(resumable::options::answer_options(app, route.methods()));
+    }
     let method = match &head.method {
         &Method::HEAD => &Method::GET,
         method => method,
     };
     match (method, route) {
+        (_, Route::Session(url)) => resumable::at_url(app, head, url, body).await,
         (&Method::GET, Route::Page) => Ok(page::upload_page(app)),
         (&Method::GET, Route::Style) => Ok(page::style()),
         (&Method::POST, Route::Uploads | Route::NamedUpload(None)) => {
@@ -213,7 +249,7 @@ async fn dispatch(
         }
         (&Method::DELETE, Route::Upload(id)) => {
             app.access.admin(headers)?;
-            access::refuse_cross_site(&head.method, headers)?;
+            access::refuse_cross_site(app, &head.method, headers)?;
             download::delete(app, id).await
         }
         (&Method::GET, Route::SealedFile(id, file)) => {

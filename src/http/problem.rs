@@ -1,5 +1,7 @@
 //! What goes wrong, as an answer: a status, a stable code and a sentence (RFC 9457), or a small page for a browser.
 
+mod resumable;
+
 use std::borrow::Cow;
 use std::error::Error as StdError;
 
@@ -13,7 +15,7 @@ use super::multipart::MultipartError;
 use super::negotiate::Form;
 use super::{Response, page, respond_with};
 use crate::store::StoreError;
-use crate::upload::{ClientSealedError, ReadError, ReceiveError};
+use crate::upload::{ClientSealedError, ReadError};
 
 /// What a client is told when something does not work, and what only the log is told.
 pub(super) struct Problem {
@@ -21,6 +23,10 @@ pub(super) struct Problem {
     /// Stable: programs may depend on it.
     code: &'static str,
     detail: Cow<'static, str>,
+    /// The problem type, where one is registered, behind [`TYPES`].
+    kind: Option<&'static str>,
+    /// Further members of the document.
+    members: Vec<(&'static str, serde_json::Value)>,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// For the log: what the server itself has to do with it.
     cause: Option<Box<dyn StdError + Send + Sync>>,
@@ -29,12 +35,17 @@ pub(super) struct Problem {
 /// RFC 9457, section 3.
 #[derive(Serialize)]
 struct Document<'a> {
-    r#type: &'static str,
+    r#type: Cow<'static, str>,
     title: &'a str,
     status: u16,
     code: &'static str,
     detail: &'a str,
+    #[serde(flatten)]
+    members: serde_json::Map<String, serde_json::Value>,
 }
+
+/// Where problem types are registered (RFC 9457, section 4.2).
+const TYPES: &str = "https://iana.org/assignments/http-problem-types#";
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
@@ -42,12 +53,14 @@ impl Problem {
             status,
             code,
             detail: detail.into(),
+            kind: None,
+            members: Vec::new(),
             headers: Vec::new(),
             cause: None,
         }
     }
 
-    fn with(mut self, name: HeaderName, value: &str) -> Self {
+    pub(super) fn with(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.push((name, value));
         }
@@ -195,11 +208,19 @@ impl Problem {
             page::problem(title, &self.detail)
         } else {
             let document = Document {
-                r#type: "about:blank",
+                r#type: match self.kind {
+                    Some(kind) => format!("{TYPES}{kind}").into(),
+                    None => "about:blank".into(),
+                },
                 title,
                 status: self.status.as_u16(),
                 code: self.code,
                 detail: &self.detail,
+                members: self
+                    .members
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect(),
             };
             let mut text = serde_json::to_vec(&document).expect("a problem is plain data");
             text.push(b'\n');
@@ -213,9 +234,9 @@ impl Problem {
     }
 }
 
-impl From<BodyError> for Problem {
-    fn from(error: BodyError) -> Self {
-        let (status, code) = match error {
+impl BodyError {
+    fn status(&self) -> (StatusCode, &'static str) {
+        match self {
             BodyError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
             BodyError::Stalled(_) | BodyError::TooSlow(_) => {
                 (StatusCode::REQUEST_TIMEOUT, "timeout")
@@ -223,15 +244,14 @@ impl From<BodyError> for Problem {
             BodyError::Broken(_) | BodyError::CutOff => {
                 (StatusCode::BAD_REQUEST, "body-incomplete")
             }
-        };
-        let detail = format!("Nothing was kept: {error}.");
-        let timed_out = status == StatusCode::REQUEST_TIMEOUT;
-        let problem = Self::new(status, code, detail).because(error);
-        if timed_out {
-            problem.with(http::header::CONNECTION, "close")
-        } else {
-            problem
         }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        let detail = format!("Nothing was kept: {error}.");
+        Self::of_body(error, detail)
     }
 }
 
@@ -248,15 +268,6 @@ impl From<StoreError> for Problem {
                               some of them: ask whoever runs it before you send it again.";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unsettled", detail).because(error)
             }
-            error => Self::internal(error),
-        }
-    }
-}
-
-impl From<ReceiveError> for Problem {
-    fn from(error: ReceiveError) -> Self {
-        match error {
-            ReceiveError::Store(error) => error.into(),
             error => Self::internal(error),
         }
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::form::percent_decode;
 use super::problem::Problem;
 use crate::store::{SealedFile, UploadId};
-use crate::upload::ClientName;
+use crate::upload::{ClientName, UploadUrl};
 
 /// What a path names.
 pub(super) enum Route {
@@ -19,8 +19,12 @@ pub(super) enum Route {
     NamedUpload(Option<ClientName>),
     /// `/uploads/{id}`
     Upload(UploadId),
+    /// `/uploads/{id}.{secret}`
+    Session(UploadUrl),
     /// `/uploads/{id}/{file}`
     SealedFile(UploadId, SealedFile),
+    /// `*`: the server as a whole, for `OPTIONS`.
+    Server,
     /// `/encrypt`
     Encrypt,
     /// `/decrypt`
@@ -39,6 +43,7 @@ impl Route {
     /// Reads a path. A name that has the form of an id is taken for one, whatever the method.
     pub(super) fn of(path: &str) -> Result<Self, Problem> {
         Ok(match path {
+            "*" => Self::Server,
             "/" => Self::Page,
             "/style.css" => Self::Style,
             "/uploads" => Self::Uploads,
@@ -66,6 +71,9 @@ impl Route {
         if let Ok(id) = rest.parse() {
             return Ok(Self::Upload(id));
         }
+        if let Ok(url) = rest.parse() {
+            return Ok(Self::Session(url));
+        }
         let name = percent_decode(rest).map_err(|_| Problem::malformed_path())?;
         Ok(Self::NamedUpload(
             (!name.is_empty()).then(|| ClientName::new(name)),
@@ -80,7 +88,9 @@ impl Route {
             Self::Uploads => "/uploads",
             Self::NamedUpload(_) => "/uploads/{name}",
             Self::Upload(_) => "/uploads/{id}",
+            Self::Session(_) => "/uploads/{id}.{secret}",
             Self::SealedFile(..) => "/uploads/{id}/{file}",
+            Self::Server => "*",
             Self::Encrypt => "/encrypt",
             Self::Decrypt => "/decrypt",
             Self::Recipients => "/recipients",
@@ -93,13 +103,27 @@ impl Route {
     /// The methods that it answers to, for `Allow`.
     pub(super) fn methods(&self) -> &'static str {
         match self {
-            Self::Uploads => "GET, HEAD, POST",
-            Self::NamedUpload(None) => "POST, PUT",
-            Self::NamedUpload(Some(_)) => "PUT",
-            Self::Upload(_) => "GET, HEAD, PUT, DELETE",
+            Self::Uploads => "GET, HEAD, POST, OPTIONS",
+            Self::NamedUpload(None) => "POST, PUT, OPTIONS",
+            Self::NamedUpload(Some(_)) => "PUT, OPTIONS",
+            Self::Upload(_) => "GET, HEAD, PUT, DELETE, OPTIONS",
+            Self::Session(_) => "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
+            Self::Server => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
             Self::Encrypt | Self::Decrypt => "POST",
             _ => "GET, HEAD",
         }
+    }
+
+    /// Whether uploads are created or gone on with here.
+    pub(super) fn takes_uploads(&self) -> bool {
+        matches!(
+            self,
+            Self::Server
+                | Self::Uploads
+                | Self::NamedUpload(_)
+                | Self::Upload(_)
+                | Self::Session(_)
+        )
     }
 
     /// Whether it belongs to running the server rather than to uploads.

@@ -26,6 +26,11 @@ impl FileKey {
         Ok(key)
     }
 
+    /// The same key once more, for a second place that has to open its file. It seals nothing.
+    pub fn duplicate(&self) -> Self {
+        Self(self.0)
+    }
+
     /// The key's bytes, for wrapping, or for storing inside something sealed.
     pub fn expose(&self) -> &[u8; FILE_KEY_SIZE] {
         &self.0

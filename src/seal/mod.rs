@@ -5,12 +5,15 @@
 //! bytes in, bytes out, no I/O. Callers read and write.
 //!
 //! To seal: [`begin`] makes a fresh file key, wraps it, and gives the bytes to write first (header and nonce) with a
-//! [`PayloadSealer`] for the chunks. No function takes a file key to seal with, so no file key seals two files.
+//! [`PayloadSealer`] for the chunks. No function takes a file key and a plaintext to seal with it, so no file key seals two
+//! files; [`reseal_as_last`] ends a file that was cut off, with the plaintext that is in it.
 //!
 //! To open: [`Header::parse`], [`Header::unwrap_file_key`] with identities (or a file key that is known already and
 //! [`Header::verify`]), then a [`StreamOpener`] from start to end or a [`PayloadOpener`] for any chunk.
 
 mod armor;
+#[cfg(feature = "audit-seals")]
+mod audit;
 mod file_key;
 mod header;
 pub mod ssh_rsa;
@@ -26,7 +29,7 @@ pub use file_key::{FILE_KEY_SIZE, FileKey, FileKeyLength};
 pub use header::{Header, HeaderError, MAX_HEADER_SIZE, Stanza};
 pub use stream::{
     CHUNK_SIZE, ChunkBuffer, NONCE_SIZE, PayloadError, PayloadLayout, PayloadOpener, PayloadSealer,
-    SEALED_CHUNK_SIZE, StreamOpener, TAG_SIZE,
+    SEALED_CHUNK_SIZE, StreamOpener, TAG_SIZE, reseal_as_last,
 };
 
 /// A public key that files are sealed to.

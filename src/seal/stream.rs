@@ -81,13 +81,22 @@ fn open_in_place<'a>(
 pub struct PayloadSealer {
     cipher: ChaCha20Poly1305,
     next: u64,
+    #[cfg(feature = "audit-seals")]
+    audit: super::audit::Audit,
 }
 
 impl PayloadSealer {
     pub(super) fn new(file_key: &FileKey, nonce: &[u8; NONCE_SIZE]) -> Self {
+        Self::starting_at(file_key, nonce, 0)
+    }
+
+    /// Private: a sealer that starts anywhere but at 0 would repeat nonces.
+    fn starting_at(file_key: &FileKey, nonce: &[u8; NONCE_SIZE], next: u64) -> Self {
         Self {
             cipher: payload_cipher(file_key, nonce),
-            next: 0,
+            next,
+            #[cfg(feature = "audit-seals")]
+            audit: super::audit::Audit::new(&file_key.payload_key(nonce)),
         }
     }
 
@@ -105,8 +114,27 @@ impl PayloadSealer {
     }
 
     fn seal(&self, number: u64, last: bool, chunk: &mut [u8]) {
+        #[cfg(feature = "audit-seals")]
+        self.audit
+            .record(&chunk_nonce(number, last), &chunk[..chunk.len() - TAG_SIZE]);
         seal_in_place(&self.cipher, &chunk_nonce(number, last), NO_AAD, chunk);
     }
+}
+
+/// Makes a chunk from the middle of a payload that was never finished its last one, in place (DESIGN.md section 4.3).
+///
+/// Only what opens as chunk `number` under this key is sealed, and with the plaintext that it opened to: under the nonce of
+/// the last chunk `number`, no other plaintext can ever be sealed, however often this is done. A chunk that does not open
+/// stays as it was.
+pub fn reseal_as_last(
+    file_key: &FileKey,
+    nonce: &[u8; NONCE_SIZE],
+    number: u64,
+    chunk: &mut [u8; SEALED_CHUNK_SIZE],
+) -> Result<(), PayloadError> {
+    PayloadOpener::new(file_key, nonce).open(number, false, chunk)?;
+    PayloadSealer::starting_at(file_key, nonce, number).seal_last(chunk);
+    Ok(())
 }
 
 /// Collects plaintext in the places where its chunks are sealed, so that it is copied once and never moved.

@@ -3,16 +3,22 @@
 //! ```text
 //! data/lock                       held by the one process that uses the folder
 //! data/staging/{id}/              an upload that nobody sees yet
+//! data/sessions/{id}.head         the session record of an upload that may come in several requests
+//! data/sessions/{id}.entries      its entries, one behind the other
+//! data/sessions/{id}.mend         the new end of one of its segments, until it is in its place
 //! data/staging/{id}.deleted/      an upload on its way out
 //! data/uploads/{day}/{id}/        a published upload
 //! ```
 //!
 //! A folder is renamed from `staging/` to `uploads/` to publish it and back to delete it, so whatever a crash leaves
-//! in `staging/` is rubbish, and what is in `uploads/` is whole.
+//! in `staging/` without a session record is rubbish, and what is in `uploads/` is whole.
 
 mod data_folder;
 mod directory;
+mod durable;
 mod folder;
+mod sessions;
+mod staging;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -39,6 +45,7 @@ const MIN_FREE_BYTES: u64 = 16 * 1024 * 1024;
 /// The store on a local disk: one data folder, one process.
 pub struct LocalStore {
     staging: Directory,
+    sessions: Directory,
     uploads: Directory,
     /// The day folder that was published to last, known to be there and durable. Nearly every upload goes to the same.
     current_day: Mutex<Option<(Day, Arc<Directory>)>>,
@@ -71,19 +78,21 @@ impl LocalStore {
         };
         let store = Self {
             staging: open("staging")?,
+            sessions: open("sessions")?,
             uploads: open("uploads")?,
             current_day: Mutex::new(None),
             warned_of_strangers: AtomicBool::new(false),
             _lock: lock,
         };
-        // Guards the names `staging` and `uploads`: without them nothing published below would be found again.
+        // Guards the names `staging`, `sessions` and `uploads`: without them nothing published below would be found again.
         folder.sync()?;
         store.sweep()?;
         Ok(store)
     }
 
-    /// Removes everything that is staged. Stopped half-way, the next run goes on.
+    /// Removes everything that is staged and that no session record goes on with. Stopped half-way, the next run goes on.
     fn sweep(&self) -> Result<(), StoreError> {
+        let kept = self.sweep_sessions()?;
         let unreadable = |errno| StoreError::io("read", self.staging.path(), errno);
         // Names are collected first: removing while reading may skip some.
         let leftovers = self
@@ -91,7 +100,11 @@ impl LocalStore {
             .entries()
             .map_err(unreadable)?
             .collect::<Result<Vec<_>, _>>();
-        let leftovers = leftovers.map_err(unreadable)?;
+        let mut leftovers = leftovers.map_err(unreadable)?;
+        leftovers.retain(|leftover| {
+            let id = leftover.name.to_str().and_then(|name| name.parse().ok());
+            !id.is_some_and(|id: UploadId| kept.contains(&id))
+        });
         for leftover in &leftovers {
             let name = &leftover.name;
             self.staging
@@ -118,7 +131,12 @@ impl LocalStore {
             opened => opened,
         };
         let folder = folder.map_err(|errno| self.staging.error("open", &id, errno))?;
-        let mut writer = LocalWriter::create(&folder, &SealedFile::Meta.to_string())?;
+        let name = SealedFile::Meta.to_string();
+        // An earlier try may have left one, and what became of its bytes is unknown.
+        folder
+            .remove(&name)
+            .map_err(|errno| folder.error("remove", &name, errno))?;
+        let mut writer = LocalWriter::create(&folder, &name)?;
         writer.write(meta)?;
         // Guards the bytes of meta.age; those of the segments were synced when each was finished.
         Box::new(writer).finish()?;
@@ -179,7 +197,7 @@ impl LocalStore {
     }
 
     /// Moves complete folders to their days and makes that durable. An error comes with whether anything was moved.
-    fn settle(
+    fn reveal_all(
         &self,
         uploads: &[(UploadId, Vec<u8>)],
         days: &BTreeMap<Day, Arc<Directory>>,
@@ -288,7 +306,40 @@ impl Store for LocalStore {
         Ok(Box::new(writer))
     }
 
+    fn secure_segments(&self, id: &UploadId) -> Result<(), StoreError> {
+        self.secure_staged(id)
+    }
+
+    fn open_staged(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError> {
+        self.complete_mending(id)?;
+        let folder = open_published(&self.staging, &id.to_string())?.ok_or(StoreError::NotFound)?;
+        Ok(Box::new(LocalFolder::new(folder)))
+    }
+
+    fn remove_segment(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
+        self.remove_staged(id, segment)
+    }
+
+    fn mend_segment(
+        &self,
+        id: &UploadId,
+        segment: u32,
+        at: u64,
+        tail: &[u8],
+    ) -> Result<(), StoreError> {
+        self.begin_mending(id, segment, at, tail)?;
+        self.complete_mending(id)
+    }
+
+    fn link_segment(&self, from: (&UploadId, u32), to: (&UploadId, u32)) -> Result<(), StoreError> {
+        self.link_staged(from, to)
+    }
+
     fn publish(&self, uploads: &[(UploadId, Vec<u8>)]) -> Result<(), StoreError> {
+        let ids: BTreeSet<_> = uploads.iter().map(|(id, _)| id).collect();
+        if ids.len() < uploads.len() {
+            return Err(StoreError::Exists);
+        }
         for (id, meta) in uploads {
             self.complete(id, meta)?;
         }
@@ -297,15 +348,25 @@ impl Store for LocalStore {
         let days = days.collect::<Result<BTreeMap<_, _>, StoreError>>()?;
         // Nothing was visible so far, and an error left nothing visible. From here on every upload is whole, and an
         // error says that it may be visible.
-        self.settle(uploads, &days).map_err(|(visible, source)| {
-            if visible {
-                StoreError::Unsettled {
-                    source: Box::new(source),
+        self.reveal_all(uploads, &days)
+            .map_err(|(visible, source)| {
+                if visible {
+                    StoreError::Unsettled {
+                        source: Box::new(source),
+                    }
+                } else {
+                    source
                 }
-            } else {
-                source
-            }
-        })
+            })
+    }
+
+    fn settle(&self, id: &UploadId) -> Result<(), StoreError> {
+        let day = self.find_day(id.day())?.ok_or(StoreError::NotFound)?;
+        open_published(&day, &id.to_string())?.ok_or(StoreError::NotFound)?;
+        // In the order of publishing, and for the same reasons.
+        self.staging.sync()?;
+        day.sync()?;
+        self.uploads.sync()
     }
 
     fn discard(&self, id: &UploadId) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 //!
 //! A store holds folders of sealed files and knows nothing of what is in them. An upload is *staged*, seen by nobody,
 //! until [`Store::publish`] makes it visible, whole and durable in one step. What an error or a crash leaves staged is
-//! never visible and is removed.
+//! never visible. It is removed, unless a [session record](SessionStore) says that more of it is to come.
 //!
 //! Every call here may block on the disk or the network: call from a thread that may.
 
@@ -10,6 +10,7 @@ mod error;
 mod id;
 mod local;
 mod sealed_file;
+mod sessions;
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -18,13 +19,14 @@ pub use error::{NameError, StoreError};
 pub use id::{Day, UploadId};
 pub use local::{LocalFolder, LocalStore};
 pub use sealed_file::{MAX_SEGMENTS, SealedFile};
+pub use sessions::{ENTRY_SIZE, EntryBytes, SessionStore};
 
 /// Where sealed uploads are kept. All calls may block: call from a thread that may.
 ///
 /// An upload's way: [`create_segment`](Self::create_segment) for each of its segments, each writer
 /// [finished](SegmentWriter::finish), then [`publish`](Self::publish). Whoever cannot go on calls
 /// [`discard`](Self::discard). An id is staged by one caller at a time.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: SessionStore + Send + Sync + 'static {
     /// Creates segment file number `segment` (below [`MAX_SEGMENTS`]) of an upload that nobody sees yet.
     ///
     /// A segment that is staged already is [`StoreError::Exists`]; it is never opened again or truncated.
@@ -34,17 +36,45 @@ pub trait Store: Send + Sync + 'static {
         segment: u32,
     ) -> Result<Box<dyn SegmentWriter>, StoreError>;
 
+    /// Makes the names of an upload's staged segments durable. Their bytes are when their writer has finished.
+    fn secure_segments(&self, id: &UploadId) -> Result<(), StoreError>;
+
+    /// Opens what is staged of an upload for reading, or says [`StoreError::NotFound`].
+    fn open_staged(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError>;
+
+    /// Removes one staged segment. None there is fine.
+    fn remove_segment(&self, id: &UploadId, segment: u32) -> Result<(), StoreError>;
+
+    /// Replaces everything in a staged segment from byte `at` on by `tail`. Durable when this returns.
+    ///
+    /// Whatever interrupts it, the segment is later found either as it was or as it is to be: what was begun is
+    /// completed by the next [`open_staged`](Self::open_staged).
+    fn mend_segment(
+        &self,
+        id: &UploadId,
+        segment: u32,
+        at: u64,
+        tail: &[u8],
+    ) -> Result<(), StoreError>;
+
+    /// Makes a staged segment of one upload a staged segment of another one too, without copying its bytes where that
+    /// can be helped. A segment that is there already is [`StoreError::Exists`].
+    fn link_segment(&self, from: (&UploadId, u32), to: (&UploadId, u32)) -> Result<(), StoreError>;
+
     /// Makes staged uploads visible and durable, each with the bytes of its `meta.age`.
     ///
     /// Every writer of these uploads must have finished. An upload without segments needs no staging. When this
     /// returns, all of them survive power loss.
     ///
     /// After an error, each upload is visible whole or not at all; [`StoreError::Unsettled`] says that some may be visible,
-    /// and these stay; any other error, that none is. Discard every one of
-    /// them and do not publish again under the same id: a sync that failed once may seem to succeed when repeated,
-    /// with the data lost. An id that is published already is [`StoreError::Exists`], and the published upload is
+    /// and these stay; any other error, that none is. Discard them, or publish again: `meta.age` is then written anew,
+    /// because a sync that failed once may seem to succeed when repeated, with the data lost. An id that is published already is [`StoreError::Exists`], and the published upload is
     /// left as it is.
     fn publish(&self, uploads: &[(UploadId, Vec<u8>)]) -> Result<(), StoreError>;
+
+    /// Makes sure that a published upload stays published: for whoever cannot tell whether [`publish`](Self::publish) came
+    /// to its end. [`StoreError::NotFound`] where it is not published.
+    fn settle(&self, id: &UploadId) -> Result<(), StoreError>;
 
     /// Removes what was staged for an id. Nothing staged is fine; a published upload is not touched.
     fn discard(&self, id: &UploadId) -> Result<(), StoreError>;
@@ -73,6 +103,9 @@ pub trait Store: Send + Sync + 'static {
 ///
 /// Dropping it without [`finish`](Self::finish) leaves the segment staged and unfinished: discard the upload.
 pub trait SegmentWriter: Send {
+    /// Makes the bytes written so far durable, while more is to come. May block for as long as the disk needs.
+    fn sync(&mut self) -> Result<(), StoreError>;
+
     /// Appends `sealed` as it is, in one call to the disk: hand over large pieces (256 KiB to 1 MiB). May block.
     ///
     /// After an error it is unknown how much was written.

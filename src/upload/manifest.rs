@@ -6,8 +6,9 @@ use data_encoding::{BASE64, HEXLOWER};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use super::segment::SealedSegment;
 use crate::seal::{self, FileKey, Header, Recipient, SealError, Stanza};
-use crate::store::UploadId;
+use crate::store::{SealedFile, UploadId};
 
 /// The version of the manifest and of the record that is written, and the only one that is read.
 pub const VERSION: u32 = 1;
@@ -85,8 +86,100 @@ pub struct Manifest {
     /// When the last byte had arrived.
     #[serde(with = "rfc3339")]
     pub time: SystemTime,
+    /// What else the client said about it, where it did (tus `Upload-Metadata`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metadata: Vec<MetadataEntry>,
     /// The segments, in order.
     pub segments: Vec<SegmentEntry>,
+}
+
+/// One key and value that a client gave with an upload. Without `Debug`, as [`ClientName`].
+#[derive(Clone, Serialize, Deserialize)]
+pub struct MetadataEntry {
+    /// The key.
+    pub key: String,
+    /// The value, where it is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The value's bytes in base64, only where they are not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+}
+
+impl MetadataEntry {
+    /// Takes the value's bytes as they are.
+    pub fn new(key: &str, value: &[u8]) -> Self {
+        let text = std::str::from_utf8(value).ok().map(str::to_owned);
+        Self {
+            key: key.to_owned(),
+            base64: text.is_none().then(|| BASE64.encode(value)),
+            value: text,
+        }
+    }
+}
+
+/// An upload that arrived whole: what its manifest and its record are made of.
+pub(super) struct WholeUpload<'a> {
+    pub(super) id: UploadId,
+    pub(super) submission: UploadId,
+    pub(super) kind: Kind,
+    /// The name's bytes.
+    pub(super) name: Option<&'a [u8]>,
+    pub(super) media_type: Option<&'a str>,
+    pub(super) metadata: Vec<MetadataEntry>,
+    pub(super) sha256: &'a [u8],
+    pub(super) time: SystemTime,
+    /// In order.
+    pub(super) segments: Vec<&'a SealedSegment>,
+}
+
+impl WholeUpload<'_> {
+    /// Makes the manifest, and seals it with its record as the bytes of `meta.age`.
+    pub(super) fn seal_meta(
+        self,
+        recipients: &[Recipient],
+    ) -> Result<(Manifest, Vec<u8>), SealError> {
+        let file = |(number, segment): (u32, &&SealedSegment)| FileEntry {
+            name: SealedFile::Segment(number).to_string(),
+            size: segment.sealed_size,
+            crc64nvme: format!("{:016x}", segment.crc),
+        };
+        let record = Record {
+            v: VERSION,
+            id: self.id,
+            time: self.time,
+            link: None,
+            expires: None,
+            files: (0..).zip(&self.segments).map(file).collect(),
+        };
+        let manifest = self.into_manifest();
+        let meta = seal_meta(recipients, &manifest, &record)?;
+        Ok((manifest, meta))
+    }
+
+    /// Makes the manifest alone.
+    pub(super) fn into_manifest(self) -> Manifest {
+        let entry = |segment: &&SealedSegment| SegmentEntry {
+            size: segment.size,
+            key: segment.key.duplicate(),
+        };
+        let mut manifest = Manifest {
+            v: VERSION,
+            id: self.id,
+            submission: self.submission,
+            kind: self.kind,
+            name: None,
+            name_bytes: None,
+            media_type: self.media_type.map(str::to_owned),
+            size: self.segments.iter().map(|segment| segment.size).sum(),
+            sha256: HEXLOWER.encode(self.sha256),
+            time: self.time,
+            metadata: self.metadata,
+            segments: self.segments.iter().map(entry).collect(),
+        };
+        manifest.set_name(self.name.map(ClientName::new).as_ref());
+        manifest
+    }
 }
 
 impl Manifest {
@@ -173,7 +266,7 @@ impl Record {
 }
 
 /// Seals a manifest, with its record beside it, as the bytes of `meta.age`.
-pub(super) fn seal_meta(
+fn seal_meta(
     recipients: &[Recipient],
     manifest: &Manifest,
     record: &Record,
@@ -181,6 +274,11 @@ pub(super) fn seal_meta(
     // Of the right size at once, with up to six bytes for an escaped one: growing would leave file keys behind.
     let texts = [&manifest.name, &manifest.name_bytes, &manifest.media_type];
     let texts: usize = texts.into_iter().flatten().map(|text| text.len() * 6).sum();
+    let metadata = |entry: &MetadataEntry| {
+        let values = [&entry.value, &entry.base64].into_iter().flatten();
+        64 + entry.key.len() * 6 + values.map(|text| text.len() * 6).sum::<usize>()
+    };
+    let texts = texts + manifest.metadata.iter().map(metadata).sum::<usize>();
     let size = 1024 + texts + manifest.segments.len() * 80;
     let mut plaintext = Zeroizing::new(Vec::with_capacity(size));
     serde_json::to_writer(&mut *plaintext, manifest).expect("a manifest is plain data");
@@ -192,29 +290,39 @@ pub fn to_rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-mod rfc3339 {
+pub(super) mod rfc3339 {
     use super::{Deserialize, Deserializer, Serializer, SystemTime, to_rfc3339};
     use serde::de::Error;
 
-    pub(super) fn serialize<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::upload) fn serialize<S: Serializer>(
+        time: &SystemTime,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.serialize_str(&to_rfc3339(*time))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
+    pub(in crate::upload) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<SystemTime, D::Error> {
         let text = String::deserialize(from)?;
         humantime::parse_rfc3339(&text).map_err(|_| D::Error::custom("not an RFC 3339 time in UTC"))
     }
 }
 
-mod file_key_base64 {
+pub(super) mod file_key_base64 {
     use super::{BASE64, Deserialize, Deserializer, FileKey, Serializer, Zeroizing};
     use serde::de::Error;
 
-    pub(super) fn serialize<S: Serializer>(key: &FileKey, to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::upload) fn serialize<S: Serializer>(
+        key: &FileKey,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.serialize_str(&Zeroizing::new(BASE64.encode(key.expose())))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<FileKey, D::Error> {
+    pub(in crate::upload) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<FileKey, D::Error> {
         let text = Zeroizing::new(String::deserialize(from)?);
         let bytes = BASE64.decode(text.as_bytes()).map(Zeroizing::new);
         let bytes = bytes.map_err(|_| D::Error::custom("a file key that is not base64"))?;

@@ -2,15 +2,19 @@
 //!
 //! The way in: [`Receiver`] takes bytes as they come and seals them; [`Receiver::finish`] gives a [`Received`], the only
 //! thing that [`Uploads::publish`] takes; that gives a [`Receipt`]. Whatever is dropped on the way leaves nothing behind.
+//! An upload that may come in several requests is a [`Session`] instead, and what is dropped of it can be gone on with.
 //!
 //! The way out: [`OpenUpload`] reads a manifest with a private key and gives the plaintext, whole or in part;
 //! [`AgeReader`] and [`seal_stream`] open and seal single age files.
 
 mod age_file;
 mod client_sealed;
+mod digest;
 mod manifest;
 mod open;
 mod receive;
+mod segment;
+mod session;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -20,12 +24,19 @@ use tokio_util::task::TaskTracker;
 
 pub use age_file::{AgeFileError, AgeReader, seal_stream};
 pub use client_sealed::{ClientSealedCheck, ClientSealedError};
+pub use digest::{Algorithm, ExpectedDigest, RunningDigest};
 pub use manifest::{
-    CLIENT_SEALED, ClientName, FileEntry, Kind, Manifest, RECORD_STANZA, Record, SegmentEntry,
-    VERSION, is_client_sealed, to_rfc3339,
+    CLIENT_SEALED, ClientName, FileEntry, Kind, Manifest, MetadataEntry, RECORD_STANZA, Record,
+    SegmentEntry, VERSION, is_client_sealed, to_rfc3339,
 };
 pub use open::{OpenUpload, Plaintext, PlaintextRead, ReadError, read_record};
 pub use receive::{NewUpload, ReceiveError, Received, Receiver};
+pub use session::{
+    Append, NewSession, Role, Session, SessionError, SessionLimits, UploadUrl, UploadUrlError,
+};
+
+use digest::Digested;
+use session::Claims;
 
 use crate::keys::NamedRecipient;
 use crate::seal::{Identity, Recipient};
@@ -74,10 +85,12 @@ pub struct Uploads {
     store: Arc<dyn Store>,
     named: Vec<NamedRecipient>,
     recipients: Arc<[Recipient]>,
-    fingerprints: Vec<String>,
+    fingerprints: Arc<[String]>,
     identities: Arc<[Identity]>,
     /// Counts what is staged: neither published nor removed yet.
     staged: TaskTracker,
+    session_limits: SessionLimits,
+    claims: Arc<Claims>,
 }
 
 impl Uploads {
@@ -86,6 +99,7 @@ impl Uploads {
         store: Arc<dyn Store>,
         recipients: Vec<NamedRecipient>,
         identities: Vec<Identity>,
+        session_limits: SessionLimits,
     ) -> Self {
         Self {
             store,
@@ -97,6 +111,8 @@ impl Uploads {
             named: recipients,
             identities: identities.into(),
             staged: TaskTracker::new(),
+            session_limits,
+            claims: Arc::default(),
         }
     }
 
@@ -134,7 +150,7 @@ impl Uploads {
         let mut sealed = Vec::with_capacity(received.len());
         let mut receipts = Vec::with_capacity(received.len());
         for upload in &received {
-            let (manifest, meta) = upload.seal_meta(&self.recipients, now)?;
+            let (manifest, meta) = upload.whole(now).seal_meta(&self.recipients)?;
             receipts.push(Receipt {
                 id: manifest.id,
                 submission: manifest.submission,
@@ -143,7 +159,7 @@ impl Uploads {
                 size: manifest.size,
                 sha256: manifest.sha256,
                 time: to_rfc3339(now),
-                recipients: self.fingerprints.clone(),
+                recipients: self.fingerprints.to_vec(),
             });
             sealed.push((manifest.id, meta));
         }
@@ -211,5 +227,17 @@ impl Uploads {
     /// Deletes a published upload. Blocks.
     pub fn delete(&self, id: &UploadId) -> Result<(), StoreError> {
         self.store.delete(id)
+    }
+}
+
+/// Fails where a digest of the whole is not what the client says. One that was not computed does not fit.
+fn verify(digested: &Digested, expected: &[ExpectedDigest]) -> Result<(), ReceiveError> {
+    let wrong = expected.iter().find(|expected| {
+        let own = digested.by(expected.algorithm);
+        own.is_none_or(|value| !expected.is(value))
+    });
+    match wrong {
+        Some(wrong) => Err(ReceiveError::Digest(wrong.algorithm)),
+        None => Ok(()),
     }
 }

@@ -70,7 +70,7 @@ pub fn read_record(meta: &dyn ReadAt) -> Result<Record, ReadError> {
 }
 
 /// Reads as much of a file as its header takes. Gives the header and its size with the nonce.
-fn read_header(file: &dyn ReadAt, name: SealedFile) -> Result<(Header, u64), ReadError> {
+pub(super) fn read_header(file: &dyn ReadAt, name: SealedFile) -> Result<(Header, u64), ReadError> {
     let malformed = |error| ReadError::Open {
         file: name,
         source: OpenError::Header(error),
@@ -129,6 +129,11 @@ impl OpenUpload {
             Some(foreign) => Err(ReadError::Foreign(*foreign)),
             None => Ok(Self { manifest, upload }),
         }
+    }
+
+    /// What is staged for a manifest that is in memory, to be read back before it is published.
+    pub(super) fn staged(manifest: Manifest, upload: Box<dyn SealedUpload>) -> Self {
+        Self { manifest, upload }
     }
 
     /// The manifest.

@@ -127,10 +127,10 @@ fn what_is_not_there_and_what_does_not_answer() {
     let id = "0".repeat(32);
     for (path, allowed) in [
         ("/", "GET, HEAD"),
-        ("/uploads", "GET, HEAD, POST"),
-        ("/uploads/x", "PUT"),
-        ("/uploads/", "POST, PUT"),
-        (&format!("/uploads/{id}"), "GET, HEAD, PUT, DELETE"),
+        ("/uploads", "GET, HEAD, POST, OPTIONS"),
+        ("/uploads/x", "PUT, OPTIONS"),
+        ("/uploads/", "POST, PUT, OPTIONS"),
+        (&format!("/uploads/{id}"), "GET, HEAD, PUT, DELETE, OPTIONS"),
         (&format!("/uploads/{id}/meta.age"), "GET, HEAD"),
         ("/encrypt", "POST"),
         ("/decrypt", "POST"),

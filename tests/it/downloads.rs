@@ -430,7 +430,7 @@ fn with_the_public_key_alone_nothing_is_opened() {
     assert_eq!(server.listed(), std::slice::from_ref(&id));
     assert_eq!(
         bench.names("data"),
-        ["admin.token", "lock", "staging", "uploads"]
+        ["admin.token", "lock", "sessions", "staging", "uploads"]
     );
     for (path, contents) in bench.files() {
         let inside = path.starts_with(bench.path("data")) || path.ends_with("server.log");

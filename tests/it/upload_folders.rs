@@ -8,7 +8,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use sealslot::keys::NamedRecipient;
 use sealslot::seal;
 use sealslot::store::{LocalStore, StoreError};
-use sealslot::upload::{ClientName, Kind, NewUpload, Receiver, Uploads};
+use sealslot::upload::{ClientName, Kind, NewUpload, Receiver, SessionLimits, Uploads};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -37,7 +37,12 @@ fn upload(
     });
     let store = store.unwrap();
     let recipient = NamedRecipient::new(Bench::recipient(), "");
-    let uploads = Uploads::new(Arc::new(store), vec![recipient], Vec::new());
+    let uploads = Uploads::new(
+        Arc::new(store),
+        vec![recipient],
+        Vec::new(),
+        SessionLimits::default(),
+    );
     let new = NewUpload {
         submission: None,
         kind,
@@ -48,7 +53,7 @@ fn upload(
         .build()
         .unwrap();
     let received = runtime.block_on(async {
-        let mut receiver = Receiver::new(&uploads, new);
+        let mut receiver = Receiver::new(&uploads, new, false);
         receiver.write(content).await.unwrap();
         receiver.finish().await.unwrap()
     });

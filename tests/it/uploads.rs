@@ -184,7 +184,7 @@ fn names_are_kept_as_they_were_given() {
     );
     assert_eq!(
         bench.names("data"),
-        ["admin.token", "lock", "staging", "uploads"]
+        ["admin.token", "lock", "sessions", "staging", "uploads"]
     );
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::{Errno, Result};
 
+use super::durable;
 use crate::store::{SealedFile, StoreError};
 
 /// Files and folders are for this user alone.
@@ -76,6 +77,26 @@ impl Directory {
     pub(super) fn open_file(&self, name: impl AsRef<OsStr>) -> Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         fs::openat(&self.handle, name.as_ref(), flags, Mode::empty()).map(File::from)
+    }
+
+    /// Opens a file for writing as it is, or creates it empty where `create` says so. A link is not followed.
+    pub(super) fn open_to_write(&self, name: impl AsRef<OsStr>, create: bool) -> Result<File> {
+        let mut flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        if create {
+            flags |= OFlags::CREATE;
+        }
+        fs::openat(&self.handle, name.as_ref(), flags, FILE_MODE).map(File::from)
+    }
+
+    /// Gives the file `name` a second name in the folder `to`, which must be free: `Errno::EXIST`.
+    pub(super) fn link(
+        &self,
+        name: impl AsRef<OsStr>,
+        to: &Self,
+        new_name: impl AsRef<OsStr>,
+    ) -> Result<()> {
+        let (name, new_name) = (name.as_ref(), new_name.as_ref());
+        fs::linkat(&self.handle, name, &to.handle, new_name, AtFlags::empty())
     }
 
     /// Moves `name` into the folder `to`, where `new_name` must not exist yet: `Errno::EXIST` or `Errno::NOTEMPTY`.
@@ -183,7 +204,8 @@ impl Directory {
 
     /// Makes the names in this folder durable.
     pub(super) fn sync(&self) -> std::result::Result<(), StoreError> {
-        fs::fsync(&self.handle).map_err(|errno| StoreError::io("sync", &self.path, errno))
+        durable::sync_folder(&self.handle)
+            .map_err(|errno| StoreError::io("sync", &self.path, errno))
     }
 
     /// The handle, for calls about the file system.

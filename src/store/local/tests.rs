@@ -61,7 +61,7 @@ fn the_layout_and_modes_are_as_documented() {
     let store = LocalStore::open(&data).unwrap();
     let id = new_id();
     store.create_segment(&id, 0).unwrap().finish().unwrap();
-    assert_eq!(names(&data), ["lock", "staging", "uploads"]);
+    assert_eq!(names(&data), ["lock", "sessions", "staging", "uploads"]);
     let staged = data.join("staging").join(id.to_string());
     assert_eq!(names(&staged), ["0000.age"]);
     assert_eq!(mode(&staged), 0o700);
@@ -75,6 +75,7 @@ fn the_layout_and_modes_are_as_documented() {
     for made in [
         &place.path().join("made"),
         &data,
+        &data.join("sessions"),
         &data.join("staging"),
         &data.join("uploads"),
         &day,

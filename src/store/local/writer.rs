@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use rustix::io::Errno;
 
 use super::directory::Directory;
+use super::durable;
 use crate::store::{SegmentWriter, StoreError};
 
 /// After so many bytes the disk is set to work on them. A short upload never gets there; a long one has little left to
@@ -50,7 +51,7 @@ impl LocalWriter {
         self.join()?;
         self.unsynced = 0;
         let file = self.file.try_clone()?;
-        let sync = move || file.sync_data();
+        let sync = move || durable::sync_data(&file);
         // Where no thread can be had, `finish` does it all.
         self.behind = std::thread::Builder::new()
             .name("write-behind".to_owned())
@@ -81,10 +82,15 @@ impl SegmentWriter for LocalWriter {
         written.map_err(|source| StoreError::io("write", &self.path, source))
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.unsynced = 0;
         // fdatasync: it also makes the size durable, without which the bytes could not be read. Times do not matter.
         self.join()
-            .and_then(|()| self.file.sync_data())
+            .and_then(|()| durable::sync_data(&self.file))
             .map_err(|source| StoreError::io("sync", &self.path, source))
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
+        self.sync()
     }
 }

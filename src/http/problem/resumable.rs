@@ -1,0 +1,204 @@
+//! What goes wrong with uploads that come in several requests.
+
+use http::header::CONNECTION;
+use http::{HeaderName, StatusCode};
+
+use super::Problem;
+use crate::http::body::BodyError;
+use crate::http::resumable::draft::Version;
+use crate::upload::{ReceiveError, SessionError};
+
+/// "Checksum Mismatch" (tus, "Checksum").
+const CHECKSUM_MISMATCH: u16 = 460;
+const DIGEST_MISMATCH: &str = "digest-mismatch";
+
+impl Problem {
+    /// Says how far an upload is after all.
+    pub(in crate::http) fn with_offset(self, offset: u64) -> Self {
+        self.with(
+            HeaderName::from_static("upload-offset"),
+            &offset.to_string(),
+        )
+    }
+
+    /// Says in the draft's way that the upload is not complete, unless it is.
+    pub(in crate::http) fn with_completeness(mut self, version: Version) -> Self {
+        let mut headers = http::HeaderMap::new();
+        let complete = self.kind == Some("completed-upload");
+        version.add_completeness(&mut headers, complete);
+        let headers = headers.into_iter();
+        self.headers
+            .extend(headers.filter_map(|(name, value)| Some((name?, value))));
+        self
+    }
+
+    fn of_type(mut self, kind: &'static str) -> Self {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// The body of a request that brings no upload by itself broke off.
+    pub(in crate::http) fn interrupted(error: BodyError) -> Self {
+        let detail = format!("What arrived was kept, go on behind it: {error}.");
+        Self::of_body(error, detail)
+    }
+
+    pub(super) fn of_body(error: BodyError, detail: String) -> Self {
+        let (status, code) = error.status();
+        let problem = Self::new(status, code, detail).because(error);
+        if status == StatusCode::REQUEST_TIMEOUT {
+            problem.with(CONNECTION, "close")
+        } else {
+            problem
+        }
+    }
+
+    pub(in crate::http) fn taken_over() -> Self {
+        let detail =
+            "A later request for this upload took over. Ask where it stands, and go on from there.";
+        Self::new(StatusCode::CONFLICT, "upload-taken-over", detail)
+    }
+
+    pub(in crate::http) fn tus_version() -> Self {
+        let detail = "This server speaks tus 1.0.0: send `Tus-Resumable: 1.0.0`.";
+        Self::new(StatusCode::PRECONDITION_FAILED, "tus-version", detail)
+    }
+
+    pub(in crate::http) fn malformed_tus(detail: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed-tus", detail)
+    }
+
+    pub(in crate::http) fn media_type(expected: &'static str) -> Self {
+        let detail = format!("Send this with `Content-Type: {expected}`.");
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            detail,
+        )
+    }
+
+    pub(in crate::http) fn form_in_parts() -> Self {
+        let detail = "A form cannot come in several requests: send it whole, or each of its files by itself.";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "form-in-parts", detail)
+    }
+
+    pub(in crate::http) fn too_large(limit: u64) -> Self {
+        BodyError::TooLarge { limit }.into()
+    }
+
+    pub(in crate::http) fn longer_than_upload(left: u64) -> Self {
+        let detail = format!(
+            "Only {left} bytes are left of the length that was given. Nothing of this was kept."
+        );
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "longer-than-upload", detail)
+    }
+
+    pub(in crate::http) fn mismatching_offset(expected: u64, provided: u64) -> Self {
+        let detail = format!("The upload has {expected} bytes: go on there.");
+        let mut problem = Self::new(StatusCode::CONFLICT, "mismatching-upload-offset", detail)
+            .of_type("mismatching-upload-offset");
+        problem.members = vec![
+            ("expected-offset", expected.into()),
+            ("provided-offset", provided.into()),
+        ];
+        problem
+    }
+
+    pub(in crate::http) fn inconsistent_length() -> Self {
+        let detail =
+            "The lengths that were given for this upload contradict each other, or what was sent.";
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "inconsistent-upload-length",
+            detail,
+        )
+        .of_type("inconsistent-upload-length")
+    }
+
+    pub(in crate::http) fn completed_upload() -> Self {
+        let detail = "The upload is complete and takes nothing more.";
+        Self::new(StatusCode::BAD_REQUEST, "completed-upload", detail).of_type("completed-upload")
+    }
+
+    pub(in crate::http) fn missing_offset() -> Self {
+        let detail = "Upload-Offset is missing, or is no number of bytes.";
+        Self::new(StatusCode::BAD_REQUEST, "missing-upload-offset", detail)
+    }
+
+    pub(in crate::http) fn missing_completeness() -> Self {
+        let detail =
+            "Upload-Complete is missing: say ?1 where this is the end of the upload, and else ?0.";
+        Self::new(StatusCode::BAD_REQUEST, "missing-upload-complete", detail)
+    }
+
+    pub(in crate::http) fn final_upload() -> Self {
+        let detail = "A final upload is made of its parts and takes nothing else.";
+        Self::new(StatusCode::FORBIDDEN, "final-upload", detail)
+    }
+
+    pub(in crate::http) fn malformed_digest() -> Self {
+        let detail = "A digest field is not a dictionary of digests in base64 between colons, like sha-256=:...:, each of its \
+                      algorithm's size.";
+        Self::new(StatusCode::BAD_REQUEST, "malformed-digest", detail)
+    }
+
+    /// A digest that does not fit has a status of its own in tus.
+    pub(in crate::http) fn in_tus(self) -> Self {
+        if self.code != DIGEST_MISMATCH {
+            return self;
+        }
+        let mut problem = Self::checksum_mismatch();
+        problem.headers = self.headers;
+        problem
+    }
+
+    pub(in crate::http) fn checksum_mismatch() -> Self {
+        let detail = "What arrived does not have the checksum that was given. Nothing of it was kept: send it again.";
+        let status = StatusCode::from_u16(CHECKSUM_MISMATCH).unwrap_or(StatusCode::BAD_REQUEST);
+        Self::new(status, "checksum-mismatch", detail)
+    }
+
+    pub(in crate::http) fn digest_mismatch() -> Self {
+        let detail = "What arrived does not have the digest that was given. Nothing of it was kept: send it again.";
+        Self::new(StatusCode::BAD_REQUEST, DIGEST_MISMATCH, detail)
+    }
+}
+
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Unknown => {
+                let detail = "There is no such upload: it was never created, was cancelled or has expired. Begin anew.";
+                Self::new(StatusCode::NOT_FOUND, "no-such-upload", detail)
+            }
+            SessionError::Lost => {
+                let detail = "What the server kept of this upload is damaged. Begin anew.";
+                Self::new(StatusCode::GONE, "upload-lost", detail).because(error)
+            }
+            SessionError::TakenOver => Self::taken_over(),
+            SessionError::TooManySegments => {
+                let detail = error.to_string();
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-segments", detail)
+            }
+            SessionError::TooLong => Self::inconsistent_length(),
+            SessionError::Complete => Self::completed_upload(),
+            SessionError::PartIncomplete => {
+                Self::new(StatusCode::CONFLICT, "part-incomplete", error.to_string())
+            }
+            SessionError::TooLarge(limit) => Self::too_large(limit),
+            SessionError::ClientSealed(error) => error.into(),
+            SessionError::Receive(error) => error.into(),
+            error @ SessionError::Randomness(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<ReceiveError> for Problem {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Store(error) => error.into(),
+            ReceiveError::Digest(_) => Self::digest_mismatch(),
+            error => Self::internal(error),
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! tus 1.0.0 (<https://tus.io/protocols/resumable-upload>), with creation, creation-with-upload, creation-defer-length,
+//! expiration, checksum, checksum-trailer, termination and concatenation.
+
+mod checksum;
+mod concat;
+mod metadata;
+
+use std::sync::Arc;
+
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::{
+    UPLOAD_LENGTH, UPLOAD_OFFSET, add_location, add_outcome, answer, insert, limit_body,
+    run_to_the_end, take_in, take_in_first,
+};
+use crate::http::body::RequestBody;
+use crate::http::create::{Permit, admit, check_name};
+use crate::http::problem::Problem;
+use crate::http::{App, Response};
+use crate::upload::{NewSession, Role, Session, UploadUrl};
+use checksum::Checksum;
+pub(super) use metadata::Metadata;
+
+const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
+const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
+const UPLOAD_METADATA: HeaderName = HeaderName::from_static("upload-metadata");
+const UPLOAD_CONCAT: HeaderName = HeaderName::from_static("upload-concat");
+const UPLOAD_DEFER_LENGTH: HeaderName = HeaderName::from_static("upload-defer-length");
+const UPLOAD_EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
+
+const VERSION: &str = "1.0.0";
+const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,expiration,checksum,checksum-trailer,\
+                          termination,concatenation";
+/// The media type of every body that brings data.
+const OFFSET_STREAM: &str = "application/offset+octet-stream";
+
+/// Whether a request speaks tus.
+pub(in crate::http) fn is_spoken(headers: &HeaderMap) -> bool {
+    headers.contains_key(TUS_RESUMABLE)
+}
+
+/// Refuses another version than ours.
+pub(in crate::http) fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers
+        .get(TUS_RESUMABLE)
+        .is_some_and(|version| version == VERSION)
+    {
+        Ok(())
+    } else {
+        Err(Problem::tus_version().with(TUS_VERSION, VERSION))
+    }
+}
+
+/// Says in an answer which version it speaks.
+pub(in crate::http) fn add_version(headers: &mut HeaderMap) {
+    headers.insert(TUS_RESUMABLE, HeaderValue::from_static(VERSION));
+}
+
+/// What `OPTIONS` tells.
+pub(super) fn announce(app: &App, headers: &mut HeaderMap) {
+    add_version(headers);
+    for (name, value) in [
+        (TUS_VERSION, VERSION),
+        (HeaderName::from_static("tus-extension"), EXTENSIONS),
+        (
+            HeaderName::from_static("tus-checksum-algorithm"),
+            checksum::ALGORITHMS,
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let max_size = HeaderName::from_static("tus-max-size");
+    insert(headers, max_size, app.limits.max_size);
+}
+
+/// What `HEAD` tells.
+pub(super) fn status(session: &Session) -> HeaderMap {
+    let mut headers = progress(session);
+    match session.length() {
+        Some(length) => insert(&mut headers, UPLOAD_LENGTH, length),
+        None => insert(&mut headers, UPLOAD_DEFER_LENGTH, 1),
+    }
+    if let Some(metadata) = session.metadata() {
+        insert(&mut headers, UPLOAD_METADATA, metadata);
+    }
+    match session.role() {
+        Role::Whole => {}
+        Role::Partial => insert(&mut headers, UPLOAD_CONCAT, "partial"),
+        Role::Final(parts) => insert(&mut headers, UPLOAD_CONCAT, parts),
+    }
+    headers
+}
+
+/// What every answer tells of an upload.
+fn progress(session: &Session) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    insert(&mut headers, UPLOAD_OFFSET, session.offset());
+    insert(
+        &mut headers,
+        UPLOAD_EXPIRES,
+        httpdate::fmt_http_date(session.expires()),
+    );
+    add_outcome(session, &mut headers);
+    headers
+}
+
+/// `POST /uploads`.
+pub(in crate::http) async fn create(
+    app: &Arc<App>,
+    head: &Parts,
+    body: RequestBody,
+) -> Result<Response, Problem> {
+    check_version(&head.headers)?;
+    let permit = admit(app, head, &body)?;
+    let (new, parts) = new_session(app, &head.headers)?;
+    if body.may_have_content() && (parts.is_some() || !is_offset_stream(&head.headers)) {
+        return Err(if parts.is_some() {
+            Problem::malformed_tus("A final upload has no content of its own.")
+        } else {
+            Problem::media_type(OFFSET_STREAM)
+        });
+    }
+    let checksum = Checksum::announced(&head.headers)?;
+    let task = create_and_receive(Arc::clone(app), new, parts, body, checksum, permit);
+    let session = run_to_the_end(app, task).await.map_err(Problem::in_tus)?;
+    let mut headers = progress(&session);
+    add_location(&session, &mut headers);
+    Ok(answer(StatusCode::CREATED, headers))
+}
+
+async fn create_and_receive(
+    app: Arc<App>,
+    new: NewSession,
+    parts: Option<Vec<UploadUrl>>,
+    mut body: RequestBody,
+    checksum: Checksum,
+    _permit: Permit,
+) -> Result<Session, Problem> {
+    if let Some(parts) = parts {
+        let limit = app.limits.max_size;
+        let session = app.uploads.concatenate(new, &parts, limit).await?;
+        app.metrics.published(1, session.offset());
+        return Ok(session);
+    }
+    let length = new.length;
+    let session = app.uploads.create_session(new).await?;
+    let session = if body.may_have_content() {
+        if let Some(length) = length.filter(|length| body.announced() > Some(*length)) {
+            session.remove().await?;
+            return Err(Problem::longer_than_upload(length));
+        }
+        let checks = checksum.algorithms();
+        take_in_first(session, &mut body, &checks, |body| checksum.expected(body)).await?
+    } else {
+        session
+    };
+    finish_if_due(&app, session).await
+}
+
+fn new_session(
+    app: &App,
+    headers: &HeaderMap,
+) -> Result<(NewSession, Option<Vec<UploadUrl>>), Problem> {
+    let (role, parts) = concat::role(headers)?;
+    let length = number(headers, &UPLOAD_LENGTH)?;
+    let deferred = match headers.get(&UPLOAD_DEFER_LENGTH) {
+        None => false,
+        Some(value) if value == "1" => true,
+        Some(_) => {
+            return Err(Problem::malformed_tus(
+                "Upload-Defer-Length has no other value than 1.",
+            ));
+        }
+    };
+    let fits = match role {
+        Role::Final(_) => length.is_none() && !deferred,
+        _ => length.is_some() != deferred,
+    };
+    if !fits {
+        return Err(Problem::malformed_tus(
+            "Give Upload-Length or Upload-Defer-Length: 1, one of them; for a final upload neither.",
+        ));
+    }
+    if length.is_some_and(|length| length > app.limits.max_size) {
+        return Err(Problem::too_large(app.limits.max_size));
+    }
+    let metadata = Metadata::of(headers)?;
+    let name = metadata.name();
+    check_name(app, name.as_ref())?;
+    let new = NewSession {
+        name,
+        media_type: metadata.media_type(),
+        length,
+        ends_at_length: true,
+        metadata_entries: metadata.entries(),
+        metadata: metadata.into_raw(),
+        role,
+        repr_digests: Vec::new(),
+        wants: None,
+    };
+    Ok((new, parts))
+}
+
+/// `PATCH` of an upload.
+pub(super) async fn append(
+    app: &Arc<App>,
+    head: &Parts,
+    url: UploadUrl,
+    body: RequestBody,
+) -> Result<Response, Problem> {
+    let headers = &head.headers;
+    if !is_offset_stream(headers) {
+        return Err(Problem::media_type(OFFSET_STREAM));
+    }
+    let offset = number(headers, &UPLOAD_OFFSET)?
+        .ok_or_else(|| Problem::malformed_tus("Upload-Offset is missing."))?;
+    let length = number(headers, &UPLOAD_LENGTH)?;
+    let checksum = Checksum::announced(headers)?;
+    let permit = app.upload_permit()?;
+    let task = receive(Arc::clone(app), url, body, offset, length, checksum, permit);
+    let session = run_to_the_end(app, task).await.map_err(Problem::in_tus)?;
+    Ok(answer(StatusCode::NO_CONTENT, progress(&session)))
+}
+
+async fn receive(
+    app: Arc<App>,
+    url: UploadUrl,
+    mut body: RequestBody,
+    offset: u64,
+    length: Option<u64>,
+    checksum: Checksum,
+    _permit: Permit,
+) -> Result<Session, Problem> {
+    let mut session = app.uploads.session(url).await?;
+    if matches!(session.role(), Role::Final(_)) {
+        return Err(Problem::final_upload());
+    }
+    if offset != session.offset() {
+        return Err(
+            Problem::mismatching_offset(session.offset(), offset).with_offset(session.offset())
+        );
+    }
+    if let Some(length) = length {
+        if length > app.limits.max_size {
+            return Err(Problem::too_large(app.limits.max_size));
+        }
+        let fits;
+        (session, fits) = session.declare_length(length).await?;
+        if !fits {
+            return Err(Problem::inconsistent_length());
+        }
+    }
+    let room = session
+        .length()
+        .map(|length| length - session.offset().min(length));
+    if let Some(room) = room.filter(|room| body.announced() > Some(*room)) {
+        return Err(Problem::longer_than_upload(room).with_offset(session.offset()));
+    }
+    limit_body(&app, &mut body, session.offset())?;
+    // A client that lost the last answer may send nothing once more, to be told that all is there.
+    let session = if room == Some(0) && session.offset() == offset {
+        nothing_more(session, &mut body, checksum).await?
+    } else {
+        let checks = checksum.algorithms();
+        let append = session.append(&checks)?;
+        take_in(append, &mut body, |body| checksum.expected(body)).await?
+    };
+    finish_if_due(&app, session).await
+}
+
+/// A body of an upload that has all it is to have.
+async fn nothing_more(
+    session: Session,
+    body: &mut RequestBody,
+    checksum: Checksum,
+) -> Result<Session, Problem> {
+    let superseded = session.superseded();
+    let next = tokio::select! {
+        biased;
+        () = superseded.cancelled() => return Err(Problem::taken_over()),
+        next = body.next() => next,
+    };
+    if next?.is_some() {
+        return Err(Problem::longer_than_upload(0).with_offset(session.offset()));
+    }
+    checksum.check_nothing(body)?;
+    Ok(session)
+}
+
+async fn finish_if_due(app: &App, session: Session) -> Result<Session, Problem> {
+    let before = session.receipt().is_some();
+    let session = session.finish_if_due().await?;
+    if !before && session.receipt().is_some() {
+        app.metrics.published(1, session.offset());
+    }
+    Ok(session)
+}
+
+fn is_offset_stream(headers: &HeaderMap) -> bool {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = value
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(OFFSET_STREAM)
+}
+
+/// A header whose value is a non-negative integer, written in digits alone.
+fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    let digits = value
+        .to_str()
+        .ok()
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let number = digits.and_then(|digits| digits.parse().ok());
+    let alone = headers.get_all(name).iter().count() == 1;
+    number.filter(|_| alone).map(Some).ok_or_else(|| {
+        Problem::malformed_tus("Upload-Offset and Upload-Length are numbers of bytes.")
+    })
+}

@@ -1,0 +1,137 @@
+//! Session records as files: a head, and the entries in a file of their own, each in its place.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+use rustix::io::Errno;
+
+use super::staging::mend_name;
+use super::{LocalStore, LocalWriter, durable};
+use crate::store::{ENTRY_SIZE, EntryBytes, SegmentWriter, SessionStore, StoreError, UploadId};
+
+/// The longest head that is read, in bytes.
+const MAX_HEAD: u64 = 4 << 20;
+
+impl SessionStore for LocalStore {
+    fn create_session(&self, id: &UploadId, head: &[u8]) -> Result<(), StoreError> {
+        let mut writer = LocalWriter::create(&self.sessions, &head_name(id))?;
+        writer.write(head)?;
+        Box::new(writer).finish()?;
+        self.sessions.sync()
+    }
+
+    fn session_head(&self, id: &UploadId) -> Result<Vec<u8>, StoreError> {
+        let name = head_name(id);
+        let file = match self.sessions.open_file(&name) {
+            Err(Errno::NOENT) => return Err(StoreError::NotFound),
+            file => file.map_err(|errno| self.sessions.error("open", &name, errno))?,
+        };
+        let mut head = Vec::new();
+        file.take(MAX_HEAD)
+            .read_to_end(&mut head)
+            .map_err(|source| self.failed("read", &name, source))?;
+        Ok(head)
+    }
+
+    fn put_entry(&self, id: &UploadId, number: u32, entry: &EntryBytes) -> Result<(), StoreError> {
+        let name = entries_name(id);
+        let file = self
+            .sessions
+            .open_to_write(&name, number == 0)
+            .map_err(|errno| self.sessions.error("open", &name, errno))?;
+        file.write_all_at(entry, place(number))
+            .and_then(|()| durable::sync_data(&file))
+            .map_err(|source| self.failed("write", &name, source))?;
+        if number == 0 {
+            self.sessions.sync()?;
+        }
+        Ok(())
+    }
+
+    fn count_entries(&self, id: &UploadId) -> Result<u32, StoreError> {
+        let name = entries_name(id);
+        let file = match self.sessions.open_file(&name) {
+            Err(Errno::NOENT) => return Ok(0),
+            file => file.map_err(|errno| self.sessions.error("open", &name, errno))?,
+        };
+        let size = file
+            .metadata()
+            .map_err(|source| self.failed("read", &name, source))?
+            .len();
+        Ok(u32::try_from(size / ENTRY_SIZE as u64).unwrap_or(u32::MAX))
+    }
+
+    fn entries(&self, id: &UploadId, first: u32, most: u32) -> Result<Vec<EntryBytes>, StoreError> {
+        let there = self.count_entries(id)?.saturating_sub(first).min(most);
+        if there == 0 {
+            return Ok(Vec::new());
+        }
+        let name = entries_name(id);
+        let file = self
+            .sessions
+            .open_file(&name)
+            .map_err(|errno| self.sessions.error("open", &name, errno))?;
+        let mut entries = vec![[0; ENTRY_SIZE]; there as usize];
+        file.read_exact_at(entries.as_flattened_mut(), place(first))
+            .map_err(|source| self.failed("read", &name, source))?;
+        Ok(entries)
+    }
+
+    fn sessions(&self) -> Result<Vec<UploadId>, StoreError> {
+        let unreadable = |errno| StoreError::io("read", self.sessions.path(), errno);
+        let mut ids = Vec::new();
+        for entry in self.sessions.entries().map_err(unreadable)? {
+            let name = entry.map_err(unreadable)?.name;
+            let id = name.to_str().and_then(|name| name.strip_suffix(HEAD));
+            ids.extend(id.and_then(|id| id.parse::<UploadId>().ok()));
+        }
+        Ok(ids)
+    }
+
+    fn remove_session(&self, id: &UploadId) -> Result<(), StoreError> {
+        for name in [head_name(id), entries_name(id), mend_name(id)] {
+            self.sessions
+                .remove(&name)
+                .map_err(|errno| self.sessions.error("remove", &name, errno))?;
+        }
+        self.sessions.sync()
+    }
+}
+
+impl LocalStore {
+    fn failed(&self, doing: &'static str, name: &str, source: io::Error) -> StoreError {
+        StoreError::io(doing, self.sessions.path().join(name), source)
+    }
+
+    /// Removes what belongs to no record any more, and gives the ids of those that are there.
+    pub(super) fn sweep_sessions(&self) -> Result<BTreeSet<UploadId>, StoreError> {
+        let kept: BTreeSet<UploadId> = self.sessions()?.into_iter().collect();
+        let unreadable = |errno| StoreError::io("read", self.sessions.path(), errno);
+        let entries = self.sessions.entries().map_err(unreadable)?;
+        let names = entries.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+        for name in names.iter().filter_map(|entry| entry.name.to_str()) {
+            let id = name.split_once('.').and_then(|(id, _)| id.parse().ok());
+            if !id.is_some_and(|id: UploadId| kept.contains(&id)) {
+                self.sessions
+                    .remove(name)
+                    .map_err(|errno| self.sessions.error("remove", name, errno))?;
+            }
+        }
+        Ok(kept)
+    }
+}
+
+const HEAD: &str = ".head";
+
+fn head_name(id: &UploadId) -> String {
+    format!("{id}{HEAD}")
+}
+
+fn entries_name(id: &UploadId) -> String {
+    format!("{id}.entries")
+}
+
+fn place(number: u32) -> u64 {
+    u64::from(number) * ENTRY_SIZE as u64
+}

@@ -1,0 +1,167 @@
+//! Staged segments: their names made durable, removed, mended, shared.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use rustix::io::Errno;
+
+use super::{LocalStore, LocalWriter, durable};
+use crate::store::{SealedFile, SegmentWriter, StoreError, UploadId};
+
+/// What stands before the tail in a file that mends: the number of the segment, where the tail belongs, and a checksum over
+/// all of it but itself, so that half a file is not taken for one.
+const MEND_HEAD: usize = 4 + 8 + 8;
+
+/// A tail is at most a sealed chunk, with room to spare.
+const MAX_MEND: u64 = 1 << 20;
+
+impl LocalStore {
+    pub(super) fn secure_staged(&self, id: &UploadId) -> Result<(), StoreError> {
+        let name = id.to_string();
+        let folder = self.staging.open_folder(&name);
+        folder
+            .map_err(|errno| self.staging.error("open", &name, errno))?
+            .sync()?;
+        // Guards the folder's own name.
+        self.staging.sync()
+    }
+
+    pub(super) fn remove_staged(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
+        let name = staged(id, segment);
+        match self.staging.remove(&name) {
+            Err(Errno::NOENT) => Ok(()),
+            removed => removed.map_err(|errno| self.staging.error("remove", &name, errno)),
+        }
+    }
+
+    /// Writes down what a segment is to end with, before anything of the segment is touched.
+    pub(super) fn begin_mending(
+        &self,
+        id: &UploadId,
+        segment: u32,
+        at: u64,
+        tail: &[u8],
+    ) -> Result<(), StoreError> {
+        let mut bytes = Vec::with_capacity(MEND_HEAD + tail.len());
+        bytes.extend_from_slice(&segment.to_le_bytes());
+        bytes.extend_from_slice(&at.to_le_bytes());
+        bytes.extend_from_slice(&checksum(&bytes, tail).to_le_bytes());
+        bytes.extend_from_slice(tail);
+        let name = mend_name(id);
+        self.sessions
+            .remove(&name)
+            .map_err(|errno| self.sessions.error("remove", &name, errno))?;
+        let mut writer = LocalWriter::create(&self.sessions, &name)?;
+        writer.write(&bytes)?;
+        Box::new(writer).finish()?;
+        // Guards the name: from here on the segment itself may be torn.
+        self.sessions.sync()
+    }
+
+    /// Puts a new end that was written down into its place. None written down is fine, and usual.
+    pub(super) fn complete_mending(&self, id: &UploadId) -> Result<(), StoreError> {
+        let name = mend_name(id);
+        let failed = |source: io::Error| StoreError::io("mend", self.sessions.path(), source);
+        let file = match self.sessions.open_file(&name) {
+            Err(Errno::NOENT) => return Ok(()),
+            file => file.map_err(|errno| self.sessions.error("open", &name, errno))?,
+        };
+        // Half a file says that the segment was not touched yet.
+        if let Some((segment, at, tail)) = read_mend(&file).map_err(failed)? {
+            let segment = staged(id, segment);
+            match self.staging.open_to_write(&segment, false) {
+                Ok(file) => put_tail(&file, at, &tail)
+                    .map_err(|source| StoreError::io("mend", self.staging.path(), source))?,
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(self.staging.error("open", &segment, errno)),
+            }
+        }
+        self.sessions
+            .remove(&name)
+            .map_err(|errno| self.sessions.error("remove", &name, errno))?;
+        // So that it does not come back after the segment has gone on.
+        self.sessions.sync()
+    }
+
+    pub(super) fn link_staged(
+        &self,
+        from: (&UploadId, u32),
+        to: (&UploadId, u32),
+    ) -> Result<(), StoreError> {
+        let folder = to.0.to_string();
+        self.staging
+            .make_folder(&folder)
+            .map_err(|errno| self.staging.error("create", &folder, errno))?;
+        let (from, to) = (staged(from.0, from.1), staged(to.0, to.1));
+        match self.staging.link(&from, &self.staging, &to) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => Err(StoreError::Exists),
+            Err(Errno::NOENT) => Err(StoreError::NotFound),
+            // Not every file system gives a file two names.
+            Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::MLINK) => {
+                self.copy_staged(&from, &to)
+            }
+            Err(errno) => Err(self.staging.error("link", &to, errno)),
+        }
+    }
+
+    fn copy_staged(&self, from: &str, to: &str) -> Result<(), StoreError> {
+        let mut source = self
+            .staging
+            .open_file(from)
+            .map_err(|errno| self.staging.error("open", from, errno))?;
+        let mut copy = match self.staging.create_file(to) {
+            Err(Errno::EXIST) => return Err(StoreError::Exists),
+            created => created.map_err(|errno| self.staging.error("create", to, errno))?,
+        };
+        io::copy(&mut source, &mut copy)
+            .and_then(|_| durable::sync_data(&copy))
+            .map_err(|source| StoreError::io("copy to", self.staging.path().join(to), source))
+    }
+}
+
+fn staged(id: &UploadId, segment: u32) -> String {
+    format!("{id}/{}", SealedFile::Segment(segment))
+}
+
+pub(super) fn mend_name(id: &UploadId) -> String {
+    format!("{id}.mend")
+}
+
+fn checksum(head: &[u8], tail: &[u8]) -> u64 {
+    let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
+    crc.update(head);
+    crc.update(tail);
+    crc.finalize()
+}
+
+/// `None`: it was not written to its end.
+fn read_mend(file: &File) -> io::Result<Option<(u32, u64, Vec<u8>)>> {
+    let size = file.metadata()?.len().min(MAX_MEND);
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, 0)?;
+    let Some((head, tail)) = bytes.split_first_chunk::<MEND_HEAD>() else {
+        return Ok(None);
+    };
+    let (place, sum) = head.split_at(MEND_HEAD - 8);
+    if checksum(place, tail).to_le_bytes() != sum {
+        return Ok(None);
+    }
+    let mut segment = [0; 4];
+    segment.copy_from_slice(&place[..4]);
+    let mut at = [0; 8];
+    at.copy_from_slice(&place[4..]);
+    Ok(Some((
+        u32::from_le_bytes(segment),
+        u64::from_le_bytes(at),
+        tail.to_vec(),
+    )))
+}
+
+/// Overwrites before it cuts: that takes no new room on a disk that is full.
+fn put_tail(segment: &File, at: u64, tail: &[u8]) -> io::Result<()> {
+    segment.write_all_at(tail, at)?;
+    segment.set_len(at + tail.len() as u64)?;
+    durable::sync_data(segment)
+}

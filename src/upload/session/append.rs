@@ -1,0 +1,231 @@
+//! One request's body on its way into an upload.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::record::{Entry, Event, OpenSegment, Phase};
+use super::{Session, SessionError, run_blocking};
+use crate::seal::{FileKey, Recipient};
+use crate::store::{MAX_SEGMENTS, SegmentWriter, StoreError};
+use crate::upload::digest::{Algorithm, Digests, ExpectedDigest, RunningDigest};
+use crate::upload::receive::ReceiveError;
+use crate::upload::segment::{Closed, Owner, Progress, SegmentReceiver};
+
+/// Takes in one body. Dropped, it leaves what it wrote without an end: the next request recovers it.
+pub struct Append {
+    segment: SegmentReceiver<Appending>,
+    /// Digests of this body alone.
+    running: Vec<(Algorithm, RunningDigest)>,
+    /// Bytes that may still come.
+    room: Option<u64>,
+    superseded: CancellationToken,
+}
+
+impl Session {
+    /// Begins to take in a body.
+    ///
+    /// `checks`: the algorithms of the digests that the body will be held to. With any, nothing of it counts before
+    /// [`Append::close`] has seen that they fit.
+    pub fn append(self, checks: &[Algorithm]) -> Result<Append, SessionError> {
+        if !matches!(self.state.phase, Phase::Open) {
+            return Err(SessionError::Complete);
+        }
+        if self.state.segments >= MAX_SEGMENTS {
+            return Err(SessionError::TooManySegments);
+        }
+        let superseded = self.claim.superseded();
+        let room = self
+            .state
+            .length
+            .map(|length| length.saturating_sub(self.state.offset));
+        let digests = self.state.digests.clone();
+        let owner = Appending {
+            session: self,
+            journaled: checks.is_empty(),
+            saved: 0,
+        };
+        let running = |&algorithm: &Algorithm| (algorithm, RunningDigest::new(algorithm));
+        Ok(Append {
+            segment: SegmentReceiver::new(owner, digests),
+            running: checks.iter().map(running).collect(),
+            room,
+            superseded,
+        })
+    }
+}
+
+impl Append {
+    /// Says when a later request for the same upload came: this one is to be closed then.
+    pub fn superseded(&self) -> CancellationToken {
+        self.superseded.clone()
+    }
+
+    /// Takes in bytes. More than the upload's length is [`SessionError::TooLong`].
+    pub async fn write(&mut self, data: &[u8]) -> Result<(), SessionError> {
+        if let Some(room) = &mut self.room {
+            *room = room
+                .checked_sub(data.len() as u64)
+                .ok_or(SessionError::TooLong)?;
+        }
+        for (_, digest) in &mut self.running {
+            digest.update(data);
+        }
+        Ok(self.segment.write(data).await?)
+    }
+
+    /// Ends the segment with what has arrived, and makes it count: durable when this returns.
+    ///
+    /// Where `checks` were asked for, `expected` must fit, or nothing of the body counts and the error says which one did
+    /// not.
+    pub async fn close(self, expected: &[ExpectedDigest]) -> Result<Session, SessionError> {
+        let digests: Vec<_> = self
+            .running
+            .into_iter()
+            .map(|(algorithm, digest)| (algorithm, digest.finish()))
+            .collect();
+        let failed = expected.iter().find(|expected| {
+            let own = digests
+                .iter()
+                .find(|(algorithm, _)| *algorithm == expected.algorithm);
+            own.is_none_or(|(_, value)| !expected.is(value))
+        });
+        if let Some(failed) = failed {
+            let algorithm = failed.algorithm;
+            discard(self.segment).await?;
+            return Err(ReceiveError::Digest(algorithm).into());
+        }
+        let closed = self.segment.close().await?;
+        run_blocking(move || count(closed)).await
+    }
+
+    /// Ends a body that is held to a digest and did not come to its end: nothing of it counts.
+    pub async fn discard(self) -> Result<Session, SessionError> {
+        discard(self.segment).await
+    }
+
+    /// Removes the whole upload, with what came before.
+    pub async fn void(self) -> Result<(), SessionError> {
+        self.segment.give_up().await?.session.remove().await
+    }
+
+    /// Whether nothing counts before a digest was seen to fit.
+    pub fn is_checked(&self) -> bool {
+        !self.running.is_empty()
+    }
+}
+
+async fn discard(segment: SegmentReceiver<Appending>) -> Result<Session, SessionError> {
+    let owner = segment.give_up().await?;
+    run_blocking(move || {
+        let Appending { session, .. } = owner;
+        session
+            .store
+            .remove_segment(session.url.id(), session.state.segments)?;
+        Ok(session)
+    })
+    .await
+}
+
+/// Makes a closed segment count. Blocks.
+fn count(closed: Closed<Appending>) -> Result<Session, SessionError> {
+    let Closed {
+        owner,
+        segment,
+        digests,
+    } = closed;
+    let mut session = owner.session;
+    let Some(segment) = segment else {
+        return Ok(session);
+    };
+    session.store.secure_segments(session.url.id())?;
+    session.state.offset += segment.size;
+    session.state.segments += 1;
+    session.state.digests = digests;
+    session.put(Event::Closed(segment))?;
+    Ok(session)
+}
+
+/// A session whose segment is in progress.
+struct Appending {
+    session: Session,
+    /// Whether the segment counts as far as it has come, should it never come to its end.
+    journaled: bool,
+    /// Bytes of plaintext at the last checkpoint.
+    saved: u64,
+}
+
+impl Owner for Appending {
+    fn create(&mut self) -> Result<Box<dyn SegmentWriter>, StoreError> {
+        let (store, id) = (Arc::clone(&self.session.store), *self.session.url.id());
+        let number = self.session.state.segments;
+        match store.create_segment(&id, number) {
+            // What no entry counts was never acknowledged, and its key is forgotten.
+            Err(StoreError::Exists) => {
+                store.remove_segment(&id, number)?;
+                store.create_segment(&id, number)
+            }
+            created => created,
+        }
+    }
+
+    fn recipients(&self) -> &[Recipient] {
+        &self.session.recipients
+    }
+
+    fn begin(&mut self, key: &FileKey, digests: &Digests) -> Result<(), ReceiveError> {
+        if !self.journaled {
+            return Ok(());
+        }
+        self.save(
+            OpenSegment {
+                key: key.duplicate(),
+                size: 0,
+                sealed_size: 0,
+                crc_before_last: 0,
+            },
+            digests,
+        )
+    }
+
+    fn wrote(
+        &mut self,
+        writer: &mut dyn SegmentWriter,
+        progress: Progress<'_>,
+    ) -> Result<(), ReceiveError> {
+        if !self.journaled || progress.size - self.saved < self.session.checkpoint {
+            return Ok(());
+        }
+        writer.sync()?;
+        if self.saved == 0 {
+            self.session.store.secure_segments(self.session.url.id())?;
+        }
+        self.saved = progress.size;
+        self.save(
+            OpenSegment {
+                key: progress.key.duplicate(),
+                size: progress.size,
+                sealed_size: progress.sealed_size,
+                crc_before_last: progress.crc_before_last,
+            },
+            progress.digests,
+        )
+    }
+}
+
+impl Appending {
+    fn save(&mut self, segment: OpenSegment, digests: &Digests) -> Result<(), ReceiveError> {
+        let state = &self.session.state;
+        let entry = Entry {
+            offset: state.offset,
+            segments: state.segments,
+            length: state.length,
+            digests: digests.to_state(),
+            event: Event::Open(segment),
+        };
+        self.session.put_entry(&entry).map_err(|error| match error {
+            SessionError::Receive(error) => error,
+            _ => ReceiveError::Abandoned,
+        })
+    }
+}

@@ -1,0 +1,412 @@
+//! What is kept of an upload between its requests: a head, and entries behind each other, all of it sealed with the secret
+//! in the upload's URL. `FORMAT.md` does not describe it: nobody but the server that wrote it reads it.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::SessionError;
+use super::url::{SEALED_OVERHEAD, UploadUrl};
+use crate::seal::FileKey;
+use crate::store::{ENTRY_SIZE, EntryBytes, MAX_SEGMENTS, SessionStore};
+use crate::upload::digest::{
+    Algorithm, DigestState, Digested, Digests, ExpectedDigest, bytes_base64,
+};
+use crate::upload::manifest::{MetadataEntry, file_key_base64, rfc3339};
+use crate::upload::segment::SealedSegment;
+
+const VERSION: u32 = 1;
+const HEAD_PURPOSE: &[u8] = b"head";
+/// Bytes of JSON in an entry, filled up with spaces.
+const ENTRY_TEXT: usize = ENTRY_SIZE - SEALED_OVERHEAD;
+/// Entries that are read at a time.
+const READ_AT_A_TIME: u32 = 256;
+
+/// What the host can read of a record without the URL.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ClearHead {
+    v: u32,
+    /// SHA-256 of the secret.
+    #[serde(with = "bytes_base64")]
+    secret: Vec<u8>,
+    /// When the upload expires, whether it is finished or not.
+    #[serde(with = "rfc3339")]
+    pub(super) expires: SystemTime,
+    #[serde(with = "bytes_base64")]
+    sealed: Vec<u8>,
+}
+
+/// What part an upload plays in a concatenation (tus, "Concatenation").
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// None: it is an upload by itself.
+    Whole,
+    /// A part, which is never published by itself.
+    Partial,
+    /// Made of parts: what the client said of which, as it said it.
+    Final(String),
+}
+
+/// What was said of an upload when it was created.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Head {
+    #[serde(
+        default,
+        with = "option_bytes",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) name: Option<Vec<u8>>,
+    pub(super) media_type: Option<String>,
+    pub(super) metadata: Option<String>,
+    pub(super) metadata_entries: Vec<MetadataEntry>,
+    pub(super) length: Option<u64>,
+    pub(super) ends_at_length: bool,
+    pub(super) role: Role,
+    pub(super) repr_digests: Vec<ExpectedDigest>,
+    pub(super) wants: Option<Algorithm>,
+}
+
+impl Head {
+    /// Whether SHA-512 runs along.
+    pub(super) fn with_sha512(&self) -> bool {
+        let expected = self.repr_digests.iter().map(|digest| digest.algorithm);
+        expected
+            .chain(self.wants)
+            .any(|algorithm| algorithm == Algorithm::Sha512)
+    }
+}
+
+impl ClearHead {
+    pub(super) fn seal(
+        url: &UploadUrl,
+        head: &Head,
+        expires: SystemTime,
+    ) -> Result<Vec<u8>, SessionError> {
+        let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
+        serde_json::to_writer(&mut *text, head).expect("a head is plain data");
+        let clear = Self {
+            v: VERSION,
+            secret: url.secret_hash().to_vec(),
+            expires,
+            sealed: url.seal(HEAD_PURPOSE, &text)?,
+        };
+        Ok(serde_json::to_vec(&clear).expect("a head is plain data"))
+    }
+
+    /// `None`: it was not written to its end.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let head: Self = serde_json::from_slice(bytes).ok()?;
+        (head.v == VERSION).then_some(head)
+    }
+
+    /// Whether this is the secret that the upload was created with, in constant time.
+    pub(super) fn is_of(&self, url: &UploadUrl) -> bool {
+        self.secret.ct_eq(&url.secret_hash()).into()
+    }
+
+    pub(super) fn open(&self, url: &UploadUrl) -> Result<Head, SessionError> {
+        let text = url
+            .open(HEAD_PURPOSE, &self.sealed)
+            .ok_or(SessionError::Lost)?;
+        serde_json::from_slice(&text).map_err(|_| SessionError::Lost)
+    }
+}
+
+/// One step of an upload, with where it stands after it: the last entry tells all that a request needs to go on.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// Bytes in segments that are closed.
+    pub(super) offset: u64,
+    /// How many segments are closed.
+    pub(super) segments: u32,
+    /// Of the whole upload, where it is known.
+    pub(super) length: Option<u64>,
+    /// After all these bytes, and in an open segment after those too.
+    pub(super) digests: DigestState,
+    pub(super) event: Event,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Event {
+    /// The length became known.
+    Length,
+    /// A segment has begun, or has come so far.
+    Open(OpenSegment),
+    /// A segment has come to its end.
+    Closed(SealedSegment),
+    /// Everything is there: what follows is publishing.
+    Finishing(Finish),
+    /// It is published.
+    Finished(Finish),
+    /// A part: it went into this upload.
+    Concatenated(Final),
+}
+
+/// A segment that may have no end yet.
+#[derive(Serialize, Deserialize)]
+pub(super) struct OpenSegment {
+    #[serde(with = "file_key_base64")]
+    pub(super) key: FileKey,
+    /// Bytes of plaintext that are durable, in whole chunks.
+    pub(super) size: u64,
+    /// The same sealed, with the header.
+    pub(super) sealed_size: u64,
+    /// The checksum's state in front of the last of these chunks.
+    pub(super) crc_before_last: u64,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Finish {
+    pub(super) digested: Digested,
+    #[serde(with = "rfc3339")]
+    pub(super) time: SystemTime,
+}
+
+/// Where a part went.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Final {
+    /// The last segment of the final upload's URL.
+    pub(super) url: String,
+}
+
+impl Drop for Final {
+    fn drop(&mut self) {
+        self.url.zeroize();
+    }
+}
+
+impl Entry {
+    fn purpose(number: u32) -> [u8; 9] {
+        let mut purpose = *b"entry....";
+        purpose[5..].copy_from_slice(&number.to_be_bytes());
+        purpose
+    }
+
+    pub(super) fn seal(&self, url: &UploadUrl, number: u32) -> Result<EntryBytes, SessionError> {
+        let mut text = Zeroizing::new([b' '; ENTRY_TEXT]);
+        serde_json::to_writer(&mut text[..], self).map_err(|_| SessionError::Lost)?;
+        let sealed = url.seal(&Self::purpose(number), &*text)?;
+        let mut entry = [0; ENTRY_SIZE];
+        entry.copy_from_slice(&sealed);
+        Ok(entry)
+    }
+
+    /// `None`: it was not written to its end, or it is damaged.
+    pub(super) fn open(url: &UploadUrl, number: u32, entry: &EntryBytes) -> Option<Self> {
+        let text = url.open(&Self::purpose(number), entry)?;
+        serde_json::from_slice(&text).ok()
+    }
+}
+
+/// Reads the last entry, with its number. What an interruption left behind it was never acknowledged.
+pub(super) fn last_entry(
+    store: &dyn SessionStore,
+    url: &UploadUrl,
+) -> Result<Option<(u32, Entry)>, SessionError> {
+    let count = store.count_entries(url.id())?;
+    let first = count.saturating_sub(2);
+    let entries = store.entries(url.id(), first, 2)?;
+    for (number, bytes) in (first..count).zip(&entries).rev() {
+        if let Some(entry) = Entry::open(url, number, bytes) {
+            return Ok(Some((number, entry)));
+        }
+    }
+    // Each entry is durable before the next one is begun: only one, the first one here, can have been interrupted.
+    if count <= 1 {
+        Ok(None)
+    } else {
+        Err(SessionError::Lost)
+    }
+}
+
+/// Reads all segments that were closed, in order, from the first `count` entries.
+pub(super) fn closed_segments(
+    store: &dyn SessionStore,
+    url: &UploadUrl,
+    count: u32,
+) -> Result<Vec<SealedSegment>, SessionError> {
+    let mut segments = Vec::new();
+    for first in (0..count).step_by(READ_AT_A_TIME as usize) {
+        let most = READ_AT_A_TIME.min(count - first);
+        for (number, bytes) in (first..).zip(&store.entries(url.id(), first, most)?) {
+            let entry = Entry::open(url, number, bytes).ok_or(SessionError::Lost)?;
+            if let Event::Closed(segment) = entry.event {
+                segments.push(segment);
+                // The number that the entry counts is the one that the segment has.
+                if segments.len() != entry.segments as usize || entry.segments > MAX_SEGMENTS {
+                    return Err(SessionError::Lost);
+                }
+            }
+        }
+    }
+    Ok(segments)
+}
+
+/// Where an upload stands.
+pub(super) struct State {
+    /// The number that the next entry gets.
+    pub(super) next: u32,
+    pub(super) offset: u64,
+    pub(super) segments: u32,
+    pub(super) length: Option<u64>,
+    pub(super) digests: Digests,
+    pub(super) phase: Phase,
+}
+
+pub(super) enum Phase {
+    /// It takes more.
+    Open,
+    /// A segment has no end: the server did not come to it.
+    Interrupted(OpenSegment),
+    /// It was to be published.
+    Finishing(Finish),
+    Finished(Finish),
+    /// A part that went into a final upload.
+    Concatenated(Final),
+}
+
+impl State {
+    /// Of an upload that has no entries yet.
+    pub(super) fn new(head: &Head) -> Self {
+        Self {
+            next: 0,
+            offset: 0,
+            segments: 0,
+            length: head.length,
+            digests: Digests::new(head.with_sha512()),
+            phase: Phase::Open,
+        }
+    }
+
+    pub(super) fn after(number: u32, entry: Entry) -> Result<Self, SessionError> {
+        Ok(Self {
+            next: number + 1,
+            offset: entry.offset,
+            segments: entry.segments,
+            length: entry.length,
+            digests: entry.digests.resume().ok_or(SessionError::Lost)?,
+            phase: match entry.event {
+                Event::Length | Event::Closed(_) => Phase::Open,
+                Event::Open(segment) => Phase::Interrupted(segment),
+                Event::Finishing(finish) => Phase::Finishing(finish),
+                Event::Finished(finish) => Phase::Finished(finish),
+                Event::Concatenated(into) => Phase::Concatenated(into),
+            },
+        })
+    }
+}
+
+mod option_bytes {
+    use super::bytes_base64;
+    use serde::{Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde's signature")]
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Option<Vec<u8>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match bytes {
+            Some(bytes) => bytes_base64::serialize(bytes, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        bytes_base64::deserialize(from).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::UploadId;
+
+    fn url() -> UploadUrl {
+        UploadUrl::generate(UploadId::generate(SystemTime::now())).unwrap()
+    }
+
+    fn entry(event: Event) -> Entry {
+        let mut digests = Digests::new(true);
+        digests.update(&[0xff; 127]);
+        Entry {
+            offset: u64::MAX,
+            segments: MAX_SEGMENTS,
+            length: Some(u64::MAX),
+            digests: digests.to_state(),
+            event,
+        }
+    }
+
+    fn key() -> FileKey {
+        FileKey::try_from(&[0xff; 16][..]).unwrap()
+    }
+
+    #[test]
+    fn the_longest_entry_has_room() {
+        let digested = Digested {
+            sha256: vec![0xff; 32],
+            sha512: vec![0xff; 64],
+        };
+        let finish = Finish {
+            digested,
+            time: SystemTime::now(),
+        };
+        let events = [
+            Event::Length,
+            Event::Open(OpenSegment {
+                key: key(),
+                size: u64::MAX,
+                sealed_size: u64::MAX,
+                crc_before_last: u64::MAX,
+            }),
+            Event::Closed(SealedSegment {
+                key: key(),
+                size: u64::MAX,
+                sealed_size: u64::MAX,
+                crc: u64::MAX,
+            }),
+            Event::Finishing(finish.clone()),
+            Event::Finished(finish),
+            Event::Concatenated(Final {
+                url: url().to_segment().to_string(),
+            }),
+        ];
+        let url = url();
+        for event in events {
+            let sealed = entry(event).seal(&url, u32::MAX).unwrap();
+            let opened = Entry::open(&url, u32::MAX, &sealed).unwrap();
+            assert_eq!(opened.offset, u64::MAX);
+            assert!(State::after(7, opened).is_ok());
+            assert!(Entry::open(&url, 0, &sealed).is_none());
+        }
+    }
+
+    #[test]
+    fn a_head_opens_with_its_url_alone() {
+        let (url, other) = (url(), url());
+        let head = Head {
+            name: Some(b"a name\xff".to_vec()),
+            media_type: None,
+            metadata: None,
+            metadata_entries: Vec::new(),
+            length: Some(3),
+            ends_at_length: true,
+            role: Role::Whole,
+            repr_digests: Vec::new(),
+            wants: None,
+        };
+        let bytes = ClearHead::seal(&url, &head, SystemTime::now()).unwrap();
+        assert!(memchr::memmem::find(&bytes, b"a name").is_none());
+        let clear = ClearHead::parse(&bytes).unwrap();
+        assert!(clear.is_of(&url) && !clear.is_of(&other));
+        assert_eq!(clear.open(&url).unwrap().name, head.name);
+        assert!(clear.open(&other).is_err());
+        assert!(ClearHead::parse(&bytes[..bytes.len() - 1]).is_none());
+    }
+}
