@@ -154,7 +154,7 @@ settings! {
     /// After how many bytes of one body a resumable upload is made durable as far as it has come [default: 256MiB]
     #[arg(long, env = "SEALSLOT_CHECKPOINT", value_name = "SIZE")]
     checkpoint: Option<ByteSize>,
-    /// Let pages of another origin upload, like https://app.example; `*` for all; may be repeated
+    /// Let pages of this other origin upload, named by scheme and host, or `*` for all; may be repeated
     #[arg(long, env = "SEALSLOT_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = '\n')]
     cors_origin: Vec<CorsOrigin>,
     /// Most connections at the same time [default: 4000]

@@ -272,7 +272,7 @@ impl<'a> IncomingFile<'a> {
 enum Part<'a> {
     /// Between parts.
     None,
-    File(IncomingFile<'a>),
+    File(Box<IncomingFile<'a>>),
     /// What a browser sends for a file field that was left empty; a file all the same if it holds something.
     Unnamed(PartHead),
     Text {
@@ -371,7 +371,7 @@ impl<'a> FormReceiver<'a> {
                 value: Zeroizing::new(Vec::new()),
             },
             Some(name) if name.is_empty() => Part::Unnamed(head),
-            Some(_) => Part::File(self.file(head)),
+            Some(_) => Part::File(Box::new(self.file(head))),
         };
         Ok(())
     }
@@ -403,7 +403,7 @@ impl<'a> FormReceiver<'a> {
         if let Part::Unnamed(_) = self.part
             && let Part::Unnamed(head) = std::mem::replace(&mut self.part, Part::None)
         {
-            self.part = Part::File(self.file(head));
+            self.part = Part::File(Box::new(self.file(head)));
         }
         if matches!(self.part, Part::Text { .. }) {
             self.hold(data.len())?;

@@ -4,11 +4,12 @@ use data_encoding::BASE64;
 use http::{HeaderMap, HeaderValue};
 use sfv::{Dictionary, ListEntry, Parser};
 
-use super::problem::Problem;
 use crate::upload::{Algorithm, ExpectedDigest};
 
-pub(super) const CONTENT_DIGEST: &str = "content-digest";
-pub(super) const REPR_DIGEST: &str = "repr-digest";
+/// Of the content of one message.
+pub const CONTENT_DIGEST: &str = "content-digest";
+/// Of the whole that it belongs to.
+pub const REPR_DIGEST: &str = "repr-digest";
 const WANT_REPR_DIGEST: &str = "want-repr-digest";
 
 /// The algorithms that are neither insecure nor unknown (RFC 9530, section 7.2), with the size of their digests in bytes.
@@ -17,8 +18,15 @@ const ALGORITHMS: [(&str, Algorithm, usize); 2] = [
     ("sha-512", Algorithm::Sha512, 64),
 ];
 
+/// A field that cannot be read, or a digest that its algorithm does not give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a digest field is a dictionary of digests in base64 between colons, like sha-256=:...:, each of its algorithm's size"
+)]
+pub struct DigestFieldError;
+
 /// The digests in `Content-Digest` or `Repr-Digest`. Those of other algorithms are ignored (RFC 9530, section 2).
-pub(super) fn digests(headers: &HeaderMap, field: &str) -> Result<Vec<ExpectedDigest>, Problem> {
+pub fn digests(headers: &HeaderMap, field: &str) -> Result<Vec<ExpectedDigest>, DigestFieldError> {
     let Some(dictionary) = dictionary(headers, field)? else {
         return Ok(Vec::new());
     };
@@ -36,14 +44,14 @@ pub(super) fn digests(headers: &HeaderMap, field: &str) -> Result<Vec<ExpectedDi
         let value = value.filter(|value| value.len() == size);
         digests.push(ExpectedDigest {
             algorithm,
-            value: value.ok_or_else(Problem::malformed_digest)?.to_vec(),
+            value: value.ok_or(DigestFieldError)?.to_vec(),
         });
     }
     Ok(digests)
 }
 
 /// The digest that the client wants of the whole: of those that there are, the one it prefers (RFC 9530, section 4).
-pub(super) fn wanted(headers: &HeaderMap) -> Result<Option<Algorithm>, Problem> {
+pub fn wanted(headers: &HeaderMap) -> Result<Option<Algorithm>, DigestFieldError> {
     let Some(dictionary) = dictionary(headers, WANT_REPR_DIGEST)? else {
         return Ok(None);
     };
@@ -65,14 +73,14 @@ pub(super) fn wanted(headers: &HeaderMap) -> Result<Option<Algorithm>, Problem> 
 }
 
 /// A digest as `Repr-Digest` says it.
-pub(super) fn field_value((algorithm, digest): (Algorithm, &[u8])) -> Option<HeaderValue> {
+pub fn field_value((algorithm, digest): (Algorithm, &[u8])) -> Option<HeaderValue> {
     let (name, ..) = ALGORITHMS
         .iter()
         .find(|(_, known, _)| *known == algorithm)?;
     HeaderValue::try_from(format!("{name}=:{}:", BASE64.encode(digest))).ok()
 }
 
-fn dictionary(headers: &HeaderMap, field: &str) -> Result<Option<Dictionary>, Problem> {
+fn dictionary(headers: &HeaderMap, field: &str) -> Result<Option<Dictionary>, DigestFieldError> {
     let mut lines = headers.get_all(field).iter().map(HeaderValue::as_bytes);
     let Some(first) = lines.next() else {
         return Ok(None);
@@ -82,7 +90,7 @@ fn dictionary(headers: &HeaderMap, field: &str) -> Result<Option<Dictionary>, Pr
         [&joined, &b", "[..], line].concat()
     });
     let parsed = Parser::new(&joined).parse::<Dictionary>();
-    parsed.map(Some).map_err(|_| Problem::malformed_digest())
+    parsed.map(Some).map_err(|_| DigestFieldError)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod body;
 mod cors;
 mod create;
 mod crypt;
-mod digest_fields;
+pub mod digest_fields;
 pub mod disposition;
 mod download;
 pub mod form;
@@ -20,6 +20,7 @@ mod problem;
 mod range;
 mod resumable;
 mod route;
+pub mod tus_fields;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -23,13 +23,19 @@ pub(super) struct Problem {
     /// Stable: programs may depend on it.
     code: &'static str,
     detail: Cow<'static, str>,
-    /// The problem type, where one is registered, behind [`TYPES`].
-    kind: Option<&'static str>,
-    /// Further members of the document.
-    members: Vec<(&'static str, serde_json::Value)>,
+    /// The problem type, where one is registered.
+    kind: Option<Box<Kind>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// For the log: what the server itself has to do with it.
     cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// A registered problem type.
+struct Kind {
+    /// Its name, behind [`TYPES`].
+    name: &'static str,
+    /// Further members that the type gives the document.
+    members: Vec<(&'static str, u64)>,
 }
 
 /// RFC 9457, section 3.
@@ -41,7 +47,7 @@ struct Document<'a> {
     code: &'static str,
     detail: &'a str,
     #[serde(flatten)]
-    members: serde_json::Map<String, serde_json::Value>,
+    members: std::collections::BTreeMap<&'static str, u64>,
 }
 
 /// Where problem types are registered (RFC 9457, section 4.2).
@@ -54,7 +60,6 @@ impl Problem {
             code,
             detail: detail.into(),
             kind: None,
-            members: Vec::new(),
             headers: Vec::new(),
             cause: None,
         }
@@ -207,20 +212,17 @@ impl Problem {
         let mut response = if Form::preferred(headers, &[Form::Json, Form::Html]) == Form::Html {
             page::problem(title, &self.detail)
         } else {
+            let (kind, members) = match self.kind {
+                Some(kind) => (format!("{TYPES}{}", kind.name).into(), kind.members),
+                None => ("about:blank".into(), Vec::new()),
+            };
             let document = Document {
-                r#type: match self.kind {
-                    Some(kind) => format!("{TYPES}{kind}").into(),
-                    None => "about:blank".into(),
-                },
+                r#type: kind,
                 title,
                 status: self.status.as_u16(),
                 code: self.code,
                 detail: &self.detail,
-                members: self
-                    .members
-                    .into_iter()
-                    .map(|(name, value)| (name.to_owned(), value))
-                    .collect(),
+                members: members.into_iter().collect(),
             };
             let mut text = serde_json::to_vec(&document).expect("a problem is plain data");
             text.push(b'\n');

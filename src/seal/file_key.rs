@@ -27,6 +27,7 @@ impl FileKey {
     }
 
     /// The same key once more, for a second place that has to open its file. It seals nothing.
+    #[must_use]
     pub fn duplicate(&self) -> Self {
         Self(self.0)
     }

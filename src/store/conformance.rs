@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{MAX_SEGMENTS, SealedFile, Store, StoreError, UploadId};
+use super::{ENTRY_SIZE, EntryBytes, MAX_SEGMENTS, SealedFile, Store, StoreError, UploadId};
 
 /// A place that holds one store, empty at first. Opened again, after the store was dropped, it holds what it held.
 pub(crate) trait Place {
@@ -15,7 +15,7 @@ type Case = fn(&dyn Place);
 
 /// Runs every case, each in a new place.
 pub(crate) fn run<P: Place>(new_place: impl Fn() -> P) {
-    let cases: [(&str, Case); 13] = [
+    let cases: [(&str, Case); 19] = [
         (
             "invisible before, whole after",
             invisible_before_whole_after,
@@ -46,6 +46,24 @@ pub(crate) fn run<P: Place>(new_place: impl Fn() -> P) {
         (
             "threads do not disturb each other",
             threads_do_not_disturb_each_other,
+        ),
+        (
+            "a session keeps its head and entries",
+            a_session_keeps_its_head_and_entries,
+        ),
+        (
+            "a session keeps what is staged",
+            a_session_keeps_what_is_staged,
+        ),
+        (
+            "staged segments are read and removed",
+            staged_segments_are_read_and_removed,
+        ),
+        ("a segment gets a new end", a_segment_gets_a_new_end),
+        ("uploads share a segment", uploads_share_a_segment),
+        (
+            "publishing again writes the manifest anew",
+            publishing_again_writes_the_manifest_anew,
         ),
     ];
     for (name, case) in cases {
@@ -427,4 +445,144 @@ fn threads_do_not_disturb_each_other(place: &dyn Place) {
         }
     });
     assert_eq!(list(&*store).len(), THREADS * (EACH - 1));
+}
+
+fn a_session_keeps_its_head_and_entries(place: &dyn Place) {
+    let store = place.open();
+    let (id, other) = (id(), id());
+    assert!(matches!(store.session_head(&id), Err(StoreError::NotFound)));
+    assert_eq!(store.sessions().unwrap(), []);
+    store.create_session(&id, b"the head").unwrap();
+    store.create_session(&other, b"another").unwrap();
+    let again = store.create_session(&id, b"again");
+    assert!(matches!(again, Err(StoreError::Exists)));
+    assert_eq!(store.count_entries(&id).unwrap(), 0);
+    assert!(store.entries(&id, 0, 10).unwrap().is_empty());
+    for number in 0..5_u8 {
+        store
+            .put_entry(&id, number.into(), &[number; ENTRY_SIZE])
+            .unwrap();
+    }
+    // In place of one that was interrupted.
+    store.put_entry(&id, 4, &[44; ENTRY_SIZE]).unwrap();
+    drop(store);
+
+    let store = place.open();
+    assert_eq!(store.session_head(&id).unwrap(), b"the head");
+    assert_eq!(store.count_entries(&id).unwrap(), 5);
+    let first = |entries: Vec<EntryBytes>| entries.iter().map(|entry| entry[7]).collect::<Vec<_>>();
+    assert_eq!(first(store.entries(&id, 0, 10).unwrap()), [0, 1, 2, 3, 44]);
+    assert_eq!(first(store.entries(&id, 2, 2).unwrap()), [2, 3]);
+    assert!(store.entries(&id, 5, 1).unwrap().is_empty());
+    assert!(store.entries(&id, u32::MAX, 1).unwrap().is_empty());
+    assert_eq!(
+        BTreeSet::from_iter(store.sessions().unwrap()),
+        BTreeSet::from([id, other])
+    );
+
+    store.remove_session(&id).unwrap();
+    store.remove_session(&id).unwrap();
+    assert!(matches!(store.session_head(&id), Err(StoreError::NotFound)));
+    assert_eq!(store.count_entries(&id).unwrap(), 0);
+    assert_eq!(store.sessions().unwrap(), [other]);
+}
+
+fn a_session_keeps_what_is_staged(place: &dyn Place) {
+    let store = place.open();
+    let (kept, swept) = (id(), id());
+    store.create_session(&kept, b"head").unwrap();
+    for id in [&kept, &swept] {
+        stage(&*store, id, 0, b"some bytes");
+        store.secure_segments(id).unwrap();
+    }
+    drop(store);
+    let store = place.open();
+    assert_eq!(read_staged(&*store, &kept, 0), b"some bytes");
+    assert!(matches!(
+        store.open_staged(&swept),
+        Err(StoreError::NotFound)
+    ));
+    stage(&*store, &kept, 1, b"more");
+    publish(&*store, &kept, b"manifest");
+    assert_eq!(read(&*store, &kept, SealedFile::Segment(1)), b"more");
+    assert_eq!(store.session_head(&kept).unwrap(), b"head");
+}
+
+fn read_staged(store: &dyn Store, id: &UploadId, segment: u32) -> Vec<u8> {
+    let staged = store.open_staged(id).unwrap();
+    let file = staged.open(SealedFile::Segment(segment)).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.len()).unwrap()];
+    assert_eq!(file.read_at(&mut bytes, 0).unwrap(), bytes.len());
+    bytes
+}
+
+fn staged_segments_are_read_and_removed(place: &dyn Place) {
+    let store = place.open();
+    let id = id();
+    assert!(matches!(store.open_staged(&id), Err(StoreError::NotFound)));
+    store.remove_segment(&id, 0).unwrap();
+    let mut writer = store.create_segment(&id, 0).unwrap();
+    writer.write(b"half").unwrap();
+    writer.sync().unwrap();
+    assert_eq!(read_staged(&*store, &id, 0), b"half");
+    writer.write(b", and the rest").unwrap();
+    writer.finish().unwrap();
+    assert_eq!(read_staged(&*store, &id, 0), b"half, and the rest");
+    store.remove_segment(&id, 0).unwrap();
+    let opened = store.open_staged(&id).unwrap().open(SealedFile::Segment(0));
+    assert!(matches!(opened, Err(StoreError::NotFound)));
+    stage(&*store, &id, 0, b"anew");
+    assert_eq!(read_staged(&*store, &id, 0), b"anew");
+}
+
+fn a_segment_gets_a_new_end(place: &dyn Place) {
+    let store = place.open();
+    let id = id();
+    stage(&*store, &id, 0, b"0123456789");
+    stage(&*store, &id, 1, b"other");
+    for (at, tail, whole) in [
+        (8, &b"AB"[..], &b"01234567AB"[..]),
+        (4, b"CD", b"0123CD"),
+        (4, b"CD", b"0123CD"),
+        (6, b"EFGH", b"0123CDEFGH"),
+        (0, b"I", b"I"),
+    ] {
+        store.mend_segment(&id, 0, at, tail).unwrap();
+        assert_eq!(read_staged(&*store, &id, 0), whole);
+    }
+    assert_eq!(read_staged(&*store, &id, 1), b"other");
+}
+
+fn uploads_share_a_segment(place: &dyn Place) {
+    let store = place.open();
+    let (part, whole) = (id(), id());
+    stage(&*store, &part, 0, b"shared");
+    store.link_segment((&part, 0), (&whole, 3)).unwrap();
+    let again = store.link_segment((&part, 0), (&whole, 3));
+    assert!(matches!(again, Err(StoreError::Exists)));
+    let missing = store.link_segment((&part, 1), (&whole, 4));
+    assert!(matches!(missing, Err(StoreError::NotFound)));
+    store.secure_segments(&whole).unwrap();
+    publish(&*store, &whole, b"manifest");
+    assert_eq!(read(&*store, &whole, SealedFile::Segment(3)), b"shared");
+    assert_eq!(read_staged(&*store, &part, 0), b"shared");
+    store.discard(&part).unwrap();
+    assert_eq!(read(&*store, &whole, SealedFile::Segment(3)), b"shared");
+}
+
+fn publishing_again_writes_the_manifest_anew(place: &dyn Place) {
+    let store = place.open();
+    let (first, taken) = (id(), id());
+    publish(&*store, &taken, b"manifest");
+    assert!(matches!(store.settle(&first), Err(StoreError::NotFound)));
+    stage(&*store, &first, 0, b"payload");
+    // The first try fails on the second upload, when the first one's manifest is written already or even visible.
+    let tried = store.publish(&[(taken, b"x".to_vec()), (first, b"old".to_vec())]);
+    assert!(tried.is_err());
+    if is_missing(&*store, &first) {
+        publish(&*store, &first, b"new");
+        assert_eq!(read(&*store, &first, SealedFile::Meta), b"new");
+    }
+    store.settle(&first).unwrap();
+    assert_eq!(read(&*store, &first, SealedFile::Segment(0)), b"payload");
 }

@@ -82,10 +82,13 @@ pub(super) struct SegmentReceiver<O> {
 /// Where the segment is: here, or on a blocking thread with the other buffer.
 enum Work<O> {
     Here(Box<Segment<O>>, Option<ChunkBuffer>),
-    Away(JoinHandle<Result<(Box<Segment<O>>, ChunkBuffer), ReceiveError>>),
+    Away(JoinHandle<Result<Written<O>, ReceiveError>>),
     /// An error ended it.
     Failed,
 }
+
+/// A segment, and the buffer that was written and is empty now.
+type Written<O> = (Box<Segment<O>>, ChunkBuffer);
 
 impl<O: Owner> SegmentReceiver<O> {
     /// Goes on with the upload's `digests`. Nothing touches the store before there is something to write.
@@ -211,7 +214,7 @@ impl<O: Owner> Segment<O> {
 
     /// Hashes, seals and writes what is left, and makes the segment durable. Blocks.
     fn close(
-        mut self: Box<Self>,
+        mut self,
         mut buffer: ChunkBuffer,
         mut digests: Digests,
     ) -> Result<Closed<O>, ReceiveError> {

@@ -1,15 +1,20 @@
 //! What goes wrong with uploads that come in several requests.
 
+use std::borrow::Cow;
+
 use http::header::CONNECTION;
 use http::{HeaderName, StatusCode};
 
-use super::Problem;
+use super::{Kind, Problem};
 use crate::http::body::BodyError;
+use crate::http::digest_fields::DigestFieldError;
 use crate::http::resumable::draft::Version;
+use crate::http::tus_fields::TusFieldError;
 use crate::upload::{ReceiveError, SessionError};
 
 /// "Checksum Mismatch" (tus, "Checksum").
 const CHECKSUM_MISMATCH: u16 = 460;
+const COMPLETED: &str = "completed-upload";
 const DIGEST_MISMATCH: &str = "digest-mismatch";
 
 impl Problem {
@@ -24,7 +29,7 @@ impl Problem {
     /// Says in the draft's way that the upload is not complete, unless it is.
     pub(in crate::http) fn with_completeness(mut self, version: Version) -> Self {
         let mut headers = http::HeaderMap::new();
-        let complete = self.kind == Some("completed-upload");
+        let complete = self.code == COMPLETED;
         version.add_completeness(&mut headers, complete);
         let headers = headers.into_iter();
         self.headers
@@ -32,8 +37,9 @@ impl Problem {
         self
     }
 
-    fn of_type(mut self, kind: &'static str) -> Self {
-        self.kind = Some(kind);
+    fn of_type(mut self, name: &'static str, members: &[(&'static str, u64)]) -> Self {
+        let members = members.to_vec();
+        self.kind = Some(Box::new(Kind { name, members }));
         self
     }
 
@@ -64,7 +70,7 @@ impl Problem {
         Self::new(StatusCode::PRECONDITION_FAILED, "tus-version", detail)
     }
 
-    pub(in crate::http) fn malformed_tus(detail: &'static str) -> Self {
+    pub(in crate::http) fn malformed_tus(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed-tus", detail)
     }
 
@@ -95,13 +101,9 @@ impl Problem {
 
     pub(in crate::http) fn mismatching_offset(expected: u64, provided: u64) -> Self {
         let detail = format!("The upload has {expected} bytes: go on there.");
-        let mut problem = Self::new(StatusCode::CONFLICT, "mismatching-upload-offset", detail)
-            .of_type("mismatching-upload-offset");
-        problem.members = vec![
-            ("expected-offset", expected.into()),
-            ("provided-offset", provided.into()),
-        ];
-        problem
+        let members = [("expected-offset", expected), ("provided-offset", provided)];
+        Self::new(StatusCode::CONFLICT, "mismatching-upload-offset", detail)
+            .of_type("mismatching-upload-offset", &members)
     }
 
     pub(in crate::http) fn inconsistent_length() -> Self {
@@ -112,12 +114,12 @@ impl Problem {
             "inconsistent-upload-length",
             detail,
         )
-        .of_type("inconsistent-upload-length")
+        .of_type("inconsistent-upload-length", &[])
     }
 
     pub(in crate::http) fn completed_upload() -> Self {
         let detail = "The upload is complete and takes nothing more.";
-        Self::new(StatusCode::BAD_REQUEST, "completed-upload", detail).of_type("completed-upload")
+        Self::new(StatusCode::BAD_REQUEST, COMPLETED, detail).of_type(COMPLETED, &[])
     }
 
     pub(in crate::http) fn missing_offset() -> Self {
@@ -134,12 +136,6 @@ impl Problem {
     pub(in crate::http) fn final_upload() -> Self {
         let detail = "A final upload is made of its parts and takes nothing else.";
         Self::new(StatusCode::FORBIDDEN, "final-upload", detail)
-    }
-
-    pub(in crate::http) fn malformed_digest() -> Self {
-        let detail = "A digest field is not a dictionary of digests in base64 between colons, like sha-256=:...:, each of its \
-                      algorithm's size.";
-        Self::new(StatusCode::BAD_REQUEST, "malformed-digest", detail)
     }
 
     /// A digest that does not fit has a status of its own in tus.
@@ -161,6 +157,25 @@ impl Problem {
     pub(in crate::http) fn digest_mismatch() -> Self {
         let detail = "What arrived does not have the digest that was given. Nothing of it was kept: send it again.";
         Self::new(StatusCode::BAD_REQUEST, DIGEST_MISMATCH, detail)
+    }
+}
+
+impl From<DigestFieldError> for Problem {
+    fn from(error: DigestFieldError) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed-digest",
+            format!("{error}."),
+        )
+    }
+}
+
+impl From<TusFieldError> for Problem {
+    fn from(error: TusFieldError) -> Self {
+        match error {
+            TusFieldError::Part => SessionError::Unknown.into(),
+            error => Self::malformed_tus(format!("{error}.")),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use sfv::{Item, Parser};
 
-use super::tus::Metadata;
+use super::tus;
 use super::{
     UPLOAD_LENGTH, UPLOAD_OFFSET, add_location, add_outcome, answer, insert, limit_body,
     run_to_the_end, seconds_left, take_in, take_in_first,
@@ -180,25 +180,25 @@ fn new_session(
         return Err(Problem::form_in_parts());
     }
     // tus-js-client sends names in the way of tus, and gives what it sends the type of what is appended.
-    let metadata = Metadata::of(headers)?;
+    let metadata = tus::metadata(headers)?;
     let media_type = media_type
         .filter(|_| !essence.eq_ignore_ascii_case(PARTIAL_UPLOAD))
         .map(str::to_owned)
-        .or_else(|| metadata.media_type());
+        .or_else(|| metadata.media_type().map(str::to_owned));
     let disposition = headers.get(CONTENT_DISPOSITION);
     let disposition = disposition
         .map(|value| disposition_filename(value.as_bytes()))
         .transpose()?;
     let name = name
         .or(disposition.flatten().map(ClientName::new))
-        .or_else(|| metadata.name());
+        .or_else(|| metadata.name().map(ClientName::new));
     check_name(app, name.as_ref())?;
     Ok(NewSession {
         name,
         media_type,
         length,
         ends_at_length: version.ends_at_length(),
-        metadata_entries: metadata.entries(),
+        metadata_entries: tus::entries(&metadata),
         metadata: metadata.into_raw(),
         role: Role::Whole,
         repr_digests: digests(headers, REPR_DIGEST)?,

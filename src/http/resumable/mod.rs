@@ -221,9 +221,9 @@ fn answer(status: StatusCode, headers: HeaderMap) -> Response {
     response
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: impl ToString) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: impl Into<HeaderText>) {
     // All values come from us, but for what was checked when it was read.
-    if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
+    if let Ok(value) = HeaderValue::try_from(value.into().0) {
         headers.insert(name, value);
     }
 }
@@ -232,6 +232,27 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: impl ToString) {
 pub(super) fn add_limit(app: &App, headers: &mut HeaderMap) {
     if !headers.contains_key(draft::UPLOAD_LIMIT) {
         insert(headers, draft::UPLOAD_LIMIT, draft::limit(app, None));
+    }
+}
+
+/// A header's value in the making.
+struct HeaderText(String);
+
+impl From<u64> for HeaderText {
+    fn from(number: u64) -> Self {
+        Self(number.to_string())
+    }
+}
+
+impl From<String> for HeaderText {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for HeaderText {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
     }
 }
 

@@ -1,13 +1,9 @@
 //! tus 1.0.0 (<https://tus.io/protocols/resumable-upload>), with creation, creation-with-upload, creation-defer-length,
 //! expiration, checksum, checksum-trailer, termination and concatenation.
 
-mod checksum;
-mod concat;
-mod metadata;
-
 use std::sync::Arc;
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, TRAILER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -18,15 +14,20 @@ use super::{
 use crate::http::body::RequestBody;
 use crate::http::create::{Permit, admit, check_name};
 use crate::http::problem::Problem;
+use crate::http::tus_fields::{
+    CHECKSUM_ALGORITHMS, UploadMetadata, checksum_algorithms, upload_checksum, upload_concat,
+};
 use crate::http::{App, Response};
-use crate::upload::{NewSession, Role, Session, UploadUrl};
-use checksum::Checksum;
-pub(super) use metadata::Metadata;
+use crate::upload::{
+    Algorithm, ClientName, ExpectedDigest, MetadataEntry, NewSession, Role, RunningDigest, Session,
+    UploadUrl,
+};
 
 const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
 const UPLOAD_METADATA: HeaderName = HeaderName::from_static("upload-metadata");
 const UPLOAD_CONCAT: HeaderName = HeaderName::from_static("upload-concat");
+const UPLOAD_CHECKSUM: HeaderName = HeaderName::from_static("upload-checksum");
 const UPLOAD_DEFER_LENGTH: HeaderName = HeaderName::from_static("upload-defer-length");
 const UPLOAD_EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
 
@@ -66,7 +67,7 @@ pub(super) fn announce(app: &App, headers: &mut HeaderMap) {
         (HeaderName::from_static("tus-extension"), EXTENSIONS),
         (
             HeaderName::from_static("tus-checksum-algorithm"),
-            checksum::ALGORITHMS,
+            CHECKSUM_ALGORITHMS,
         ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
@@ -80,7 +81,7 @@ pub(super) fn status(session: &Session) -> HeaderMap {
     let mut headers = progress(session);
     match session.length() {
         Some(length) => insert(&mut headers, UPLOAD_LENGTH, length),
-        None => insert(&mut headers, UPLOAD_DEFER_LENGTH, 1),
+        None => insert(&mut headers, UPLOAD_DEFER_LENGTH, "1"),
     }
     if let Some(metadata) = session.metadata() {
         insert(&mut headers, UPLOAD_METADATA, metadata);
@@ -88,7 +89,7 @@ pub(super) fn status(session: &Session) -> HeaderMap {
     match session.role() {
         Role::Whole => {}
         Role::Partial => insert(&mut headers, UPLOAD_CONCAT, "partial"),
-        Role::Final(parts) => insert(&mut headers, UPLOAD_CONCAT, parts),
+        Role::Final(parts) => insert(&mut headers, UPLOAD_CONCAT, parts.as_str()),
     }
     headers
 }
@@ -163,7 +164,7 @@ fn new_session(
     app: &App,
     headers: &HeaderMap,
 ) -> Result<(NewSession, Option<Vec<UploadUrl>>), Problem> {
-    let (role, parts) = concat::role(headers)?;
+    let (role, parts) = concat(headers)?;
     let length = number(headers, &UPLOAD_LENGTH)?;
     let deferred = match headers.get(&UPLOAD_DEFER_LENGTH) {
         None => false,
@@ -186,15 +187,15 @@ fn new_session(
     if length.is_some_and(|length| length > app.limits.max_size) {
         return Err(Problem::too_large(app.limits.max_size));
     }
-    let metadata = Metadata::of(headers)?;
-    let name = metadata.name();
+    let metadata = metadata(headers)?;
+    let name = metadata.name().map(ClientName::new);
     check_name(app, name.as_ref())?;
     let new = NewSession {
         name,
-        media_type: metadata.media_type(),
+        media_type: metadata.media_type().map(str::to_owned),
         length,
         ends_at_length: true,
-        metadata_entries: metadata.entries(),
+        metadata_entries: entries(&metadata),
         metadata: metadata.into_raw(),
         role,
         repr_digests: Vec::new(),
@@ -324,4 +325,98 @@ fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Problem
     number.filter(|_| alone).map(Some).ok_or_else(|| {
         Problem::malformed_tus("Upload-Offset and Upload-Length are numbers of bytes.")
     })
+}
+
+/// What is said about an upload. tus-js-client says it so in the draft's requests too.
+pub(super) fn metadata(headers: &HeaderMap) -> Result<UploadMetadata, Problem> {
+    match text(headers, &UPLOAD_METADATA)? {
+        Some(text) => Ok(UploadMetadata::parse(text)?),
+        None => Ok(UploadMetadata::default()),
+    }
+}
+
+/// The same for the manifest.
+pub(super) fn entries(metadata: &UploadMetadata) -> Vec<MetadataEntry> {
+    let pairs = metadata.pairs();
+    pairs
+        .map(|(key, value)| MetadataEntry::new(key, value))
+        .collect()
+}
+
+fn concat(headers: &HeaderMap) -> Result<(Role, Option<Vec<UploadUrl>>), Problem> {
+    match text(headers, &UPLOAD_CONCAT)? {
+        Some(text) => Ok(upload_concat(text)?),
+        None => Ok((Role::Whole, None)),
+    }
+}
+
+/// A header that stands once and is text.
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let text = value.to_str().ok().filter(|_| values.next().is_none());
+    let malformed =
+        || Problem::malformed_tus("A header of tus stands twice, or is no visible text.");
+    text.map(Some).ok_or_else(malformed)
+}
+
+/// What a body will be held to.
+enum Checksum {
+    None,
+    Known(ExpectedDigest),
+    /// It comes behind the body, by an algorithm that is told then.
+    Trailer,
+}
+
+impl Checksum {
+    fn announced(headers: &HeaderMap) -> Result<Self, Problem> {
+        if let Some(text) = text(headers, &UPLOAD_CHECKSUM)? {
+            return Ok(Self::Known(upload_checksum(text)?));
+        }
+        let lists = headers.get_all(TRAILER).iter();
+        let mut names = lists
+            .filter_map(|list| list.to_str().ok())
+            .flat_map(|list| list.split(','));
+        let announced =
+            names.any(|name| name.trim().eq_ignore_ascii_case(UPLOAD_CHECKSUM.as_str()));
+        Ok(if announced { Self::Trailer } else { Self::None })
+    }
+
+    /// The algorithms that have to run along.
+    fn algorithms(&self) -> Vec<Algorithm> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Known(expected) => vec![expected.algorithm],
+            Self::Trailer => checksum_algorithms(),
+        }
+    }
+
+    /// What the body must have, once it has ended.
+    fn expected(self, body: &RequestBody) -> Result<Vec<ExpectedDigest>, Problem> {
+        let trailers = match self {
+            Self::None => return Ok(Vec::new()),
+            Self::Known(expected) => return Ok(vec![expected]),
+            Self::Trailer => body.trailers(),
+        };
+        let missing = || {
+            Problem::malformed_tus(
+                "The Upload-Checksum that was announced as a trailer did not come.",
+            )
+        };
+        let trailers = trailers.ok_or_else(missing)?;
+        let text = text(trailers, &UPLOAD_CHECKSUM)?.ok_or_else(missing)?;
+        Ok(vec![upload_checksum(text)?])
+    }
+
+    /// Holds a body without content to it.
+    fn check_nothing(self, body: &RequestBody) -> Result<(), Problem> {
+        for expected in self.expected(body)? {
+            if !expected.is(&RunningDigest::new(expected.algorithm).finish()) {
+                return Err(Problem::checksum_mismatch());
+            }
+        }
+        Ok(())
+    }
 }

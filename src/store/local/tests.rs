@@ -8,8 +8,8 @@ use tempfile::TempDir;
 use super::directory::FILE_MODE;
 
 use super::*;
-use crate::store::ReadAt;
 use crate::store::conformance::{self, Place};
+use crate::store::{ReadAt, SessionStore};
 
 impl Place for TempDir {
     fn open(&self) -> Box<dyn Store> {
@@ -382,4 +382,75 @@ fn a_rename_without_the_flag_replaces_nothing_either() {
         .rename_unless_there("new".as_ref(), &folder, "free".as_ref())
         .unwrap();
     assert_eq!(names(place.path()), ["empty", "free", "full"]);
+}
+
+#[test]
+fn a_mending_that_was_interrupted_is_completed() {
+    let (place, store) = new_store();
+    let id = new_id();
+    let mut writer = store.create_segment(&id, 0).unwrap();
+    writer.write(b"0123456789").unwrap();
+    writer.finish().unwrap();
+    let path = place.path().join(format!("staging/{id}/0000.age"));
+    let mend = place.path().join(format!("sessions/{id}.mend"));
+    let read = || {
+        let file = store
+            .open_staged(&id)
+            .unwrap()
+            .open(SealedFile::Segment(0))
+            .unwrap();
+        let mut bytes = vec![0; usize::try_from(file.len()).unwrap()];
+        file.read_at(&mut bytes, 0).unwrap();
+        bytes
+    };
+    // Written down, and then in any state that an interruption may leave the segment in.
+    for torn in [
+        &b"0123456789"[..],
+        b"01234567AB",
+        b"0123A56789",
+        b"0123AB6789",
+        b"0123AB",
+    ] {
+        fs::write(&path, torn).unwrap();
+        store.begin_mending(&id, 0, 4, b"AB").unwrap();
+        assert_eq!(read(), b"0123AB");
+        assert!(!mend.exists());
+    }
+    // Half written down, the segment was not touched.
+    store.begin_mending(&id, 0, 2, b"CD").unwrap();
+    let whole = fs::read(&mend).unwrap();
+    for size in 0..whole.len() {
+        fs::write(&mend, &whole[..size]).unwrap();
+        assert_eq!(read(), b"0123AB", "{size}");
+        assert!(!mend.exists());
+    }
+}
+
+#[test]
+fn what_belongs_to_no_session_is_swept() {
+    let (place, store) = new_store();
+    let id = new_id();
+    store.create_session(&id, b"head").unwrap();
+    store
+        .put_entry(&id, 0, &[1; crate::store::ENTRY_SIZE])
+        .unwrap();
+    let gone = new_id();
+    for name in [
+        format!("{gone}.entries"),
+        format!("{gone}.mend"),
+        "strange".to_owned(),
+    ] {
+        fs::write(place.path().join("sessions").join(name), "x").unwrap();
+    }
+    drop(store);
+    let store = LocalStore::open(place.path()).unwrap();
+    let sessions = place.path().join("sessions");
+    assert_eq!(
+        names(&sessions),
+        [format!("{id}.entries"), format!("{id}.head")]
+    );
+    for name in names(&sessions) {
+        assert_eq!(mode(&sessions.join(name)), 0o600);
+    }
+    assert_eq!(store.sessions().unwrap(), [id]);
 }

@@ -14,7 +14,7 @@ use crate::upload::segment::{Closed, Owner, Progress, SegmentReceiver};
 
 /// Takes in one body. Dropped, it leaves what it wrote without an end: the next request recovers it.
 pub struct Append {
-    segment: SegmentReceiver<Appending>,
+    pub(super) segment: SegmentReceiver<Appending>,
     /// Digests of this body alone.
     running: Vec<(Algorithm, RunningDigest)>,
     /// Bytes that may still come.
@@ -147,7 +147,7 @@ fn count(closed: Closed<Appending>) -> Result<Session, SessionError> {
 }
 
 /// A session whose segment is in progress.
-struct Appending {
+pub(super) struct Appending {
     session: Session,
     /// Whether the segment counts as far as it has come, should it never come to its end.
     journaled: bool,

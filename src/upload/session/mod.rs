@@ -13,6 +13,8 @@ mod concat;
 mod finish;
 mod record;
 mod recover;
+#[cfg(test)]
+mod tests;
 mod url;
 
 use std::sync::Arc;
