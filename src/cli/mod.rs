@@ -3,10 +3,11 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `upload` | one command each |
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restored_name` | safe file names from what clients gave |
+//! | `token_file` | tokens that nobody else can read |
 //! | `passphrase`, `progress`, `results` | what is said to, and asked of, people |
 
 #![expect(
@@ -26,6 +27,8 @@ mod seal;
 mod serve;
 mod staged;
 mod stdout;
+mod token_file;
+mod upload;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -37,7 +40,7 @@ pub use exit::{Exit, Failure};
 
 const AFTER_HELP: &str = "\
 Every command exits with 0 when it did what was asked, 64 when the command line makes no sense, 65 when data does not \
-open, and 1 when anything else went wrong. Results go to stdout, everything else to stderr.";
+open or arrived as something else, and 1 when anything else went wrong. Results go to stdout, everything else to stderr.";
 
 /// A mail slot for files: whatever is pushed through it is sealed while it streams in, and only the private key opens
 /// it again.
@@ -55,6 +58,7 @@ enum Command {
     Certs(certs::CertsArgs),
     Seal(seal::SealArgs),
     Open(open::OpenArgs),
+    Upload(upload::UploadArgs),
 }
 
 /// Runs one command line, the program's name first, and gives the exit code. What went wrong stands on stderr, in one
@@ -88,6 +92,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Certs(args) => certs::run(&args),
         Command::Seal(args) => seal::run(&args),
         Command::Open(args) => open::run(&args),
+        Command::Upload(args) => upload::run(&args),
     }
 }
 

@@ -27,6 +27,20 @@ pub(super) fn restored_name(given: &str, fallback: &str) -> String {
     fit(name, "")
 }
 
+/// `given` on one line that shows what it is: characters that control a terminal, are not shown, or change how others
+/// are shown, are written as `\u{202e}`, and a backslash as two.
+pub(super) fn printable(given: &str) -> String {
+    let mut line = String::with_capacity(given.len());
+    for c in given.chars() {
+        match c {
+            '\\' => line.push_str(r"\\"),
+            c if c.is_control() || is_format(c) => line.extend(c.escape_unicode()),
+            c => line.push(c),
+        }
+    }
+    line
+}
+
 /// `name` with ` (number)` before its extension, in 255 bytes.
 pub(super) fn numbered(name: &str, number: u32) -> String {
     fit(name, &format!(" ({number})"))
@@ -160,6 +174,21 @@ mod tests {
         let long = numbered(&format!("{}.pdf", "x".repeat(251)), 10);
         assert_eq!(long.len(), 255);
         assert!(long.ends_with("x (10).pdf"));
+    }
+
+    #[test]
+    fn what_is_printed_says_what_it_is() {
+        for (given, line) in [
+            ("", ""),
+            ("it's a \"name\".txt", "it's a \"name\".txt"),
+            ("e\u{301}te\u{301}", "e\u{301}te\u{301}"),
+            ("報告書", "報告書"),
+            ("a\nb\x1b[2Jc", r"a\u{a}b\u{1b}[2Jc"),
+            ("a\u{202e}b\u{85}", r"a\u{202e}b\u{85}"),
+            (r"C:\x", r"C:\\x"),
+        ] {
+            assert_eq!(printable(given), line);
+        }
     }
 
     fn any_name() -> impl Strategy<Value = String> {

@@ -1,10 +1,10 @@
 //! `serve`: loads or, in development, makes what the server needs, then runs it until it is told to stop.
 
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal, Read, Write as _};
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::exit::{Exit, Failure};
 use super::passphrase::PassphraseArgs;
+use super::token_file;
 use crate::config::{Config, ConfigError, LogLevel, ServeArgs};
 use crate::http::{Access, App, Surface, Token};
 use crate::keys::{self, NamedRecipient};
@@ -32,8 +33,6 @@ const MIN_SWEEP: Duration = Duration::from_secs(1);
 const MAX_SWEEP: Duration = Duration::from_hours(1);
 /// How often the certificate's files are looked at.
 const CERTIFICATE_WATCH: Duration = Duration::from_secs(2);
-/// The largest token file, in bytes.
-const MAX_TOKEN_FILE: u64 = 1 << 20;
 
 /// Take in uploads over TLS and keep them sealed
 ///
@@ -418,36 +417,13 @@ fn make_dev_token(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Tokens from a file that nobody else can read: one a line; empty lines and those that begin with `#` do not count.
+/// The tokens in a file that nobody else can read.
 fn tokens(path: &Path) -> Result<Vec<Token>, Failure> {
-    let failed = |error| Failure::io("read", path, &error);
-    let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(Failure::new(
-            Exit::Other,
-            format_args!(
-                "{0} holds a token that others can reach (mode {mode:04o}): run `chmod 600 {0}`",
-                path.display()
-            ),
-        ));
-    }
-    let mut text = Zeroizing::new(String::new());
-    file.take(MAX_TOKEN_FILE)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let tokens = lines.map(Token::new).collect::<Result<Vec<_>, _>>();
-    let tokens =
-        tokens.map_err(|error| Failure::from_error(Exit::Other, &error).about(path.display()))?;
-    if tokens.is_empty() {
-        let line = format_args!("{} holds no token: write one a line", path.display());
-        return Err(Failure::new(Exit::Other, line));
-    }
-    Ok(tokens)
+    let tokens = token_file::read(path)?;
+    let tokens = tokens.iter().map(|token| Token::new(token));
+    tokens
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Failure::from_error(Exit::Other, &error).about(path.display()))
 }
 
 impl From<ConfigError> for Failure {

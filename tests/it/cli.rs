@@ -428,7 +428,7 @@ fn help_and_version_are_results() {
     let bench = Bench::new();
     let version = bench.run(&["--version"]).ok();
     assert!(version.starts_with(b"sealslot "));
-    for command in ["serve", "keygen", "certs", "seal", "open"] {
+    for command in ["serve", "keygen", "certs", "seal", "open", "upload"] {
         assert!(!bench.run(&[command, "--help"]).ok().is_empty());
     }
 }

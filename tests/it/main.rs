@@ -18,5 +18,7 @@ mod program;
 mod promises;
 mod serve_settings;
 mod server;
+mod upload_command;
+mod upload_faults;
 mod upload_folders;
 mod uploads;

@@ -110,6 +110,8 @@ impl Bench {
             }
         }
         command.env("RUST_BACKTRACE", "1");
+        // Nothing of a test stays with whoever runs it.
+        command.env("XDG_STATE_HOME", self.path("state"));
         command
     }
 
@@ -134,7 +136,19 @@ impl Bench {
     }
 
     pub(crate) fn run_with_stdin(&self, args: &[&str], input: &[u8]) -> Ran {
-        let mut command = self.command(args);
+        Ran::with_stdin(self.command(args), input)
+    }
+}
+
+/// How a run ended.
+pub(crate) struct Ran(Output);
+
+impl Ran {
+    pub(crate) fn of(mut command: Command) -> Self {
+        Self(command.output().unwrap())
+    }
+
+    pub(crate) fn with_stdin(mut command: Command, input: &[u8]) -> Self {
         command.stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -146,14 +160,9 @@ impl Bench {
             });
             child.wait_with_output().unwrap()
         });
-        Ran(output)
+        Self(output)
     }
-}
 
-/// How a run ended.
-pub(crate) struct Ran(Output);
-
-impl Ran {
     /// The command succeeded; gives its stdout.
     #[track_caller]
     pub(crate) fn ok(self) -> Vec<u8> {

@@ -6,11 +6,12 @@ pub(super) mod options;
 pub(super) mod tus;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, LAST_MODIFIED, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tokio::time::timeout;
 
 use super::body::{BodyError, RequestBody};
 use super::create::run_to_the_end;
@@ -22,6 +23,10 @@ use crate::upload::{Append, Session, SessionError, UploadUrl};
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 const METHOD_OVERRIDE: &str = "x-http-method-override";
+
+/// How long a request that is taken over may go on with what has arrived for it, and how long nothing may come then.
+const LAST_BYTES: Duration = Duration::from_millis(500);
+const LAST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Which protocol a request speaks.
 pub(super) enum Protocol {
@@ -156,7 +161,10 @@ async fn take_in(
     let broken = loop {
         let next = tokio::select! {
             biased;
-            () = superseded.cancelled() => break Problem::taken_over(),
+            () = superseded.cancelled() => {
+                take_in_what_has_arrived(&mut append, body).await?;
+                break Problem::taken_over();
+            }
             next = body.next() => next,
         };
         match next {
@@ -181,6 +189,22 @@ async fn take_in(
         append.close(&[]).await?
     };
     Err(broken.with_offset(session.offset()))
+}
+
+/// A request is mostly taken over because its connection broke: what still lies in the buffers on the way here has been sent,
+/// and need not be sent again. The next request waits for it, so only for a moment.
+async fn take_in_what_has_arrived(
+    append: &mut Append,
+    body: &mut RequestBody,
+) -> Result<(), SessionError> {
+    let end = Instant::now() + LAST_BYTES;
+    while !append.is_checked() && Instant::now() < end {
+        match timeout(LAST_PAUSE, body.next()).await {
+            Ok(Ok(Some(data))) => append.write(&data).await?,
+            _ => break,
+        }
+    }
+    Ok(())
 }
 
 /// As [`take_in`], for the request that creates the upload: where it fails, nobody knows the upload's URL, and it is removed.

@@ -1,0 +1,310 @@
+//! HTTP/1.1 over TLS to one server, a request at a time: an upload fills its connection alone, so there is nothing that
+//! HTTP/2 could share it with.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::body::{Body, Pace};
+use super::endpoint::Endpoint;
+
+/// For finding the server and connecting, and again for the handshake.
+const CONNECT: Duration = Duration::from_secs(30);
+/// How long a body may stand still. A slow line takes a while for what the system holds of it.
+const STALL: Duration = Duration::from_mins(2);
+/// How long the server may think.
+const ANSWER: Duration = Duration::from_mins(1);
+/// The same once it has been sent something: all of it has to reach the disk first.
+const ANSWER_TO_BODY: Duration = Duration::from_mins(5);
+/// The largest body of an answer, in bytes.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// Why there was no answer. Holds nothing of what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HttpError {
+    /// A file of certificates cannot be read.
+    #[error("cannot read the certificates in {}", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// Nobody is trusted.
+    #[error("{0}: name the server's certificate authority with --cacert FILE")]
+    NoAuthorities(String),
+    /// rustls refuses what it was configured with.
+    #[error("cannot set up TLS")]
+    Setup(#[source] rustls::Error),
+    /// Neither a DNS name nor an address.
+    #[error("{0} is not the name of a host")]
+    Name(String),
+    /// The name is unknown, or nobody answers there.
+    #[error("cannot connect to {server}")]
+    Connect {
+        /// Where.
+        server: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It could be anybody.
+    #[error(
+        "the certificate of {server} cannot be trusted; name the authority that vouches for it with --cacert FILE"
+    )]
+    Certificate {
+        /// Where.
+        server: String,
+        /// Why not.
+        source: rustls::Error,
+    },
+    /// Something else than TLS, or another kind of it.
+    #[error("{server} does not speak TLS as it should; look at the port")]
+    NotTls {
+        /// Where.
+        server: String,
+        /// What came instead.
+        source: rustls::Error,
+    },
+    /// The connection did not come about, or did not last.
+    #[error("the connection broke")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nothing happened for too long.
+    #[error("{0} took too long")]
+    TimedOut(&'static str),
+    /// No answer of a Sealslot server is that long.
+    #[error("the answer is larger than {MAX_ANSWER} bytes: no Sealslot server sends such")]
+    AnswerTooLarge,
+}
+
+impl HttpError {
+    /// Whether the same may well work later.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect { .. } | Self::Broken(_) | Self::TimedOut(_)
+        )
+    }
+
+    fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Broken(Box::new(error))
+    }
+}
+
+/// What TLS connections are made with: `cacert`, or else the system, says who may vouch for a server.
+pub(super) fn tls_config(cacert: Option<&Path>) -> Result<Arc<ClientConfig>, HttpError> {
+    let mut roots = RootCertStore::empty();
+    let (certificates, failed) = match cacert {
+        Some(path) => (
+            read_certificates(path)?,
+            format!("{} holds no certificate that can be used", path.display()),
+        ),
+        None => (
+            rustls_native_certs::load_native_certs().certs,
+            "no certificate authorities were found on this system".to_owned(),
+        ),
+    };
+    roots.add_parsable_certificates(certificates);
+    if roots.is_empty() {
+        return Err(HttpError::NoAuthorities(failed));
+    }
+    let mut config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .map_err(HttpError::Setup)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    read.map_err(|source| HttpError::Authorities {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// An answer, complete.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+/// One server, and a connection to it while there is one.
+pub(super) struct HttpClient {
+    endpoint: Endpoint,
+    tls: TlsConnector,
+    name: ServerName<'static>,
+    connection: Option<Connection>,
+}
+
+/// Ended when it is dropped, whatever is still under way on it.
+struct Connection {
+    sender: SendRequest<Body>,
+    task: AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl HttpClient {
+    pub(super) fn new(endpoint: Endpoint, tls: Arc<ClientConfig>) -> Result<Self, HttpError> {
+        let name = ServerName::try_from(endpoint.host().to_owned());
+        let name = name.map_err(|_| HttpError::Name(endpoint.host().to_owned()))?;
+        Ok(Self {
+            endpoint,
+            tls: tls.into(),
+            name,
+            connection: None,
+        })
+    }
+
+    /// Sends one request, for a path on this server, and waits for the whole answer.
+    pub(super) async fn send(&mut self, mut request: Request<Body>) -> Result<Answer, HttpError> {
+        let mut connection = self.connection().await?;
+        self.add_framing(&mut request)?;
+        let pace = request.body().pace();
+        let patience = match *request.method() {
+            Method::PATCH => ANSWER_TO_BODY,
+            _ => ANSWER,
+        };
+        let sending = connection.sender.send_request(request);
+        let response = answer_in_time(sending, &pace, patience).await?;
+        let answer = timeout(ANSWER, read(response)).await;
+        let answer = answer.map_err(|_| HttpError::TimedOut("the answer"))??;
+        // Where the server answered early, what is left of the body would go on for nothing.
+        if pace.left() == 0 {
+            self.connection = Some(connection);
+        }
+        Ok(answer)
+    }
+
+    /// The one that is there, where the server has left it open, or a new one.
+    async fn connection(&mut self) -> Result<Connection, HttpError> {
+        if let Some(mut idle) = self.connection.take()
+            && let Ok(Ok(())) = timeout(CONNECT, idle.sender.ready()).await
+        {
+            return Ok(idle);
+        }
+        self.connect().await
+    }
+
+    /// What hyper leaves to whoever drives a connection by hand.
+    fn add_framing(&self, request: &mut Request<Body>) -> Result<(), HttpError> {
+        let size = request.body().pace().left();
+        let host = HeaderValue::from_str(&self.endpoint.authority());
+        let host = host.map_err(|_| HttpError::Name(self.endpoint.host().to_owned()))?;
+        let takes_body = matches!(*request.method(), Method::POST | Method::PATCH);
+        let headers = request.headers_mut();
+        headers.insert(HOST, host);
+        if takes_body {
+            headers.insert(CONTENT_LENGTH, size.into());
+        }
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<Connection, HttpError> {
+        let tls = self.handshake(self.tcp().await?).await?;
+        let made = http1::handshake(TokioIo::new(tls)).await;
+        let (sender, connection) = made.map_err(HttpError::broken)?;
+        // How it ends, the request that it ends under says.
+        let task = tokio::spawn(connection).abort_handle();
+        Ok(Connection { sender, task })
+    }
+
+    async fn tcp(&self) -> Result<TcpStream, HttpError> {
+        let address = (self.endpoint.host(), self.endpoint.port());
+        let failed = |source| HttpError::Connect {
+            server: self.endpoint.authority(),
+            source,
+        };
+        let connected = timeout(CONNECT, TcpStream::connect(address)).await;
+        let tcp = connected.map_err(|_| HttpError::TimedOut("connecting"))?;
+        let tcp = tcp.map_err(failed)?;
+        tcp.set_nodelay(true).map_err(failed)?;
+        Ok(tcp)
+    }
+
+    async fn handshake(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, HttpError> {
+        let handshake = self.tls.connect(self.name.clone(), tcp);
+        let shaken = timeout(CONNECT, handshake).await;
+        let shaken = shaken.map_err(|_| HttpError::TimedOut("the TLS handshake"))?;
+        shaken.map_err(|error| {
+            let server = self.endpoint.authority();
+            let tls = error.get_ref().and_then(|error| error.downcast_ref());
+            match tls.cloned() {
+                Some(source @ rustls::Error::InvalidCertificate(_)) => {
+                    HttpError::Certificate { server, source }
+                }
+                Some(
+                    source
+                    @ (rustls::Error::InvalidMessage(_) | rustls::Error::PeerIncompatible(_)),
+                ) => HttpError::NotTls { server, source },
+                _ => HttpError::broken(error),
+            }
+        })
+    }
+}
+
+/// Waits for the head of the answer: as long as the body moves, and for `patience` after it.
+async fn answer_in_time(
+    sending: impl Future<Output = hyper::Result<Response<Incoming>>>,
+    pace: &Pace,
+    patience: Duration,
+) -> Result<Response<Incoming>, HttpError> {
+    let mut sending = pin!(sending);
+    loop {
+        let left = pace.left();
+        let (patience, what) = match left {
+            0 => (patience, "the answer"),
+            _ => (STALL, "the next part"),
+        };
+        match timeout(patience, &mut sending).await {
+            Ok(answer) => return answer.map_err(HttpError::broken),
+            Err(_) if pace.left() != left => {}
+            Err(_) => return Err(HttpError::TimedOut(what)),
+        }
+    }
+}
+
+async fn read(response: Response<Incoming>) -> Result<Answer, HttpError> {
+    let (head, mut incoming) = response.into_parts();
+    let mut body = Vec::new();
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(HttpError::broken)?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        if body.len() + data.len() > MAX_ANSWER {
+            return Err(HttpError::AnswerTooLarge);
+        }
+        body.extend_from_slice(data);
+    }
+    Ok(Answer {
+        status: head.status,
+        headers: head.headers,
+        body,
+    })
+}

@@ -1,0 +1,190 @@
+//! What is sent: a file, which can be read again from anywhere, or a stream, which cannot and is held piece by piece.
+
+mod file;
+mod stream;
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinHandle;
+
+use super::body::Body;
+use file::FileSource;
+use stream::StreamSource;
+
+/// Why something cannot be read, or sent to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SourceError {
+    /// The system refused it.
+    #[error("cannot read it")]
+    Read(#[source] io::Error),
+    /// Neither a file nor a stream.
+    #[error("it is a folder: pack it first, as in `tar c FOLDER | sealslot upload URL -`")]
+    Folder,
+    /// Part of what was sent is of one version, part of another.
+    #[error("it changed while it was being sent: send it again when nobody writes to it any more")]
+    Changed,
+    /// The server goes on from where a stream cannot be read again.
+    #[error(
+        "the server lost some of what it had acknowledged, and this input cannot be read a second time: send it anew"
+    )]
+    Lost,
+}
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    pub(super) size: u64,
+    /// Seconds and nanoseconds.
+    pub(super) modified: (i64, i64),
+}
+
+impl From<&Metadata> for Identity {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// Something to send.
+pub(super) enum Source {
+    /// Can be read again.
+    File(FileSource),
+    /// Cannot.
+    Stream(StreamSource),
+}
+
+/// What follows some offset.
+pub(super) struct Rest {
+    pub(super) body: Body,
+    /// Whether nothing comes after it.
+    pub(super) last: bool,
+}
+
+impl Source {
+    /// What `path` names; `-` is standard input. Blocks.
+    pub(super) fn open(path: &Path) -> Result<Self, SourceError> {
+        if path == Path::new("-") {
+            return Ok(Self::Stream(StreamSource::new(io::stdin())));
+        }
+        let file = File::open(path).map_err(SourceError::Read)?;
+        let metadata = file.metadata().map_err(SourceError::Read)?;
+        if metadata.is_dir() {
+            return Err(SourceError::Folder);
+        }
+        // Those in /proc say that they are empty, and are not.
+        let tells_size = metadata.is_file()
+            && (metadata.len() > 0 || file.read_at(&mut [0], 0).map_err(SourceError::Read)? == 0);
+        Ok(if tells_size {
+            Self::File(FileSource::new(file, Identity::from(&metadata)))
+        } else {
+            Self::Stream(StreamSource::new(file))
+        })
+    }
+
+    /// Which state of which file it is; `None` of a stream.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::File(file) => Some(file.identity()),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// How many bytes there are, where that is known.
+    pub(super) fn size(&self) -> Option<u64> {
+        self.identity().map(|identity| identity.size)
+    }
+
+    /// What follows `offset`: of a file everything, of a stream what is left of its piece, or the next one.
+    pub(super) async fn rest(&mut self, offset: u64) -> Result<Rest, SourceError> {
+        match self {
+            Self::File(file) => file.rest(offset).await,
+            Self::Stream(stream) => stream.rest(offset).await,
+        }
+    }
+
+    /// Waits until nothing is read any more for a body that was sent or dropped, and says whether reading failed.
+    pub(super) async fn settle(&mut self) -> Result<(), SourceError> {
+        match self {
+            Self::File(file) => file.settle().await,
+            Self::Stream(_) => Ok(()),
+        }
+    }
+
+    /// Whether everything can be sent again from its beginning.
+    pub(super) fn rewinds(&self) -> bool {
+        match self {
+            Self::File(_) => true,
+            Self::Stream(stream) => stream.rewinds(),
+        }
+    }
+
+    /// How many bytes there were and their SHA-256 in lowercase hex, once all of them have been sent.
+    pub(super) async fn digest(&mut self) -> Result<(u64, String), SourceError> {
+        match self {
+            Self::File(file) => file.digest().await,
+            Self::Stream(stream) => stream.digest().await,
+        }
+    }
+}
+
+/// Something that is used by threads that may block, one after another.
+struct Blocking<T>(Arc<Mutex<T>>);
+
+impl<T: Send + 'static> Blocking<T> {
+    fn new(value: T) -> Self {
+        Self(Arc::new(Mutex::new(value)))
+    }
+
+    fn begin<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut T) -> R + Send + 'static,
+    ) -> JoinHandle<R> {
+        let value = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || {
+            work(&mut value.lock().unwrap_or_else(PoisonError::into_inner))
+        })
+    }
+
+    async fn run<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut T) -> Result<R, SourceError> + Send + 'static,
+    ) -> Result<R, SourceError> {
+        ended(self.begin(work)).await
+    }
+}
+
+async fn ended<R>(work: JoinHandle<Result<R, SourceError>>) -> Result<R, SourceError> {
+    work.await
+        .unwrap_or_else(|error| Err(SourceError::Read(io::Error::other(error))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_read_again_is_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        for contents in ["", "hello"] {
+            std::fs::write(&path, contents).unwrap();
+            let source = Source::open(&path).unwrap();
+            assert_eq!(source.size(), Some(contents.len() as u64));
+        }
+        for stream in ["-", "/dev/null", "/proc/self/status"] {
+            let source = Source::open(Path::new(stream)).unwrap();
+            assert!(source.identity().is_none(), "{stream}");
+        }
+        assert!(matches!(Source::open(dir.path()), Err(SourceError::Folder)));
+    }
+}

@@ -1,0 +1,379 @@
+//! What is kept of uploads in progress, so that a later run goes on where this one stopped: one small file for each,
+//! which holds the path of the upload URL and is named by what is being sent and where to.
+//!
+//! The file is also the lock: whoever works on the upload holds it locked, and it is replaced only by one that is
+//! locked already.
+
+use std::env;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use data_encoding::HEXLOWER;
+use rustix::fs::{FlockOperation, flock};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::endpoint::{Endpoint, UploadUrl};
+use super::source::Identity;
+
+/// No upload URL is kept by a server for this long after it was last of use.
+const LIFETIME: Duration = Duration::from_hours(30 * 24);
+/// Far more than an upload URL has.
+const MAX_SIZE: u64 = 8 << 10;
+/// How files begin that have not got their name yet.
+const UNNAMED: &str = ".sealslot-";
+
+/// Why nothing can be kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StateError {
+    /// Neither variable says where.
+    #[error(
+        "there is no place to keep what resuming needs: set XDG_STATE_HOME, or give --no-resume"
+    )]
+    Nowhere,
+    /// The system refused something.
+    #[error("cannot keep what resuming needs in {}; set XDG_STATE_HOME, or give --no-resume", folder.display())]
+    Unusable {
+        /// Where.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process, or another argument, is at it.
+    #[error(
+        "this file is being sent to the same place already: wait for that, or give --no-resume"
+    )]
+    Busy,
+}
+
+/// The folder of all these files.
+#[derive(Clone, Debug)]
+pub(super) struct StateFolder(PathBuf);
+
+impl StateFolder {
+    /// The user's own, made where it is missing, and rid of what is too old.
+    pub(super) fn of_user() -> Result<Self, StateError> {
+        // As the XDG base directory specification has it: what is not absolute does not count.
+        let absolute = |name| {
+            env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        let state = absolute("XDG_STATE_HOME")
+            .or_else(|| Some(absolute("HOME")?.join(".local").join("state")))
+            .ok_or(StateError::Nowhere)?;
+        Self::open(state.join("sealslot").join("uploads"))
+    }
+
+    fn open(folder: PathBuf) -> Result<Self, StateError> {
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .and_then(|()| fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)));
+        made.map_err(|source| unusable(&folder, source))?;
+        sweep(&folder);
+        Ok(Self(folder))
+    }
+
+    /// The state of sending the file with this identity to `endpoint`, which nobody else may work on meanwhile.
+    pub(super) fn claim(
+        &self,
+        endpoint: &Endpoint,
+        path: &Path,
+        identity: &Identity,
+    ) -> Result<State, StateError> {
+        let name = name(endpoint, path, identity);
+        State::claim(&self.0, &name).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => StateError::Busy,
+            _ => unusable(&self.0, error),
+        })
+    }
+}
+
+fn unusable(folder: &Path, source: io::Error) -> StateError {
+    StateError::Unusable {
+        folder: folder.to_owned(),
+        source,
+    }
+}
+
+/// What an upload is known by: another file, a changed one or another place to send it to has another name.
+fn name(endpoint: &Endpoint, path: &Path, identity: &Identity) -> String {
+    let mut digest = Sha256::new();
+    // Each with its length, so that no two can be confused.
+    for text in [endpoint.url().as_bytes(), path.as_os_str().as_bytes()] {
+        digest.update((text.len() as u64).to_be_bytes());
+        digest.update(text);
+    }
+    let Identity {
+        device,
+        inode,
+        size,
+        modified: (seconds, nanoseconds),
+    } = identity;
+    for number in [device, inode, size] {
+        digest.update(number.to_be_bytes());
+    }
+    for number in [seconds, nanoseconds] {
+        digest.update(number.to_be_bytes());
+    }
+    HEXLOWER.encode(&digest.finalize())
+}
+
+/// The state of one upload. Locked until it is dropped; dropped while it holds nothing, it is removed.
+pub(super) struct State {
+    folder: PathBuf,
+    path: PathBuf,
+    /// The file that has the name, or had it until something was kept: locked.
+    file: File,
+    holds: Option<UploadUrl>,
+}
+
+impl State {
+    fn claim(folder: &Path, name: &str) -> io::Result<Self> {
+        let path = folder.join(name);
+        loop {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            let mut file = options.mode(0o600).open(&path)?;
+            lock(&file)?;
+            // Whoever had the lock may have replaced or removed the file meanwhile.
+            if !is_the_same(&file, &path)? {
+                continue;
+            }
+            let mut text = Zeroizing::new(String::new());
+            // What is not text is as good as nothing.
+            let read = (&mut file).take(MAX_SIZE).read_to_string(&mut text);
+            let holds = read.ok().and_then(|_| text.trim_end().parse().ok());
+            return Ok(Self {
+                folder: folder.to_owned(),
+                path,
+                file,
+                holds,
+            });
+        }
+    }
+
+    /// The upload that an earlier run began.
+    pub(super) fn upload(&self) -> Option<&UploadUrl> {
+        self.holds.as_ref()
+    }
+
+    /// Keeps `upload`, durably, in place of what was kept before.
+    pub(super) fn keep(&mut self, upload: &UploadUrl) -> Result<(), StateError> {
+        let kept = self.try_keep(upload);
+        kept.map_err(|source| unusable(&self.folder, source))
+    }
+
+    fn try_keep(&mut self, upload: &UploadUrl) -> io::Result<()> {
+        let mut file = tempfile::Builder::new()
+            .prefix(UNNAMED)
+            .tempfile_in(&self.folder)?;
+        lock(file.as_file())?;
+        let line = Zeroizing::new(format!("{}\n", upload.path()));
+        file.write_all(line.as_bytes())?;
+        file.as_file().sync_all()?;
+        // The lock goes with the new file before the old one is let go.
+        self.file = file.persist(&self.path)?;
+        self.holds = Some(upload.clone());
+        File::open(&self.folder)?.sync_all()
+    }
+
+    /// Forgets what was kept: there is nothing left to go on with.
+    pub(super) fn forget(&mut self) {
+        self.holds = None;
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // Before the lock goes with the file.
+        if self.holds.is_none() && is_the_same(&self.file, &self.path).unwrap_or(false) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Locks without waiting. Where the file system has no locks, going without is better than not going on at all.
+fn lock(file: &File) -> io::Result<()> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Ok(()),
+        locked => locked,
+    }
+}
+
+fn is_the_same(file: &File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match path.symlink_metadata() {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes what is too old to be of use, as far as that is possible.
+fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_old = path
+            .symlink_metadata()
+            .and_then(|metadata| metadata.modified())
+            .is_ok_and(|modified| {
+                let age = SystemTime::now().duration_since(modified);
+                age.is_ok_and(|age| age > LIFETIME)
+            });
+        // What is locked is being worked on, however old it is.
+        if is_old && is_ours(&path) && File::open(&path).is_ok_and(|file| lock(&file).is_ok()) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+/// Whether a file has a name of the kind that is given here.
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| {
+        name.starts_with(UNNAMED)
+            || HEXLOWER
+                .decode(name.as_bytes())
+                .is_ok_and(|id| id.len() == 32)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::FileTimes;
+
+    const IDENTITY: Identity = Identity {
+        device: 1,
+        inode: 2,
+        size: 3,
+        modified: (4, 5),
+    };
+
+    fn endpoint(url: &str) -> Endpoint {
+        url.parse().unwrap()
+    }
+
+    fn claim(folder: &StateFolder, path: &str) -> Result<State, StateError> {
+        folder.claim(&endpoint("https://host/"), Path::new(path), &IDENTITY)
+    }
+
+    fn folder() -> (tempfile::TempDir, StateFolder) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = StateFolder::open(dir.path().join("a/b")).unwrap();
+        (dir, folder)
+    }
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn everything_counts_for_the_name() {
+        let host = endpoint("https://host/");
+        let a = Path::new("/a");
+        let other = |change: fn(&mut Identity)| {
+            let mut identity = IDENTITY;
+            change(&mut identity);
+            name(&host, a, &identity)
+        };
+        let mut names = vec![
+            name(&host, a, &IDENTITY),
+            name(&endpoint("https://host/d/x"), a, &IDENTITY),
+            name(&endpoint("https://host:444/"), a, &IDENTITY),
+            name(&host, Path::new("/b"), &IDENTITY),
+            other(|identity| identity.device = 9),
+            other(|identity| identity.inode = 9),
+            other(|identity| identity.size = 9),
+            other(|identity| identity.modified = (9, 5)),
+            other(|identity| identity.modified = (4, 9)),
+        ];
+        assert_eq!(names[0], name(&host, a, &IDENTITY));
+        assert_eq!(
+            names[0],
+            name(&endpoint("https://HOST:443/uploads"), a, &IDENTITY)
+        );
+        assert!(names.iter().all(|name| is_ours(Path::new(name))));
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn what_is_kept_is_found_again_and_only_its_owner_reads_it() {
+        let (_dir, folder) = folder();
+        let upload: UploadUrl = "/uploads/a.secret".parse().unwrap();
+        let mut state = claim(&folder, "/a").unwrap();
+        assert!(state.upload().is_none());
+        state.keep(&upload).unwrap();
+        let path = state.path.clone();
+        drop(state);
+        assert_eq!((mode(&folder.0), mode(&path)), (0o700, 0o600));
+        let mut state = claim(&folder, "/a").unwrap();
+        assert_eq!(state.upload().unwrap().path(), upload.path());
+        assert!(claim(&folder, "/b").unwrap().upload().is_none());
+        state.forget();
+        drop(state);
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_nothing() {
+        let (_dir, folder) = folder();
+        let path = claim(&folder, "/a").unwrap().path.clone();
+        for text in [&b""[..], b"\n", b"https://other/", b"//other/x", b"\xff"] {
+            fs::write(&path, text).unwrap();
+            assert!(claim(&folder, "/a").unwrap().upload().is_none());
+        }
+    }
+
+    #[test]
+    fn nobody_else_works_on_the_same_upload() {
+        let (_dir, folder) = folder();
+        let mut state = claim(&folder, "/a").unwrap();
+        assert!(matches!(claim(&folder, "/a"), Err(StateError::Busy)));
+        state.keep(&"/uploads/a.b".parse().unwrap()).unwrap();
+        assert!(matches!(claim(&folder, "/a"), Err(StateError::Busy)));
+        drop(state);
+        assert!(claim(&folder, "/a").is_ok());
+    }
+
+    #[test]
+    fn what_is_old_is_swept_unless_it_is_worked_on() {
+        let (_dir, folder) = folder();
+        let upload = "/uploads/a.b".parse().unwrap();
+        let mut kept = Vec::new();
+        for path in ["/old", "/held", "/new"] {
+            let mut state = claim(&folder, path).unwrap();
+            state.keep(&upload).unwrap();
+            kept.push((path, state));
+        }
+        let old = SystemTime::now() - LIFETIME - Duration::from_secs(5);
+        for (path, state) in &kept {
+            if *path != "/new" {
+                let times = FileTimes::new().set_modified(old);
+                state.file.set_times(times).unwrap();
+            }
+        }
+        let foreign = folder.0.join("notes.txt");
+        let file = File::create(&foreign).unwrap();
+        file.set_times(FileTimes::new().set_modified(old)).unwrap();
+        kept.retain(|(path, _)| *path == "/held");
+        let folder = StateFolder::open(folder.0).unwrap();
+        assert!(foreign.exists());
+        drop(kept);
+        assert!(claim(&folder, "/old").unwrap().upload().is_none());
+        assert!(claim(&folder, "/held").unwrap().upload().is_some());
+        assert!(claim(&folder, "/new").unwrap().upload().is_some());
+    }
+}
