@@ -192,7 +192,7 @@ class Server:
         return int(re.search(rf"^{field}:\s+(\d+) kB$", status, re.M)[1])
 
     def cpu(self):
-        """The CPU time that it took so far, in seconds: utime and stime, in more than ticks (clock_getcpuclockid)."""
+        """The CPU time that it took so far, in seconds: utime and stime, finer than in ticks (clock_getcpuclockid)."""
         return time.clock_gettime((~self.process.pid << 3) | 2)
 
     def tls(self, timeout=60):
