@@ -229,6 +229,12 @@ async fn dispatch(
     };
     match (method, route) {
         (_, Route::Session(url)) => resumable::at_url(app, head, url, body).await,
+        (_, Route::Uploads | Route::NamedUpload(None))
+            if resumable::tus::is_spoken(headers)
+                && resumable::effective_method(head) == Method::POST =>
+        {
+            create::from_post(app, head, body).await
+        }
         (&Method::GET, Route::Page) => Ok(page::upload_page(app)),
         (&Method::GET, Route::Style) => Ok(page::style()),
         (&Method::POST, Route::Uploads | Route::NamedUpload(None)) => {

@@ -20,6 +20,7 @@ use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
 };
 use serde_json::Value;
+use tokio_rustls::client::TlsStream;
 
 /// No answer takes this long: a test that waits longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -169,10 +170,19 @@ impl Wire {
 
     /// The answer to a request of this method. An error where it broke off, with what had arrived of the body.
     pub(crate) fn try_answer(&mut self, method: &Method) -> Result<Answer, (io::Error, Vec<u8>)> {
-        let mut answer = self.try_head().map_err(|error| (error, Vec::new()))?;
-        while answer.status == 100 {
-            answer = self.try_head().map_err(|error| (error, Vec::new()))?;
+        let mut head = self.try_head().map_err(|error| (error, Vec::new()))?;
+        while head.status < 200 {
+            head = self.try_head().map_err(|error| (error, Vec::new()))?;
         }
+        self.try_rest(head, method)
+    }
+
+    /// The rest of the answer that has this head.
+    pub(crate) fn try_rest(
+        &mut self,
+        mut answer: Answer,
+        method: &Method,
+    ) -> Result<Answer, (io::Error, Vec<u8>)> {
         if method == Method::HEAD || answer.status == 204 {
             return Ok(answer);
         }
@@ -302,15 +312,24 @@ pub(crate) async fn begin_http2<B>(
 where
     B: Body<Data = Bytes, Error = io::Error> + Send + Unpin + 'static,
 {
+    let tls = connect_http2(address, config).await;
+    let http2 = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls));
+    let (mut sender, connection) = http2.await.unwrap();
+    tokio::spawn(connection);
+    sender.send_request(request).await
+}
+
+/// A connection that speaks HTTP/2.
+pub(crate) async fn connect_http2(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> TlsStream<tokio::net::TcpStream> {
     let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
     let name = ServerName::IpAddress(address.ip().into());
     let connector = tokio_rustls::TlsConnector::from(config);
     let tls = connector.connect(name, tcp).await.unwrap();
     assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let http2 = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls));
-    let (mut sender, connection) = http2.await.unwrap();
-    tokio::spawn(connection);
-    sender.send_request(request).await
+    tls
 }
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {

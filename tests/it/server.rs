@@ -86,7 +86,7 @@ impl<'a> Server<'a> {
         token.trim_end().to_owned()
     }
 
-    fn ca(&self) -> PathBuf {
+    pub(crate) fn ca(&self) -> PathBuf {
         self.bench.path("certs/ca.pem")
     }
 

@@ -26,6 +26,12 @@ impl Problem {
         )
     }
 
+    /// Says until when the upload can be gone on with.
+    pub(in crate::http) fn with_expiry(self, expires: std::time::SystemTime) -> Self {
+        let name = HeaderName::from_static("upload-expires");
+        self.with(name, &httpdate::fmt_http_date(expires))
+    }
+
     /// Says in the draft's way that the upload is not complete, unless it is.
     pub(in crate::http) fn with_completeness(mut self, version: Version) -> Self {
         let mut headers = http::HeaderMap::new();
@@ -133,6 +139,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "missing-upload-complete", detail)
     }
 
+    pub(in crate::http) fn foreign_fields() -> Self {
+        let detail = "Upload-Offset and what says that an upload is complete belong to requests that append: leave them out.";
+        Self::new(StatusCode::BAD_REQUEST, "foreign-fields", detail)
+    }
+
     pub(in crate::http) fn final_upload() -> Self {
         let detail = "A final upload is made of its parts and takes nothing else.";
         Self::new(StatusCode::FORBIDDEN, "final-upload", detail)
@@ -190,7 +201,6 @@ impl From<SessionError> for Problem {
                 let detail = "What the server kept of this upload is damaged. Begin anew.";
                 Self::new(StatusCode::GONE, "upload-lost", detail).because(error)
             }
-            SessionError::TakenOver => Self::taken_over(),
             SessionError::TooManySegments => {
                 let detail = error.to_string();
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-segments", detail)

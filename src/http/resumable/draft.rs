@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use sfv::{Item, Parser};
 
 use super::tus;
@@ -58,6 +58,25 @@ impl Version {
         match self {
             Self::Inverted => boolean(headers, &UPLOAD_INCOMPLETE).map(|incomplete| !incomplete),
             _ => boolean(headers, &UPLOAD_COMPLETE),
+        }
+    }
+
+    /// Refuses what the drafts of versions 3 and 5 forbid: asking and cancelling with what belongs to appending.
+    pub(super) fn check(self, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+        let old = matches!(self, Self::Inverted | Self::Untyped);
+        let appends = [UPLOAD_OFFSET, UPLOAD_COMPLETE, UPLOAD_INCOMPLETE];
+        let strange = appends.iter().any(|name| headers.contains_key(name));
+        if old && strange && [Method::HEAD, Method::DELETE].contains(method) {
+            return Err(Problem::foreign_fields());
+        }
+        Ok(())
+    }
+
+    /// What acknowledges a part of an upload.
+    fn acknowledged(self) -> StatusCode {
+        match self {
+            Self::Inverted | Self::Untyped => StatusCode::CREATED,
+            _ => StatusCode::NO_CONTENT,
         }
     }
 
@@ -154,7 +173,7 @@ async fn create_and_receive(
     _permit: Permit,
 ) -> Result<Session, Problem> {
     let session = app.uploads.create_session(new).await?;
-    if !body.may_have_content() {
+    if !body.may_have_content() && content.is_empty() {
         return Ok(session);
     }
     let checks: Vec<_> = content.iter().map(|digest| digest.algorithm).collect();
@@ -234,6 +253,8 @@ pub(super) async fn append(
         version,
         complete: version
             .completes(headers)
+            // In version 3, what is not said to be incomplete is complete.
+            .or((version == Version::Inverted).then_some(true))
             .ok_or_else(Problem::missing_completeness)?,
         offset: integer(headers, &UPLOAD_OFFSET).ok_or_else(Problem::missing_offset)?,
         length: length(headers),
@@ -247,7 +268,7 @@ pub(super) async fn append(
     let session = received.map_err(|problem| problem.with_completeness(version))?;
     let about = progress(app, &session, version, complete);
     let Some(receipt) = session.receipt().filter(|_| complete) else {
-        return Ok(answer(StatusCode::NO_CONTENT, about));
+        return Ok(answer(version.acknowledged(), about));
     };
     let mut response = json(&receipt);
     *response.status_mut() = StatusCode::CREATED;
@@ -283,7 +304,7 @@ async fn receive(
         return Err(Problem::too_large(app.limits.max_size));
     }
     limit_body(&app, &mut body, offset)?;
-    let session = if body.may_have_content() {
+    let session = if body.may_have_content() || !appending.content.is_empty() {
         let checks: Vec<_> = appending
             .content
             .iter()

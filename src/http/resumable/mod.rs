@@ -44,19 +44,16 @@ impl Protocol {
     }
 }
 
-/// The method that a request means: clients that cannot send all of them say it in a header (tus,
-/// "X-HTTP-Method-Override"). Only where uploads are created and gone on with.
+/// The method that a request means: clients that cannot send all of them say it in a header, and then the actual one does not
+/// matter (tus, "X-HTTP-Method-Override"). Only where uploads are created and gone on with.
 pub(super) fn effective_method(head: &Parts) -> Method {
-    let named = head.headers.get(METHOD_OVERRIDE).and_then(|value| {
-        let name = value.as_bytes().to_ascii_uppercase();
-        Method::from_bytes(&name).ok()
-    });
-    named
-        .filter(|method| {
-            [Method::HEAD, Method::PATCH, Method::DELETE, Method::POST].contains(method)
-        })
-        .filter(|_| head.method == Method::POST)
-        .unwrap_or_else(|| head.method.clone())
+    let named = head.headers.get(METHOD_OVERRIDE);
+    let named = named.map(|value| Method::from_bytes(&value.as_bytes().to_ascii_uppercase()));
+    // A name that is none means nothing that is answered.
+    named.map_or_else(
+        || head.method.clone(),
+        |named| named.unwrap_or(Method::TRACE),
+    )
 }
 
 /// Everything at `/uploads/{id}.{secret}`.
@@ -67,10 +64,12 @@ pub(super) async fn at_url(
     body: RequestBody,
 ) -> Result<Response, Problem> {
     let protocol = Protocol::of(&head.headers);
-    if let Protocol::Tus = protocol {
-        tus::check_version(&head.headers)?;
+    let method = effective_method(head);
+    match protocol {
+        Protocol::Tus => tus::check_version(&head.headers)?,
+        Protocol::Draft(version) => version.check(&method, &head.headers)?,
     }
-    match effective_method(head) {
+    match method {
         Method::HEAD => status(app, url, &protocol).await,
         Method::GET => receipt(app, url, &protocol).await,
         Method::PATCH => match protocol {
@@ -89,7 +88,7 @@ pub(super) async fn at_url(
 }
 
 async fn status(app: &Arc<App>, url: UploadUrl, protocol: &Protocol) -> Result<Response, Problem> {
-    let session = app.uploads.session(url).await?;
+    let session = app.uploads.session(url).await?.check().await?;
     Ok(status_of(app, &session, protocol))
 }
 
@@ -105,7 +104,7 @@ fn status_of(app: &App, session: &Session, protocol: &Protocol) -> Response {
 
 /// The receipt of a finished upload, for whoever did not get the answer that brought it.
 async fn receipt(app: &Arc<App>, url: UploadUrl, protocol: &Protocol) -> Result<Response, Problem> {
-    let session = app.uploads.session(url).await?;
+    let session = app.uploads.session(url).await?.check().await?;
     let Some(receipt) = session.receipt() else {
         let mut response = status_of(app, &session, protocol);
         *response.status_mut() = StatusCode::NO_CONTENT;

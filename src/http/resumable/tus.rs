@@ -204,14 +204,33 @@ fn new_session(
     Ok((new, parts))
 }
 
-/// `PATCH` of an upload.
+/// `PATCH` of an upload. Every answer to one says when the upload expires (tus, "Upload-Expires").
 pub(super) async fn append(
     app: &Arc<App>,
     head: &Parts,
     url: UploadUrl,
     body: RequestBody,
 ) -> Result<Response, Problem> {
-    let headers = &head.headers;
+    let appended = append_body(app, &head.headers, url.clone(), body).await;
+    let problem = match appended {
+        Ok(session) => return Ok(answer(StatusCode::NO_CONTENT, progress(&session))),
+        Err(problem) => problem.in_tus(),
+    };
+    let expires = app
+        .blocking(move |app| app.uploads.session_expires(&url))
+        .await?;
+    Err(match expires {
+        Some(expires) => problem.with_expiry(expires),
+        None => problem,
+    })
+}
+
+async fn append_body(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    url: UploadUrl,
+    body: RequestBody,
+) -> Result<Session, Problem> {
     if !is_offset_stream(headers) {
         return Err(Problem::media_type(OFFSET_STREAM));
     }
@@ -221,8 +240,7 @@ pub(super) async fn append(
     let checksum = Checksum::announced(headers)?;
     let permit = app.upload_permit()?;
     let task = receive(Arc::clone(app), url, body, offset, length, checksum, permit);
-    let session = run_to_the_end(app, task).await.map_err(Problem::in_tus)?;
-    Ok(answer(StatusCode::NO_CONTENT, progress(&session)))
+    run_to_the_end(app, task).await
 }
 
 async fn receive(

@@ -30,35 +30,30 @@ pub(super) struct Claim {
 struct Entry {
     claims: Arc<Claims>,
     id: UploadId,
-    place: Option<Arc<Place>>,
+    place: Arc<Place>,
 }
 
 impl Claims {
-    /// Asks whoever works on the upload to stop, and waits until it has. `None`: a later request came meanwhile.
+    /// Asks whoever works on the upload to stop, and waits for a turn. Turns come in the order of the requests.
     ///
-    /// The wait does not depend on any client: who is told to stop has at most something to write and sync.
-    pub(super) async fn claim(self: &Arc<Self>, id: &UploadId) -> Option<Claim> {
+    /// The wait does not depend on any client: who is told to stop has at most something to write and sync, also where it
+    /// waits itself and is told before its turn has come.
+    pub(super) async fn claim(self: &Arc<Self>, id: &UploadId) -> Claim {
         let entry = self.entry(id);
-        let place = Arc::clone(entry.place.as_ref()?);
         let superseded = CancellationToken::new();
-        std::mem::replace(&mut *lock(&place.latest), superseded.clone()).cancel();
-        let turn = tokio::select! {
-            turn = Arc::clone(&place.turn).lock_owned() => turn,
-            () = superseded.cancelled() => return None,
-        };
-        Some(Claim {
+        std::mem::replace(&mut *lock(&entry.place.latest), superseded.clone()).cancel();
+        let turn = Arc::clone(&entry.place.turn).lock_owned().await;
+        Claim {
             _turn: turn,
             superseded,
             _entry: entry,
-        })
+        }
     }
 
     /// Claims an upload that nobody works on, without disturbing anybody.
     pub(super) fn claim_idle(self: &Arc<Self>, id: &UploadId) -> Option<Claim> {
         let entry = self.entry(id);
-        let turn = Arc::clone(&entry.place.as_ref()?.turn)
-            .try_lock_owned()
-            .ok()?;
+        let turn = Arc::clone(&entry.place.turn).try_lock_owned().ok()?;
         Some(Claim {
             _turn: turn,
             superseded: CancellationToken::new(),
@@ -70,7 +65,7 @@ impl Claims {
         Entry {
             claims: Arc::clone(self),
             id: *id,
-            place: Some(Arc::clone(lock(&self.0).entry(*id).or_default())),
+            place: Arc::clone(lock(&self.0).entry(*id).or_default()),
         }
     }
 }
@@ -85,12 +80,8 @@ impl Claim {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut table = lock(&self.claims.0);
-        self.place = None;
-        // Nobody can take a copy meanwhile: that needs the table.
-        if table
-            .get(&self.id)
-            .is_some_and(|place| Arc::strong_count(place) == 1)
-        {
+        // The table's own and this one: nobody can take a copy meanwhile, since that needs the table.
+        if Arc::strong_count(&self.place) <= 2 {
             table.remove(&self.id);
         }
     }
@@ -107,23 +98,22 @@ mod tests {
     use std::time::SystemTime;
 
     #[tokio::test]
-    async fn the_latest_request_wins_and_leaves_nothing() {
+    async fn a_later_request_ends_the_earlier_ones_and_comes_after_them() {
         let claims = Arc::new(Claims::default());
         let id = UploadId::generate(SystemTime::now());
-        let first = claims.claim(&id).await.unwrap();
+        let first = claims.claim(&id).await;
         assert!(claims.claim_idle(&id).is_none());
-        let waiting = tokio::spawn({
+        let later = || {
             let claims = Arc::clone(&claims);
-            async move { claims.claim(&id).await.is_some() }
-        });
+            tokio::spawn(async move { claims.claim(&id).await.superseded().is_cancelled() })
+        };
+        let waiting = later();
         first.superseded().cancelled().await;
-        let latest = tokio::spawn({
-            let claims = Arc::clone(&claims);
-            async move { claims.claim(&id).await.is_some() }
-        });
-        assert!(!waiting.await.unwrap(), "it was overtaken while it waited");
+        let latest = later();
+        tokio::task::yield_now().await;
         drop(first);
-        assert!(latest.await.unwrap());
+        assert!(waiting.await.unwrap(), "it was told before its turn came");
+        assert!(!latest.await.unwrap());
         assert!(lock(&claims.0).is_empty());
     }
 
@@ -131,8 +121,8 @@ mod tests {
     async fn uploads_do_not_wait_for_each_other() {
         let claims = Arc::new(Claims::default());
         let ids = [0; 2].map(|_| UploadId::generate(SystemTime::now()));
-        let first = claims.claim(&ids[0]).await.unwrap();
-        let second = claims.claim(&ids[1]).await.unwrap();
+        let first = claims.claim(&ids[0]).await;
+        let second = claims.claim(&ids[1]).await;
         assert!(!first.superseded().is_cancelled() && !second.superseded().is_cancelled());
         drop((first, second));
         assert!(claims.claim_idle(&ids[0]).is_some());

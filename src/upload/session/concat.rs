@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::finish::damaged;
-use super::record::{Event, Final, Finish, Phase, closed_segments};
+use super::record::{Event, Final, Finish, Phase};
 use super::{NewSession, Role, Session, SessionError, UploadUrl, run_blocking};
 use crate::store::MAX_SEGMENTS;
 use crate::upload::Uploads;
@@ -81,7 +81,7 @@ impl Session {
         let mut segments: Vec<SealedSegment> = Vec::new();
         for &index in order {
             let part = &parts[index];
-            let own = closed_segments(&*part.store, &part.url, part.state.next)?;
+            let own = part.closed_segments()?;
             for (number, segment) in (0..).zip(own) {
                 let place = u32::try_from(segments.len()).unwrap_or(MAX_SEGMENTS);
                 if place >= MAX_SEGMENTS {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::record::{Event, Finish, Phase, closed_segments};
+use super::record::{Event, Finish, Phase};
 use super::{Role, Session, SessionError, run_blocking};
 use crate::seal::CHUNK_SIZE;
 use crate::store::StoreError;
 use crate::upload::client_sealed::ClientSealedCheck;
-use crate::upload::digest::{Digested, ExpectedDigest};
+use crate::upload::digest::{Digested, Digests, ExpectedDigest};
 use crate::upload::manifest::{Kind, Manifest, WholeUpload, is_client_sealed};
 use crate::upload::open::{OpenUpload, ReadError};
 use crate::upload::segment::SealedSegment;
@@ -66,13 +66,13 @@ impl Session {
             // Its parts are still there, and nobody was told of it.
             return Err(SessionError::Unknown);
         }
-        let segments = closed_segments(&*self.store, &self.url, self.state.next)?;
+        let segments = self.closed_segments()?;
         self.publish(&segments, finish)
     }
 
     /// Checks the whole, which is removed where it is not as it should be, and writes down that it is to be published. Blocks.
     fn begin_finish(&mut self, expected: &[ExpectedDigest]) -> Result<(), SessionError> {
-        let digested = self.state.digests.clone().finish();
+        let digested = self.digested(expected)?;
         let checked = verify(&digested, &self.head.repr_digests)
             .and_then(|()| verify(&digested, expected))
             .map_err(SessionError::from)
@@ -90,6 +90,25 @@ impl Session {
         self.put(Event::Finishing(finish.clone()))?;
         self.state.phase = Phase::Finishing(finish);
         Ok(())
+    }
+
+    /// The digests of the whole. SHA-512 that is told only at the end has not run along: everything is read back for it. Blocks.
+    fn digested(&self, expected: &[ExpectedDigest]) -> Result<Digested, SessionError> {
+        let digested = self.state.digests.clone().finish();
+        let missing = |expected: &ExpectedDigest| digested.by(expected.algorithm).is_none();
+        if !expected.iter().any(missing) {
+            return Ok(digested);
+        }
+        let mut digests = Digests::new(true);
+        if self.state.offset == 0 {
+            return Ok(digests.finish());
+        }
+        let upload = self.read_back(&self.closed_segments()?)?;
+        let mut plaintext = upload.plaintext(0..self.state.offset);
+        while let Some(piece) = plaintext.next_piece().map_err(damaged)? {
+            digests.update(piece);
+        }
+        Ok(digests.finish())
     }
 
     /// Publishes what is staged. Blocks.
@@ -163,7 +182,7 @@ impl Session {
         }
         let mut check = ClientSealedCheck::new(&self.recipients);
         if self.state.offset > 0 {
-            let segments = closed_segments(&*self.store, &self.url, self.state.next)?;
+            let segments = self.closed_segments()?;
             let upload = self.read_back(&segments)?;
             let mut start = upload.plaintext(0..5 * CHUNK_SIZE as u64);
             while let Some(piece) = start.next_piece().map_err(damaged)? {

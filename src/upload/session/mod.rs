@@ -32,9 +32,10 @@ pub use url::{UploadUrl, UploadUrlError};
 use super::digest::{Algorithm, ExpectedDigest};
 use super::manifest::{ClientName, Kind, MetadataEntry};
 use super::receive::ReceiveError;
+use super::segment::SealedSegment;
 use super::{Receipt, Uploads, to_rfc3339};
 use crate::seal::{Recipient, SealError};
-use crate::store::{MAX_SEGMENTS, Store, StoreError, UploadId};
+use crate::store::{MAX_SEGMENTS, SealedFile, Store, StoreError, UploadId};
 
 /// How resumable uploads are bounded. Every field has a setting of the same name.
 #[derive(Debug, Clone)]
@@ -66,9 +67,6 @@ pub enum SessionError {
     /// Its record or what it had received is damaged. Nothing that was acknowledged may be passed over.
     #[error("what the server kept of this upload is damaged; begin anew")]
     Lost,
-    /// A later request for the same upload came.
-    #[error("a later request for this upload took over")]
-    TakenOver,
     /// More bodies than an upload can have segments.
     #[error("an upload takes at most {MAX_SEGMENTS} requests that bring data; send larger pieces")]
     TooManySegments,
@@ -177,11 +175,7 @@ impl Uploads {
         new: NewSession,
     ) -> Result<Session, SessionError> {
         let url = UploadUrl::generate(UploadId::generate(SystemTime::now()))?;
-        let claim = self
-            .claims
-            .claim(url.id())
-            .await
-            .ok_or(SessionError::TakenOver)?;
+        let claim = self.claims.claim(url.id()).await;
         let head = new.into_head();
         let expires = SystemTime::now() + self.session_limits.upload_lifetime;
         self.blocking(move |uploads| {
@@ -200,11 +194,7 @@ impl Uploads {
         let (clear, url) = self
             .blocking(move |uploads| Ok((uploads.clear_head(&url)?, url)))
             .await?;
-        let claim = self
-            .claims
-            .claim(url.id())
-            .await
-            .ok_or(SessionError::TakenOver)?;
+        let claim = self.claims.claim(url.id()).await;
         self.blocking(move |uploads| {
             let head = clear.open(&url)?;
             // Whoever had it in hand before may have removed it.
@@ -242,6 +232,11 @@ impl Uploads {
             }
         }
         Ok(swept)
+    }
+
+    /// Until when an upload URL answers, if it does. Disturbs nobody. Blocks.
+    pub fn session_expires(&self, url: &UploadUrl) -> Option<SystemTime> {
+        self.clear_head(url).ok().map(|head| head.expires)
     }
 
     fn clear_head(&self, url: &UploadUrl) -> Result<ClearHead, SessionError> {
@@ -358,6 +353,37 @@ impl Session {
             time: to_rfc3339(finish.time),
             recipients: self.fingerprints.to_vec(),
         })
+    }
+
+    /// Makes sure that everything that was acknowledged is still there. Where it is not, nothing may go on as if it were.
+    pub async fn check(self) -> Result<Self, SessionError> {
+        run_blocking(move || {
+            if matches!(self.state.phase, Phase::Open) && self.state.segments > 0 {
+                self.closed_segments()?;
+            }
+            Ok(self)
+        })
+        .await
+    }
+
+    /// The segments that were closed, each of which is still there in its size. Blocks.
+    fn closed_segments(&self) -> Result<Vec<SealedSegment>, SessionError> {
+        let segments = record::closed_segments(&*self.store, &self.url, self.state.next)?;
+        if segments.is_empty() {
+            return Ok(segments);
+        }
+        let lost = |error| match error {
+            StoreError::NotFound => SessionError::Lost,
+            error => error.into(),
+        };
+        let staged = self.store.open_staged(self.url.id()).map_err(lost)?;
+        for (number, segment) in (0..).zip(&segments) {
+            let file = staged.open(SealedFile::Segment(number)).map_err(lost)?;
+            if file.len() != segment.sealed_size {
+                return Err(SessionError::Lost);
+            }
+        }
+        Ok(segments)
     }
 
     /// Takes note of the length. One that contradicts what is known already is `false`, and changes nothing.
