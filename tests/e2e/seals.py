@@ -11,6 +11,10 @@ import os
 import re
 from pathlib import Path
 
+# Not of the standard library: .ci/run installs it.
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
 from sealslot import KIB, Failed, expect, run, tool
 
 CHUNK = 64 * KIB
@@ -23,6 +27,19 @@ def audited_server():
     expect(path, "SEALSLOT_AUDITED does not name a server built with `--features audit-seals`: .ci/run builds it")
     expect(os.access(path, os.X_OK), f"no program at {path}, which SEALSLOT_AUDITED names")
     return Path(path).absolute()
+
+
+def opened(key, nonce, sealed):
+    """What was sealed by ChaCha20-Poly1305; None where this is not the key."""
+    try:
+        return ChaCha20Poly1305(key).decrypt(nonce, sealed, None)
+    except InvalidTag:
+        return None
+
+
+def opens(key, nonce, sealed):
+    """Whether this is the key."""
+    return opened(key, nonce, sealed) is not None
 
 
 class Seals:

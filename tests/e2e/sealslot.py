@@ -119,17 +119,17 @@ def sealslot(*argv, **options):
 
 
 class Server:
-    """`sealslot serve` on a free port of loopback, with its data in `folder`/data and its certificates in
+    """`sealslot serve` on a free port of loopback, with its data in `folder`/data or in `data`, and its certificates in
     `folder`/certs. A context manager, which ends the server whatever happens. With a `port` every start has that one;
     `environment` is added to its environment, and `binary` is another build of it."""
 
-    def __init__(self, folder, *arguments, port=0, environment=None, binary=BINARY):
+    def __init__(self, folder, *arguments, data=None, port=0, environment=None, binary=BINARY):
         self.folder = Path(folder)
-        self.arguments = [str(word) for word in arguments]
-        self.listen = f"127.0.0.1:{port}"
+        self.data = Path(data or self.folder / "data")
+        where = ["--data", self.data] if data else []
+        listen = ["--listen", f"127.0.0.1:{port}"]
+        self.command = [str(word) for word in (binary, "serve", *listen, *where, *arguments)]
         self.environment = ENVIRONMENT | (environment or {})
-        self.binary = binary
-        self.data = self.folder / "data"
         self.ca = self.folder / "certs/ca.pem"
         self.log = self.folder / "serve.log"
         self.process = None
@@ -150,7 +150,7 @@ class Server:
         self.folder.mkdir(exist_ok=True)
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [self.binary, "serve", "--listen", self.listen, *self.arguments],
+                self.command,
                 cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
                 preexec_fn=usual_file_limit,
             )
@@ -208,6 +208,10 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(rf"^{field}:\s+(\d+) kB$", status, re.M)[1])
 
+    def cpu(self):
+        """The CPU time that it took so far, in seconds: utime and stime, finer than in ticks (clock_getcpuclockid)."""
+        return time.clock_gettime((~self.process.pid << 3) | 2)
+
     def tls(self, timeout=60):
         """A TLS connection, verified against the server's CA."""
         stream = socket.create_connection(("127.0.0.1", self.port), timeout)
@@ -221,12 +225,12 @@ class Server:
         """An HTTP/1.1 client on a connection of its own."""
         return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=self.context())
 
-    def request(self, method, path, body=None, headers=None, admin=False):
-        """One request on a connection of its own. Gives the status, the headers and the body."""
+    def request(self, method, path, body=None, headers=None, admin=False, client=None):
+        """One request, on a connection of its own where no client is given. Gives the status, the headers and the body."""
         headers = dict(headers or {})
         if admin:
             headers["Authorization"] = "Bearer " + (self.data / "admin.token").read_text().strip()
-        with contextlib.closing(self.connect()) as client:
+        with contextlib.nullcontext(client) if client else contextlib.closing(self.connect()) as client:
             client.request(method, path, body, headers)
             response = client.getresponse()
             return response.status, response.headers, response.read()
