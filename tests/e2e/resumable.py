@@ -173,7 +173,8 @@ class Tus(Upload):
         answer = self.link.request("HEAD", self.path, self.common())
         expect(answer.status == 200, f"HEAD: {answer}")
         if (length := answer.headers["Upload-Length"]) is None:
-            expect(answer.headers["Upload-Defer-Length"] == "1" and not self.length_known, f"HEAD without a length: {answer}")
+            deferred = answer.headers["Upload-Defer-Length"] == "1"
+            expect(deferred and not self.length_known, f"HEAD without a length: {answer}")
         else:
             expect(length == str(self.size), f"HEAD of an upload of {self.size} bytes: {answer}")
             self.length_known = True
