@@ -151,6 +151,7 @@ impl Uploads {
             state,
             claim,
             unsaved: None,
+            unrecovered: None,
             _pending: self.staged.token(),
         }
     }

@@ -144,6 +144,8 @@ pub struct Session {
     claim: Claim,
     /// Of an upload whose URL nobody knows yet: it is written down only when its first body has come to its end.
     unsaved: Option<Unsaved>,
+    /// Why a segment without an end could not get one yet.
+    unrecovered: Option<StoreError>,
     /// Whoever stops the server waits until what is in progress has been closed.
     _pending: TaskTrackerToken,
 }
