@@ -173,7 +173,8 @@ class Tus(Upload):
         answer = self.link.request("HEAD", self.path, self.common())
         expect(answer.status == 200, f"HEAD: {answer}")
         if (length := answer.headers["Upload-Length"]) is None:
-            expect(answer.headers["Upload-Defer-Length"] == "1" and not self.length_known, f"HEAD without a length: {answer}")
+            deferred = answer.headers["Upload-Defer-Length"] == "1"
+            expect(deferred and not self.length_known, f"HEAD without a length: {answer}")
         else:
             expect(length == str(self.size), f"HEAD of an upload of {self.size} bytes: {answer}")
             self.length_known = True
@@ -229,8 +230,6 @@ class Concatenated(Upload):
         super().__init__(link, dice, source, told)
         ends = sorted(dice.randint(0, self.size) for _ in range(dice.randrange(4))) + [self.size]
         parts = [source.content[start:end] for start, end in zip([0, *ends], ends)]
-        # How the client writes the parts' URLs: a proxy's name is not the server's.
-        self.host = dice.choice(["", f"https://127.0.0.1:{link.port}", "https://drop.example"])
         self.parts = [Tus(link, dice, source._replace(content=part), told, partial=True) for part in parts]
 
     def common(self):
@@ -245,17 +244,18 @@ class Concatenated(Upload):
         return super().step()
 
     def create(self):
-        headers = self.common() | {
-            "Upload-Concat": "final;" + " ".join(self.host + part.path for part in self.parts),
-            "Upload-Metadata": self.parts[0].metadata(),
-        }
-        answer = self.link.request("POST", "/uploads", headers)
-        self.created(answer)
+        self.created(self.link.request("POST", "/uploads", self.final()))
         if self.dice.random() < 0.5:
             with contextlib.suppress(Broken):
-                again = self.link.request("POST", "/uploads", headers)
+                again = self.link.request("POST", "/uploads", self.final())
                 expect(again.headers["Location"] == self.path, f"the same concatenation again: {again}")
         self.finished = True
+
+    def final(self):
+        """The URLs of the parts as a client may write them: a proxy's name is not the server's."""
+        host = self.dice.choice(["", f"https://127.0.0.1:{self.link.port}", "https://drop.example"])
+        urls = " ".join(host + part.path for part in self.parts)
+        return self.common() | {"Upload-Concat": f"final;{urls}", "Upload-Metadata": self.parts[0].metadata()}
 
     def ask(self):
         raise Failed("a final upload is finished when it is created")

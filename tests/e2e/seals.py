@@ -29,13 +29,17 @@ def audited_server():
     return Path(path).absolute()
 
 
-def opens(key, nonce, sealed):
-    """Whether this key opens what was sealed by ChaCha20-Poly1305."""
+def opened(key, nonce, sealed):
+    """What was sealed by ChaCha20-Poly1305; None where this is not the key."""
     try:
-        ChaCha20Poly1305(key).decrypt(nonce, sealed, None)
+        return ChaCha20Poly1305(key).decrypt(nonce, sealed, None)
     except InvalidTag:
-        return False
-    return True
+        return None
+
+
+def opens(key, nonce, sealed):
+    """Whether this is the key."""
+    return opened(key, nonce, sealed) is not None
 
 
 class Seals:
