@@ -14,6 +14,7 @@ mod finish;
 mod lifecycle;
 mod record;
 mod recover;
+mod state;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -26,8 +27,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 pub use append::Append;
 use claim::Claim;
 pub(super) use claim::Claims;
-use record::{Entry, Event, Phase, State};
+use record::{Entry, Event};
 pub use record::{NewSession, Role};
+use state::{Phase, State};
 pub use url::{UploadUrl, UploadUrlError};
 
 use super::digest::Algorithm;

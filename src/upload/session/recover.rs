@@ -7,7 +7,8 @@
 
 use crc_fast::{CrcAlgorithm, Digest as CrcDigest};
 
-use super::record::{OpenSegment, Phase};
+use super::record::OpenSegment;
+use super::state::Phase;
 use super::{Session, SessionError};
 use zeroize::Zeroizing;
 
