@@ -50,6 +50,8 @@ pub struct LocalStore {
     /// The day folder that was published to last, known to be there and durable. Nearly every upload goes to the same.
     current_day: Mutex<Option<(Day, Arc<Directory>)>>,
     warned_of_strangers: AtomicBool,
+    /// Uploads whose record could not be synced. What is read of it may be in memory only, until the next start.
+    suspects: Mutex<BTreeSet<UploadId>>,
     /// Locked until it is closed with the store.
     _lock: File,
 }
@@ -82,6 +84,7 @@ impl LocalStore {
             uploads: open("uploads")?,
             current_day: Mutex::new(None),
             warned_of_strangers: AtomicBool::new(false),
+            suspects: Mutex::default(),
             _lock: lock,
         };
         // What an earlier run wrote and did not come to sync may be read again, and must not be told as if it had been.

@@ -221,7 +221,8 @@ async fn receive(
     appending: Appending,
     _permit: Permit,
 ) -> Result<Session, Problem> {
-    let session = app.uploads.session(url.clone()).await?;
+    let mut session = app.uploads.session(url.clone()).await?;
+    session.ready()?;
     if session.finished().is_some() {
         return complete_already(session, &body, &appending);
     }

@@ -250,6 +250,7 @@ async fn receive(
     _permit: Permit,
 ) -> Result<Session, Problem> {
     let mut session = app.uploads.session(url.clone()).await?;
+    session.ready()?;
     if matches!(session.role(), Role::Final(_)) {
         return Err(Problem::final_upload());
     }

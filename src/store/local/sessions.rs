@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::{MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
@@ -25,6 +26,12 @@ impl SessionStore for LocalStore {
 
     fn session_head(&self, id: &UploadId) -> Result<Vec<u8>, StoreError> {
         let name = head_name(id);
+        if self.suspects().contains(id) {
+            let source = io::Error::other(
+                "it could not be synced before; the next start looks what the disk has",
+            );
+            return Err(self.failed("trust", &name, source));
+        }
         let file = match self.sessions.open_file(&name) {
             Err(Errno::NOENT) => return Err(StoreError::NotFound),
             file => file.map_err(|errno| self.sessions.error("open", &name, errno))?,
@@ -42,9 +49,14 @@ impl SessionStore for LocalStore {
             .sessions
             .open_to_write(&name, number == 0)
             .map_err(|errno| self.sessions.error("open", &name, errno))?;
-        let put = file
-            .write_all_at(entry, place(number))
-            .and_then(|()| durable::sync_data(&file))
+        let written = file.write_all_at(entry, place(number));
+        let sync = || {
+            durable::sync_data(&file).inspect_err(|_| {
+                self.suspects().insert(*id);
+            })
+        };
+        let put = written
+            .and_then(|()| sync())
             .map_err(|source| self.failed("write", &name, source))
             .and_then(|()| {
                 if number == 0 {
@@ -103,6 +115,7 @@ impl SessionStore for LocalStore {
 
     fn remove_session(&self, id: &UploadId) -> Result<(), StoreError> {
         let new = format!("{id}.replacing");
+        self.suspects().remove(id);
         for name in [head_name(id), entries_name(id), mend_name(id), new] {
             self.sessions
                 .remove(&name)
@@ -113,6 +126,10 @@ impl SessionStore for LocalStore {
 }
 
 impl LocalStore {
+    fn suspects(&self) -> MutexGuard<'_, BTreeSet<UploadId>> {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn failed(&self, doing: &'static str, name: &str, source: io::Error) -> StoreError {
         StoreError::io(doing, self.sessions.path().join(name), source)
     }

@@ -10,7 +10,7 @@ use crate::seal::{FileKey, Recipient};
 use crate::store::{MAX_SEGMENTS, SegmentWriter, StoreError};
 use crate::upload::digest::{Algorithm, Digests, ExpectedDigest, RunningDigest};
 use crate::upload::receive::ReceiveError;
-use crate::upload::segment::{Closed, Owner, Progress, SegmentReceiver};
+use crate::upload::segment::{Closed, Owner, Progress, SealedSegment, SegmentReceiver};
 use crate::upload::verify;
 
 /// Takes in one body. Dropped, it leaves what it wrote without an end: the next request recovers it.
@@ -28,7 +28,8 @@ impl Session {
     ///
     /// `checks`: the algorithms of the digests that the body will be held to. With any, nothing of it counts before
     /// [`Append::close`] has seen that they fit.
-    pub fn append(self, checks: &[Algorithm]) -> Result<Append, SessionError> {
+    pub fn append(mut self, checks: &[Algorithm]) -> Result<Append, SessionError> {
+        self.ready()?;
         if !self.is_open() {
             return Err(SessionError::Complete);
         }
@@ -136,11 +137,7 @@ fn count(closed: Closed<Appending>) -> Result<Session, SessionError> {
     if !secured {
         session.secure()?;
     }
-    session.state.last_sealed_size = segment.sealed_size;
-    session.state.offset += segment.size;
-    session.state.segments += 1;
-    session.state.digests = digests;
-    session.put(Event::Closed(segment))?;
+    session.count(segment, digests)?;
     Ok(session)
 }
 
@@ -223,6 +220,26 @@ impl Appending {
 }
 
 impl Session {
+    /// Makes a segment count that is durable. Where that fails, the session stands where it stood. Blocks.
+    pub(super) fn count(
+        &mut self,
+        segment: SealedSegment,
+        digests: Digests,
+    ) -> Result<(), SessionError> {
+        let mut entry = self.entry(Event::Length);
+        entry.offset += segment.size;
+        entry.segments += 1;
+        entry.last_sealed_size = segment.sealed_size;
+        entry.digests = Some(digests.to_state());
+        entry.event = Event::Closed(segment);
+        self.put_entry(&entry)?;
+        self.state.offset = entry.offset;
+        self.state.segments = entry.segments;
+        self.state.last_sealed_size = entry.last_sealed_size;
+        self.state.digests = digests;
+        Ok(())
+    }
+
     /// Makes the name of the segment in progress durable.
     fn secure(&self) -> Result<(), StoreError> {
         self.store

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::record::{Event, Final, Phase};
+use super::record::{Event, Final};
+use super::state::Phase;
 use super::{NewSession, Role, Session, SessionError, UploadUrl, run_blocking};
 use crate::store::MAX_SEGMENTS;
 use crate::upload::Uploads;

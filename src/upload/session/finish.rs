@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::record::{Event, Finish, Phase};
+use super::record::{Event, Finish};
+use super::state::Phase;
 use super::{Role, Session, SessionError, run_blocking};
 use crate::seal::CHUNK_SIZE;
 use crate::store::{MAX_SEGMENTS, StoreError};

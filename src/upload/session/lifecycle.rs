@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::claim::Claim;
-use super::record::{ClearHead, NewSession, State, last_entry};
+use super::record::{ClearHead, NewSession, last_entry};
+use super::state::State;
 use super::{Session, SessionError, Unsaved, UploadUrl, remove, run_blocking};
 use crate::store::{StoreError, UploadId};
 use crate::upload::Uploads;
@@ -151,6 +152,7 @@ impl Uploads {
             state,
             claim,
             unsaved: None,
+            unrecovered: None,
             _pending: self.staged.token(),
         }
     }

@@ -14,6 +14,7 @@ mod finish;
 mod lifecycle;
 mod record;
 mod recover;
+mod state;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -26,8 +27,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 pub use append::Append;
 use claim::Claim;
 pub(super) use claim::Claims;
-use record::{Entry, Event, Phase, State};
+use record::{Entry, Event};
 pub use record::{NewSession, Role};
+use state::{Phase, State};
 pub use url::{UploadUrl, UploadUrlError};
 
 use super::digest::Algorithm;
@@ -144,6 +146,8 @@ pub struct Session {
     claim: Claim,
     /// Of an upload whose URL nobody knows yet: it is written down only when its first body has come to its end.
     unsaved: Option<Unsaved>,
+    /// Why a segment without an end could not get one yet.
+    unrecovered: Option<StoreError>,
     /// Whoever stops the server waits until what is in progress has been closed.
     _pending: TaskTrackerToken,
 }

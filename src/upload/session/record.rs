@@ -8,12 +8,12 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::SessionError;
+use super::state::State;
 use super::url::{SEALED_OVERHEAD, UploadUrl};
 use crate::seal::FileKey;
 use crate::store::{ENTRY_SIZE, EntryBytes, MAX_SEGMENTS, SessionStore};
 use crate::upload::digest::{
-    Algorithm, DigestState, Digested, Digests, ExpectedDigest, bytes_base64, needs_sha512,
-    option_base64,
+    Algorithm, DigestState, Digested, ExpectedDigest, bytes_base64, needs_sha512, option_base64,
 };
 use crate::upload::manifest::{ClientName, MetadataEntry, file_key_base64, rfc3339};
 use crate::upload::segment::SealedSegment;
@@ -282,66 +282,6 @@ pub(super) fn closed_segments(
     Ok(segments)
 }
 
-/// Where an upload stands.
-pub(super) struct State {
-    /// The number that the next entry gets.
-    pub(super) next: u32,
-    pub(super) offset: u64,
-    pub(super) segments: u32,
-    pub(super) length: Option<u64>,
-    pub(super) last_sealed_size: u64,
-    pub(super) digests: Digests,
-    pub(super) phase: Phase,
-}
-
-pub(super) enum Phase {
-    /// It takes more.
-    Open,
-    /// A segment has no end: the server did not come to it.
-    Interrupted(OpenSegment),
-    /// It was to be published.
-    Finishing(Finish),
-    Finished(Finish),
-    /// A part that went into a final upload.
-    Concatenated(Final),
-}
-
-impl State {
-    /// Of an upload that has no entries yet.
-    pub(super) fn new(head: &NewSession) -> Self {
-        Self {
-            next: 0,
-            offset: 0,
-            segments: 0,
-            length: head.length,
-            last_sealed_size: 0,
-            digests: Digests::new(head.with_sha512()),
-            phase: Phase::Open,
-        }
-    }
-
-    pub(super) fn after(number: u32, entry: Entry) -> Result<Self, SessionError> {
-        Ok(Self {
-            next: number + 1,
-            offset: entry.offset,
-            segments: entry.segments,
-            length: entry.length,
-            last_sealed_size: entry.last_sealed_size,
-            digests: match entry.digests {
-                Some(digests) => digests.resume().ok_or(SessionError::Lost)?,
-                None => Digests::new(false),
-            },
-            phase: match entry.event {
-                Event::Length | Event::Closed(_) => Phase::Open,
-                Event::Open(segment) => Phase::Interrupted(segment),
-                Event::Finishing(finish) => Phase::Finishing(finish),
-                Event::Finished(finish) => Phase::Finished(finish),
-                Event::Concatenated(into) => Phase::Concatenated(into),
-            },
-        })
-    }
-}
-
 mod option_name {
     use super::{ClientName, option_base64};
     use serde::{Deserializer, Serializer};
@@ -365,6 +305,8 @@ mod option_name {
 mod tests {
     use super::*;
     use crate::store::UploadId;
+    use crate::upload::digest::Digests;
+    use crate::upload::session::state::State;
 
     fn url() -> UploadUrl {
         UploadUrl::generate(UploadId::generate(SystemTime::now())).unwrap()

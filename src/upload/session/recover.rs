@@ -7,7 +7,8 @@
 
 use crc_fast::{CrcAlgorithm, Digest as CrcDigest};
 
-use super::record::{Event, OpenSegment, Phase};
+use super::record::OpenSegment;
+use super::state::Phase;
 use super::{Session, SessionError};
 use zeroize::Zeroizing;
 
@@ -17,18 +18,40 @@ use crate::seal::{
 use crate::store::{ReadAt, SealedFile, StoreError};
 use crate::upload::digest::Digests;
 use crate::upload::open::{ReadError, read_header};
+use crate::upload::receive::ReceiveError;
 use crate::upload::segment::SealedSegment;
 
 impl Session {
     /// Closes a segment that has no end. Where there is none, there is nothing to do. Blocks.
+    ///
+    /// On a full disk it stays as it is: what was acknowledged can still be asked for, and more cannot be taken.
     pub(super) fn recover(&mut self) -> Result<(), SessionError> {
-        let open = match std::mem::replace(&mut self.state.phase, Phase::Open) {
-            Phase::Interrupted(open) => open,
-            phase => {
-                self.state.phase = phase;
-                return Ok(());
-            }
+        let Phase::Interrupted(open) = &self.state.phase else {
+            return Ok(());
         };
+        match self.close_interrupted(open) {
+            Ok(recovered) => self.count_recovered(recovered),
+            Err(error) => Err(error),
+        }
+        .or_else(|error| match error {
+            SessionError::Receive(ReceiveError::Store(full @ StoreError::Full { .. })) => {
+                self.unrecovered = Some(full);
+                Ok(())
+            }
+            error => Err(error),
+        })
+    }
+
+    /// Fails where recovery had no room.
+    pub fn ready(&mut self) -> Result<(), SessionError> {
+        match self.unrecovered.take() {
+            Some(full) => Err(full.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// `None`: the segment holds nothing.
+    fn close_interrupted(&self, open: &OpenSegment) -> Result<Option<Recovered>, SessionError> {
         let number = self.state.segments;
         // After a sync that failed, memory may hold what the disk does not. What counts is what the disk gives.
         self.store.forget_cached(self.url.id(), number)?;
@@ -37,34 +60,45 @@ impl Session {
             Err(error) => Err(error),
         };
         let cut = match file {
-            Ok(file) => Cut::find(&*file, &open, self.state.digests.clone())?,
+            Ok(file) => Cut::find(&*file, open, self.state.digests.clone())?,
             Err(StoreError::NotFound) => None,
             Err(error) => return Err(error.into()),
         };
         let Some(cut) = cut else {
-            // It holds nothing. What a checkpoint counted cannot be gone, though.
+            // What a checkpoint counted cannot be gone.
             if open.size > 0 {
                 return Err(self.lost("a checkpoint is gone"));
             }
-            return Ok(self.store.remove_segment(self.url.id(), number)?);
+            self.store.remove_segment(self.url.id(), number)?;
+            return Ok(None);
         };
         // Where it had its end already, the same bytes are put there again: nobody knows whether they were synced.
         self.store
             .mend_segment(self.url.id(), number, cut.at, &cut.tail)?;
         self.store.secure_segment(self.url.id(), number)?;
         tracing::info!(id = %self.url.id(), segment = number, bytes = cut.size, "recovered a segment that was cut off");
-        self.state.last_sealed_size = cut.sealed_size;
-        self.state.offset += cut.size;
-        self.state.segments += 1;
-        self.state.digests = cut.digests;
-        self.put(Event::Closed(SealedSegment {
+        let segment = SealedSegment {
             key: open.key.duplicate(),
             size: cut.size,
             sealed_size: cut.sealed_size,
             crc: cut.crc,
-        }))
+        };
+        Ok(Some((segment, cut.digests)))
+    }
+
+    fn count_recovered(&mut self, recovered: Option<Recovered>) -> Result<(), SessionError> {
+        let Some((segment, digests)) = recovered else {
+            self.state.phase = Phase::Open;
+            return Ok(());
+        };
+        self.count(segment, digests)?;
+        self.state.phase = Phase::Open;
+        Ok(())
     }
 }
+
+/// A segment that has its end now, and the digests of the upload behind it.
+type Recovered = (SealedSegment, Digests);
 
 /// Where a segment is to end.
 struct Cut {

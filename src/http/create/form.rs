@@ -1,0 +1,220 @@
+//! Forms on their way in.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use data_encoding::BASE64;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::{IncomingFile, Permit, Submission, publish};
+use crate::http::App;
+use crate::http::body::{RequestBody, append};
+use crate::http::multipart::{self, Boundary, Event, PartHead};
+use crate::http::problem::Problem;
+use crate::store::UploadId;
+use crate::upload::{ClientName, Kind, NewUpload, Received, Receiver};
+
+/// A part of a form on its way in.
+enum Part<'a> {
+    /// Between parts.
+    None,
+    File(Box<IncomingFile<'a>>),
+    /// What a browser sends for a file field that was left empty; a file all the same if it holds something.
+    Unnamed(PartHead),
+    Text {
+        name: Vec<u8>,
+        value: Zeroizing<Vec<u8>>,
+    },
+}
+
+/// One text field, as the upload of a form's fields lists it.
+#[derive(Serialize)]
+struct Field {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    /// Where the value is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+}
+
+impl Drop for Field {
+    fn drop(&mut self) {
+        use zeroize::Zeroize;
+        self.name.zeroize();
+        self.value.zeroize();
+        self.base64.zeroize();
+    }
+}
+
+#[derive(Serialize)]
+struct Fields<'a> {
+    fields: &'a [Field],
+}
+
+/// A form as it comes in: its files one after another, its texts together in the end.
+struct FormReceiver<'a> {
+    app: &'a App,
+    submission: UploadId,
+    received: Vec<Received>,
+    fields: Vec<Field>,
+    /// Bytes of the texts, and of all names and media types: what is held in memory until the form ends.
+    held: usize,
+    part: Part<'a>,
+}
+
+/// Takes in a form: its files and texts become uploads of one submission, which is published when the whole form has arrived.
+pub(super) async fn receive(
+    app: Arc<App>,
+    mut body: RequestBody,
+    boundary: Boundary,
+    _permit: Permit,
+) -> Result<Submission, Problem> {
+    let limits = multipart::Limits {
+        parts: app.limits.max_parts,
+        part_header_bytes: app.limits.max_part_headers,
+        name_bytes: app.limits.max_name,
+    };
+    let mut parser = multipart::Parser::new(boundary, limits);
+    let mut form = FormReceiver {
+        app: &app,
+        submission: UploadId::generate(SystemTime::now()),
+        received: Vec::new(),
+        fields: Vec::new(),
+        held: 0,
+        part: Part::None,
+    };
+    loop {
+        match parser.next()? {
+            Event::NeedMore => match body.next().await? {
+                Some(frame) => parser.feed(frame),
+                None => parser.finish(),
+            },
+            Event::Part(head) => form.begin(head)?,
+            Event::Data(data) => form.write(&data).await?,
+            Event::PartEnd => form.end().await?,
+            Event::End => break,
+        }
+    }
+    // The form is whole only when the body is.
+    while body.next().await?.is_some() {}
+    form.publish(&app).await
+}
+
+impl<'a> FormReceiver<'a> {
+    fn begin(&mut self, head: PartHead) -> Result<(), Problem> {
+        let names = [
+            &head.filename.as_deref(),
+            &head.content_type.as_deref().map(str::as_bytes),
+        ];
+        let names = names
+            .iter()
+            .filter_map(|name| name.map(<[u8]>::len))
+            .sum::<usize>();
+        self.hold(head.name.len() + names)?;
+        self.part = match &head.filename {
+            None => Part::Text {
+                name: head.name,
+                value: Zeroizing::new(Vec::new()),
+            },
+            Some(name) if name.is_empty() => Part::Unnamed(head),
+            Some(_) => Part::File(Box::new(self.file(head))),
+        };
+        Ok(())
+    }
+
+    /// Counts what is held in memory until the form ends.
+    fn hold(&mut self, size: usize) -> Result<(), Problem> {
+        self.held += size;
+        if self.held > self.app.limits.max_fields {
+            return Err(Problem::fields_too_large(self.app.limits.max_fields));
+        }
+        Ok(())
+    }
+
+    fn file(&self, head: PartHead) -> IncomingFile<'a> {
+        let name = head
+            .filename
+            .filter(|name| !name.is_empty())
+            .map(ClientName::new);
+        let new = NewUpload {
+            submission: Some(self.submission),
+            kind: Kind::File,
+            name,
+            media_type: head.content_type,
+        };
+        IncomingFile::new(self.app, new, false)
+    }
+
+    async fn write(&mut self, data: &[u8]) -> Result<(), Problem> {
+        if let Part::Unnamed(_) = self.part
+            && let Part::Unnamed(head) = std::mem::replace(&mut self.part, Part::None)
+        {
+            self.part = Part::File(Box::new(self.file(head)));
+        }
+        if matches!(self.part, Part::Text { .. }) {
+            self.hold(data.len())?;
+        }
+        match &mut self.part {
+            Part::File(file) => file.write(data).await?,
+            Part::Text { value, .. } => append(value, data),
+            Part::None | Part::Unnamed(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<(), Problem> {
+        match std::mem::replace(&mut self.part, Part::None) {
+            Part::File(file) => self.received.push(file.finish().await?),
+            Part::Text { name, value } => {
+                let text = std::str::from_utf8(&value).ok().map(str::to_owned);
+                let base64 = text.is_none().then(|| BASE64.encode(&value));
+                let name = String::from_utf8_lossy(&name).into_owned();
+                self.fields.push(Field {
+                    name,
+                    value: text,
+                    base64,
+                });
+            }
+            Part::None | Part::Unnamed(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn publish(mut self, app: &Arc<App>) -> Result<Submission, Problem> {
+        if !self.fields.is_empty() {
+            // Of the right size at once, escapes counted in: growing would leave copies behind.
+            let mut text = Zeroizing::new(Vec::with_capacity(
+                self.held * 6 + self.fields.len() * 32 + 16,
+            ));
+            serde_json::to_writer(
+                &mut *text,
+                &Fields {
+                    fields: &self.fields,
+                },
+            )
+            .map_err(Problem::internal)?;
+            let mut receiver = Receiver::new(
+                &app.uploads,
+                NewUpload {
+                    submission: Some(self.submission),
+                    kind: Kind::Fields,
+                    name: None,
+                    media_type: Some("application/json".to_owned()),
+                },
+                false,
+            );
+            receiver.write(&text).await?;
+            self.received.push(receiver.finish().await?);
+        }
+        if self.received.is_empty() {
+            return Err(Problem::empty_form());
+        }
+        let uploads = publish(app, self.received).await?;
+        Ok(Submission {
+            submission: self.submission,
+            uploads,
+        })
+    }
+}
