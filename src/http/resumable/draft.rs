@@ -22,7 +22,9 @@ use crate::http::form::disposition_filename;
 use crate::http::problem::Problem;
 use crate::http::tus_fields::UploadMetadata;
 use crate::http::{App, Response, json};
-use crate::upload::{ClientName, ExpectedDigest, NewSession, Role, Session, UploadUrl, essence};
+use crate::upload::{
+    ClientName, ExpectedDigest, NewSession, Role, RunningDigest, Session, UploadUrl, essence,
+};
 pub(in crate::http) use fields::Version;
 use fields::integer;
 
@@ -306,7 +308,15 @@ fn complete_already(
         Problem::inconsistent_length()
     } else if appending.version.ends_at_length() && appending.complete && appending.offset == offset
     {
-        return Ok(session);
+        let nothing = |digest: &ExpectedDigest| RunningDigest::new(digest.algorithm).finish();
+        if appending
+            .content
+            .iter()
+            .all(|digest| digest.is(&nothing(digest)))
+        {
+            return Ok(session);
+        }
+        Problem::digest_mismatch()
     } else {
         Problem::completed_upload()
     };
