@@ -165,6 +165,7 @@ fn content_digest_of_a_request_that_breaks_off_counts_nothing() {
             let headers = [MORE, ("content-digest", &whole)];
             let mut append = client.begin_append(&url, 5, &headers);
             append.send(&content[..PART]);
+            client.wait_staged(&url, 5);
             append.break_off(how);
             client.is_at(&url, 5);
             client.append(&url, 5, LAST, b"56789").is(201);

@@ -195,6 +195,7 @@ fn upload_checksum_of_a_patch_that_breaks_off_counts_nothing() {
             let headers = [("upload-checksum", &whole[..])];
             let mut patch = client.tus_begin(&url, 0, &headers);
             patch.send(&content);
+            client.wait_staged(&url, 0);
             patch.break_off(how);
             assert_eq!(client.tus_offset(&url), 0, "{how:?}");
             client.tus_patch(&url, 0, b"it is usable").is(204);
