@@ -19,6 +19,7 @@ mod durable;
 mod folder;
 mod sessions;
 mod staging;
+mod suspects;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -34,6 +35,7 @@ use rustix::io::Errno;
 
 use self::directory::Directory;
 pub use self::folder::LocalFolder;
+use self::suspects::{NotingWriter, Suspects};
 use self::writer::LocalWriter;
 use super::{
     Day, MAX_SEGMENTS, SealedFile, SealedUpload, SegmentWriter, Store, StoreError, UploadId,
@@ -50,8 +52,7 @@ pub struct LocalStore {
     /// The day folder that was published to last, known to be there and durable. Nearly every upload goes to the same.
     current_day: Mutex<Option<(Day, Arc<Directory>)>>,
     warned_of_strangers: AtomicBool,
-    /// Uploads whose record could not be synced. What is read of it may be in memory only, until the next start.
-    suspects: Mutex<BTreeSet<UploadId>>,
+    suspects: Arc<Suspects>,
     /// Locked until it is closed with the store.
     _lock: File,
 }
@@ -84,7 +85,7 @@ impl LocalStore {
             uploads: open("uploads")?,
             current_day: Mutex::new(None),
             warned_of_strangers: AtomicBool::new(false),
-            suspects: Mutex::default(),
+            suspects: Arc::default(),
             _lock: lock,
         };
         // What an earlier run wrote and did not come to sync may be read again, and must not be told as if it had been.
@@ -301,15 +302,17 @@ impl Store for LocalStore {
         if segment >= MAX_SEGMENTS {
             return Err(StoreError::TooManySegments);
         }
-        let id = id.to_string();
+        let folder = id.to_string();
         self.staging
-            .make_folder(&id)
-            .map_err(|errno| self.staging.error("create", &id, errno))?;
-        let writer = LocalWriter::create(
-            &self.staging,
-            &format!("{id}/{}", SealedFile::Segment(segment)),
-        )?;
-        Ok(Box::new(writer))
+            .make_folder(&folder)
+            .map_err(|errno| self.staging.error("create", &folder, errno))?;
+        let name = format!("{folder}/{}", SealedFile::Segment(segment));
+        let writer = Box::new(LocalWriter::create(&self.staging, &name)?);
+        Ok(Box::new(NotingWriter {
+            writer,
+            id: *id,
+            suspects: Arc::clone(&self.suspects),
+        }))
     }
 
     fn publish(&self, uploads: &[(UploadId, Vec<u8>)]) -> Result<(), StoreError> {
@@ -347,6 +350,7 @@ impl Store for LocalStore {
     }
 
     fn discard(&self, id: &UploadId) -> Result<(), StoreError> {
+        self.suspects.forget(id);
         let id = id.to_string();
         self.staging
             .remove(&id)

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::{MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
@@ -26,7 +25,7 @@ impl SessionStore for LocalStore {
 
     fn session_head(&self, id: &UploadId) -> Result<Vec<u8>, StoreError> {
         let name = head_name(id);
-        if self.suspects().contains(id) {
+        if self.suspects.contains(id) {
             let source = io::Error::other(
                 "it could not be synced before; the next start looks what the disk has",
             );
@@ -49,14 +48,9 @@ impl SessionStore for LocalStore {
             .sessions
             .open_to_write(&name, number == 0)
             .map_err(|errno| self.sessions.error("open", &name, errno))?;
-        let written = file.write_all_at(entry, place(number));
-        let sync = || {
-            durable::sync_data(&file).inspect_err(|_| {
-                self.suspects().insert(*id);
-            })
-        };
-        let put = written
-            .and_then(|()| sync())
+        let put = file
+            .write_all_at(entry, place(number))
+            .and_then(|()| durable::sync_data(&file))
             .map_err(|source| self.failed("write", &name, source))
             .and_then(|()| {
                 if number == 0 {
@@ -69,7 +63,7 @@ impl SessionStore for LocalStore {
             // Whether it is durable is not known, so it must not be read again as if it were.
             let _ = file.set_len(place(number));
         }
-        put
+        self.suspects.note(id, put)
     }
 
     fn last_entries(&self, id: &UploadId, most: u32) -> Result<(u32, Vec<EntryBytes>), StoreError> {
@@ -115,7 +109,7 @@ impl SessionStore for LocalStore {
 
     fn remove_session(&self, id: &UploadId) -> Result<(), StoreError> {
         let new = format!("{id}.replacing");
-        self.suspects().remove(id);
+        self.suspects.forget(id);
         for name in [head_name(id), entries_name(id), mend_name(id), new] {
             self.sessions
                 .remove(&name)
@@ -126,10 +120,6 @@ impl SessionStore for LocalStore {
 }
 
 impl LocalStore {
-    fn suspects(&self) -> MutexGuard<'_, BTreeSet<UploadId>> {
-        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn failed(&self, doing: &'static str, name: &str, source: io::Error) -> StoreError {
         StoreError::io(doing, self.sessions.path().join(name), source)
     }

@@ -19,16 +19,7 @@ const MAX_MEND: u64 = 1 << 20;
 
 impl Staging for LocalStore {
     fn secure_segment(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
-        let name = id.to_string();
-        let folder = self.staging.open_folder(&name);
-        folder
-            .map_err(|errno| self.staging.error("open", &name, errno))?
-            .sync()?;
-        if segment == 0 {
-            // Guards the folder's own name, which came with its first segment.
-            self.staging.sync()?;
-        }
-        Ok(())
+        self.suspects.note(id, self.sync_names(id, segment))
     }
 
     fn open_staged(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError> {
@@ -44,9 +35,10 @@ impl Staging for LocalStore {
             file => file.map_err(|errno| self.staging.error("open", &name, errno))?,
         };
         // Only what is clean is let go.
-        durable::sync_data(&file)
+        let forgotten = durable::sync_data(&file)
             .and_then(|()| Ok(fadvise(&file, 0, None, Advice::DontNeed)?))
-            .map_err(|source| StoreError::io("sync", self.staging.path().join(name), source))
+            .map_err(|source| StoreError::io("sync", self.staging.path().join(name), source));
+        self.suspects.note(id, forgotten)
     }
 
     fn mend_segment(
@@ -56,8 +48,9 @@ impl Staging for LocalStore {
         at: u64,
         tail: &[u8],
     ) -> Result<(), StoreError> {
-        self.begin_mending(id, segment, at, tail)?;
-        self.complete_mending(id)
+        let begun = self.begin_mending(id, segment, at, tail);
+        let mended = begun.and_then(|()| self.complete_mending(id));
+        self.suspects.note(id, mended)
     }
 
     fn remove_segment(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
@@ -88,6 +81,19 @@ impl Staging for LocalStore {
 }
 
 impl LocalStore {
+    fn sync_names(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
+        let name = id.to_string();
+        let folder = self.staging.open_folder(&name);
+        folder
+            .map_err(|errno| self.staging.error("open", &name, errno))?
+            .sync()?;
+        if segment == 0 {
+            // Guards the folder's own name, which came with its first segment.
+            self.staging.sync()?;
+        }
+        Ok(())
+    }
+
     /// Writes down what a segment is to end with, before anything of the segment is touched.
     pub(super) fn begin_mending(
         &self,
