@@ -29,17 +29,19 @@ impl Session {
         let Phase::Interrupted(open) = &self.state.phase else {
             return Ok(());
         };
-        match self.close_interrupted(open) {
-            Ok(recovered) => self.count_recovered(recovered),
+        let recovered = match self.close_interrupted(open) {
+            Ok(Some((segment, digests))) => self.count(segment, digests),
+            Ok(None) => Ok(()),
             Err(error) => Err(error),
-        }
-        .or_else(|error| match error {
-            SessionError::Receive(ReceiveError::Store(full @ StoreError::Full { .. })) => {
+        };
+        match recovered {
+            Ok(()) => self.state.phase = Phase::Open,
+            Err(SessionError::Receive(ReceiveError::Store(full @ StoreError::Full { .. }))) => {
                 self.unrecovered = Some(full);
-                Ok(())
             }
-            error => Err(error),
-        })
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Fails where recovery had no room.
@@ -84,16 +86,6 @@ impl Session {
             crc: cut.crc,
         };
         Ok(Some((segment, cut.digests)))
-    }
-
-    fn count_recovered(&mut self, recovered: Option<Recovered>) -> Result<(), SessionError> {
-        let Some((segment, digests)) = recovered else {
-            self.state.phase = Phase::Open;
-            return Ok(());
-        };
-        self.count(segment, digests)?;
-        self.state.phase = Phase::Open;
-        Ok(())
     }
 }
 
