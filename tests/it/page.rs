@@ -28,7 +28,7 @@ fn the_page_is_in_the_language_of_its_reader() {
     ] {
         let page = asking(&server, path, &[("accept-language", accept)]).is(200);
         assert_eq!(page.header("content-language"), tag, "{path} {accept}");
-        assert_eq!(page.header("vary"), "Accept-Language");
+        assert_eq!(page.header("vary"), "Accept-Language, Accept-Encoding");
         let text = page.text();
         assert!(text.contains(&format!("<html lang=\"{tag}\" dir=\"ltr\">")));
         assert!(text.contains(&format!("action=\"/uploads?lang={tag}\"")));

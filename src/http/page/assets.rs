@@ -4,11 +4,15 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH};
+use flate2::Compression;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, VARY,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
+use super::gzip;
 use crate::http::{Response, empty, respond_with};
 
 /// The style sheet, which every page holds.
@@ -41,6 +45,8 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 pub(in crate::http) struct Asset {
     content_type: &'static str,
     bytes: Bytes,
+    /// The same in gzip, where that is smaller.
+    gzip: Option<Bytes>,
     version: String,
 }
 
@@ -49,8 +55,10 @@ impl Asset {
         let bytes = bytes.into();
         let mut version = HEXLOWER.encode(&Sha256::digest(&bytes));
         version.truncate(VERSION_DIGITS);
+        let gzip = gzip::compressed(&bytes, Compression::best());
         Self {
             content_type,
+            gzip: (gzip.len() < bytes.len()).then_some(gzip),
             bytes,
             version,
         }
@@ -63,10 +71,21 @@ impl Asset {
 
     /// The answer to a request for it.
     pub(in crate::http) fn respond(&self, head: &Parts) -> Response {
-        let tag = format!("\"{}\"", self.version);
+        let gzip = self
+            .gzip
+            .as_ref()
+            .filter(|_| gzip::is_accepted(&head.headers));
+        // A strong tag names bytes, and these are others (RFC 9110, section 8.8.3.3).
+        let coding = gzip.map_or("", |_| "-gzip");
+        let tag = format!("\"{}{coding}\"", self.version);
         let mut response = if is_known(&head.headers, &tag) {
             let mut response = Response::new(empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        } else if let Some(gzip) = gzip {
+            let mut response = respond_with(self.content_type, gzip.clone());
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             response
         } else {
             respond_with(self.content_type, self.bytes.clone())
@@ -82,6 +101,7 @@ impl Asset {
             headers.insert(CONTENT_SECURITY_POLICY, STYLED);
         }
         headers.insert(CACHE_CONTROL, keeping);
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         headers.extend(HeaderValue::try_from(tag).map(|tag| (ETAG, tag)));
         response
     }
