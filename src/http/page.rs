@@ -68,18 +68,12 @@ impl Pages {
     pub fn new(settings: PageSettings, logo: Option<Logo>) -> Self {
         let colour = settings.colour.map(Colour::style).unwrap_or_default();
         let style = assets::STYLE.to_owned() + &colour;
-        let hash = BASE64.encode(&Sha256::digest(&style));
-        let policy = format!(
-            "default-src 'none'; script-src 'self'; style-src 'sha256-{hash}'; img-src 'self'; connect-src 'self'; \
-             form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
-             trusted-types 'none'"
-        );
         Self {
             settings,
             logo: logo.map(|logo| Asset::new(logo.content_type, logo.bytes)),
             welcome: None,
+            policy: policy(&style),
             style,
-            policy: HeaderValue::try_from(policy).expect("base64 fits in a header"),
         }
     }
 
@@ -87,6 +81,16 @@ impl Pages {
     pub(super) fn asks_for(&self, name: &str) -> bool {
         self.settings.fields.iter().any(|field| field.name == name)
     }
+}
+
+fn policy(style: &str) -> HeaderValue {
+    let hash = BASE64.encode(&Sha256::digest(style));
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'sha256-{hash}'; img-src 'self'; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+         trusted-types 'none'"
+    );
+    HeaderValue::try_from(policy).expect("base64 fits in a header")
 }
 
 /// Who a page is for: the language of the request, and what pages have in common.
