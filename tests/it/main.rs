@@ -18,6 +18,7 @@ mod joined;
 mod layout;
 mod lifecycle;
 mod limits;
+mod page;
 mod program;
 mod promises;
 mod resumable;
