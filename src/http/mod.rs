@@ -21,6 +21,7 @@ mod problem;
 mod range;
 mod resumable;
 mod route;
+pub mod submission;
 pub mod tus_fields;
 
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use crate::http::body::{RequestBody, append};
 use crate::http::multipart::{self, Boundary, Event, PartHead};
 use crate::http::problem::Problem;
 use crate::store::UploadId;
-use crate::upload::{ClientName, Kind, NewUpload, Received, Receiver};
+use crate::upload::{ClientName, FIELDS_TYPE, Kind, NewUpload, Received, Receiver};
 
 /// A part of a form on its way in.
 enum Part<'a> {
@@ -217,7 +217,7 @@ impl<'a> FormReceiver<'a> {
                     submission: Some(self.submission),
                     kind: Kind::Fields,
                     name: None,
-                    media_type: Some("application/json".to_owned()),
+                    media_type: Some(FIELDS_TYPE.to_owned()),
                 },
                 false,
             );

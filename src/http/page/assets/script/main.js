@@ -1,1 +1,176 @@
-// What the upload page does beyond a plain form.
+// Makes of the plain form a page that sends files one by one, and goes on where the network broke off.
+
+const filesInput = /** @type {HTMLInputElement} */ ($('files'));
+const folderInput = /** @type {HTMLInputElement} */ ($('folder'));
+const form = /** @type {HTMLFormElement} */ ($('form'));
+/** @type {WakeLockSentinel | null} */
+let awake = null;
+let isAwake = false;
+let isAsking = false;
+let failures = 0;
+
+function isReceived() {
+  return !$('received').hidden;
+}
+
+/** @param {string} text nothing where nothing is wrong any more */
+function complain(text) {
+  write($('error'), text);
+  $('error').hidden = !text;
+}
+
+/** @param {Gathered | Promise<Gathered>} gathering */
+async function take(gathering) {
+  const { files, unreadable } = await gathering;
+  if (isReceived()) return;
+  const { added, skipped, left } = addFiles(files);
+  announce([added && say('added', { count: added }), skipped && say('skipped', { count: skipped })].filter(Boolean).join(' '));
+  const wrong = [left && say('too-many', { count: MOST_FILES }), unreadable && say('unreadable', { count: unreadable })];
+  const empty = !files.length && !unreadable && say('empty-folder');
+  if (!isSending || empty || left || unreadable) complain([...wrong, empty].filter(Boolean).join(' '));
+  write($('choose-files'), say('add-more'));
+  refresh();
+}
+
+/** @param {HTMLInputElement} input */
+function takeFrom(input) {
+  const chosen = gathered(input.files ?? []);
+  // So that the same can be chosen again, and is not sent by the form as well.
+  input.value = '';
+  if (chosen.files.length) void take(chosen);
+}
+
+/** @returns {(HTMLInputElement | HTMLTextAreaElement)[]} */
+function textFields() {
+  return Array.from(form.querySelectorAll('.field input, .field textarea'));
+}
+
+/** @param {Event} event */
+function send(event) {
+  event.preventDefault();
+  if (isSending) return;
+  const fields = textFields().map(({ name, value }) => ({ name, value }));
+  const written = fields.some(({ value }) => value.trim());
+  const texts = written ? new Blob([JSON.stringify({ fields })], { type: 'application/json' }) : null;
+  if (!texts && uploads.every(({ refused }) => refused)) {
+    complain(say('nothing-chosen'));
+    return $('choose-files').focus();
+  }
+  if (texts && texts.size > page.maxFields) return complain(problemText('fields-too-large'));
+  complain('');
+  announce(say('announce-started'));
+  void startSending(texts);
+  refresh();
+}
+
+/** What follows from where everything stands. @param {ReturnType<typeof totals>} all */
+function settle({ count, done, failed, open, paused }) {
+  for (const field of textFields()) field.readOnly = isSending;
+  const underWay = isSending && open + paused > 0;
+  if (underWay !== isAsking) window[underWay ? 'addEventListener' : 'removeEventListener']('beforeunload', ask);
+  isAsking = underWay;
+  void stayAwake(isSending && open > 0);
+  if (!isSending) return;
+  form.dataset.state = paused && !open ? 'paused' : 'sending';
+  if (failed !== failures) complain(failed ? say('failures', { count: failed }) : '');
+  failures = failed;
+  if (!count) startOver();
+  else if (done === count) showReceipt();
+}
+
+/** @param {Event} event */
+function ask(event) {
+  event.preventDefault();
+}
+
+/** A phone that sleeps sends nothing. @param {boolean} on */
+async function stayAwake(on) {
+  if (on === isAwake || document.hidden || !navigator.wakeLock) return;
+  isAwake = on;
+  if (on) awake = await navigator.wakeLock.request('screen').catch(() => null);
+  // The browser lets it go with the page's being seen.
+  if (awake) awake.onrelease = () => (isAwake = false);
+  if (!isAwake) void awake?.release();
+}
+
+function showReceipt() {
+  const article = receiptOf(uploads.flatMap(({ receipt }) => receipt ?? []));
+  enhanceReceipt(article);
+  /** @type {HTMLAnchorElement | null} */
+  const more = article.querySelector('a.button');
+  if (more) {
+    more.onclick = (event) => {
+      event.preventDefault();
+      form.reset();
+      startOver();
+    };
+  }
+  startOver();
+  form.dataset.state = 'done';
+  $('received').append(article);
+  $('received').hidden = false;
+  $('handing-in').hidden = true;
+  announce(say('announce-done'));
+  scrollTo(0, 0);
+  article.focus();
+}
+
+/** Back to choosing. What was written stays. */
+function startOver() {
+  clearQueue();
+  clearView();
+  complain('');
+  failures = 0;
+  form.dataset.state = 'choosing';
+  $('received').hidden = true;
+  $('received').replaceChildren();
+  $('handing-in').hidden = false;
+  refresh();
+  $('choose-files').focus();
+}
+
+function enhance() {
+  document.documentElement.classList.add('enhanced');
+  // What cannot be seen cannot be asked for.
+  form.noValidate = true;
+  form.dataset.state = 'choosing';
+  filesInput.hidden = true;
+  /** @type {HTMLElement} */ (form.querySelector('.chooser-label')).hidden = true;
+  $('choose').hidden = false;
+  $('choose-folder').hidden = !('webkitdirectory' in folderInput);
+  form.onsubmit = send;
+  $('choose-files').onclick = () => filesInput.click();
+  $('choose-folder').onclick = () => folderInput.click();
+  for (const input of [filesInput, folderInput]) input.onchange = () => takeFrom(input);
+  $('pause-all').onclick = () => inAll('announce-paused', ({ pausable }) => pausable, (upload) => upload.pause());
+  $('resume-all').onclick = () =>
+    inAll('announce-started', ({ hopeful, state }) => hopeful || state === 'paused', (upload) => upload.wait());
+  $('cancel-all').onclick = () =>
+    confirm(say('cancel-all-question')) && inAll('cancelled', ({ state }) => state !== 'done', (upload) => upload.cancel());
+  listenForFiles(take);
+  const nudge = () => {
+    for (const upload of uploads) if (upload.underWay) upload.nudge();
+    uploads.forEach(showSoon);
+  };
+  window.ononline = window.onoffline = window.onpageshow = document.onvisibilitychange = nudge;
+  let before = performance.now();
+  setInterval(() => {
+    const now = performance.now();
+    for (const upload of uploads) if (upload.underWay) upload.watch((now - before) / 1000);
+    before = now;
+  }, 1000);
+  tidyMemory();
+  takeFrom(filesInput);
+}
+
+/** @param {string} message @param {(upload: Upload) => boolean} which @param {(upload: Upload) => void} act */
+function inAll(message, which, act) {
+  toAll(which, act);
+  announce(say(message));
+  refresh();
+}
+
+// Where something of the browser's is missing, the plain form does.
+const isEnough = [globalThis.crypto?.subtle, Blob.prototype.arrayBuffer, Intl.ListFormat].every(Boolean);
+if (form && isEnough) enhance();
+if ($('receipt')) enhanceReceipt($('receipt'));

@@ -1,0 +1,99 @@
+// The protocol: tus 1.0.0. An upload is created without a byte of it, so that its URL is known before there is anything to lose.
+
+class UploadError extends Error {
+  /** @param {Follows} follows @param {string} code @param {number} wait seconds that the server asks for */
+  constructor(follows, code, wait = 0) {
+    super(code);
+    this.follows = follows;
+    this.code = code;
+    this.wait = wait;
+  }
+}
+
+/** What a refusal means. @param {XMLHttpRequest} xhr @param {boolean} created whether it was of a request for an upload */
+function refusal(xhr, created) {
+  const { status } = xhr;
+  const wait = Math.min(Number(xhr.getResponseHeader('Retry-After')) || 0, 300);
+  let code = `http-${status}`;
+  try {
+    code = JSON.parse(xhr.responseText).code ?? code;
+  } catch {
+    // An answer to HEAD, or from something in between.
+  }
+  if (code === 'unknown-submission') return new UploadError('join', code);
+  if (created && (status === 404 || status === 410)) return new UploadError('anew', code);
+  if (status === 401 || status === 507) return new UploadError('person', code);
+  if ([429, 502, 503, 504].includes(status)) return new UploadError('again', 'busy', wait);
+  if ([408, 409, 423].includes(status) || code === 'body-incomplete') return new UploadError('again', code, wait);
+  return new UploadError(status >= 500 ? 'fault' : 'never', code, wait);
+}
+
+/**
+ * One request. After an abort nothing of it is heard any more.
+ * @param {string} method @param {string} url @param {RequestOptions} [options] @returns {Promise<XMLHttpRequest>}
+ */
+function request(method, url, { headers, body, signal, moved } = {}) {
+  return new Promise((resolve, reject) => {
+    const lost = () => reject(new UploadError('again', 'network'));
+    if (signal?.aborted) return lost();
+    const xhr = new XMLHttpRequest();
+    const abort = () => xhr.abort();
+    xhr.open(method, url);
+    const all = { 'Tus-Resumable': '1.0.0', Accept: 'application/json', ...headers };
+    for (const [name, value] of Object.entries(all)) xhr.setRequestHeader(name, value);
+    if (moved) {
+      // How long a body takes is for the watch to judge.
+      xhr.upload.onprogress = (event) => moved(event.loaded, false);
+      xhr.upload.onload = (event) => moved(event.loaded, true);
+    } else {
+      xhr.timeout = 30_000;
+    }
+    xhr.onload = () => (xhr.status >= 200 && xhr.status < 300 ? resolve(xhr) : reject(refusal(xhr, method !== 'POST')));
+    xhr.onerror = xhr.ontimeout = xhr.onabort = lost;
+    xhr.onloadend = () => signal?.removeEventListener('abort', abort);
+    signal?.addEventListener('abort', abort);
+    xhr.send(body);
+  });
+}
+
+/** The URL of an upload, if it is one of this server's. @param {string | null} location */
+function uploadUrl(location) {
+  const endpoint = new URL(page.endpoint, document.baseURI);
+  const url = new URL(location ?? '', endpoint);
+  if (url.href.startsWith(`${endpoint.href}/`)) return url.href;
+  throw new UploadError('never', 'foreign-location');
+}
+
+/** @param {string} text */
+function base64(text) {
+  return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
+}
+
+/** Creates an upload, in the submission of another one. @param {Upload} upload @param {string} [anchor] that one's URL */
+function createUpload({ path, blob }, anchor) {
+  const metadata = [path && `filename ${base64(path)}`, blob.type && `filetype ${base64(blob.type)}`].filter(Boolean);
+  /** @type {{[name: string]: string}} */
+  const headers = { 'Upload-Length': String(blob.size) };
+  if (metadata.length) headers['Upload-Metadata'] = metadata.join();
+  if (anchor) headers['Sealslot-Submission'] = new URL(anchor).pathname;
+  if (!path) headers['Sealslot-Kind'] = 'fields';
+  return request('POST', page.endpoint, { headers });
+}
+
+/** Sends what follows an offset, in one body. @param {Upload} upload @param {number} offset @param {RequestOptions} options */
+function appendRest({ url, blob }, offset, options) {
+  const type = 'application/offset+octet-stream';
+  const headers = { 'Content-Type': type, 'Upload-Offset': String(offset) };
+  return request('PATCH', url, { ...options, headers, body: blob.slice(offset, blob.size, type) });
+}
+
+/** The receipt; nothing while not all arrived. @param {string} url @param {AbortSignal} [signal] @returns {Promise<Receipt | null>} */
+async function fetchReceipt(url, signal) {
+  const xhr = await request('GET', url, { signal });
+  return xhr.status === 204 ? null : JSON.parse(xhr.responseText);
+}
+
+/** Cancels, even while the page is being closed. Where that fails, the upload expires. @param {string} url */
+function cancelUpload(url) {
+  fetch(url, { method: 'DELETE', headers: { 'Tus-Resumable': '1.0.0' }, keepalive: true }).catch(() => {});
+}

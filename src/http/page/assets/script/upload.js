@@ -1,0 +1,305 @@
+// One upload's life: waiting -> preparing -> sending -> finishing -> done, and failed where it cannot be helped. It is
+// `reconnecting` wherever an answer did not come; `paused` or `cancelled` when somebody says so. Whatever happened before, the
+// server is asked how far it is, and is sent what it lacks.
+
+const UNDER_WAY = ['preparing', 'sending', 'finishing', 'reconnecting'];
+/** For as long may a connection stand still, in seconds: while it sends, and while the server stores. */
+const STILL_SENDING = 60;
+const STILL_FINISHING = 300;
+/** As often in a row may the server fail, or lose what it had. */
+const MOST_FAULTS = 8;
+const MOST_BEGINNINGS = 4;
+/** Trying the same again is in vain. */
+const HOPELESS = ['file-changed', 'too-large', 'name-too-long', 'fields-too-large'];
+
+class Upload {
+  /** @type {State} */
+  state = 'waiting';
+  /** A capability: never shown. Empty until the upload was created. */
+  url = '';
+  /** Bytes that the server has, or that are on their way to it. */
+  sent = 0;
+  /** What went wrong last, and a message to show when it goes on. */
+  problem = '';
+  note = '';
+  /** Refused before anything was sent. */
+  refused = false;
+  /** Whether others may join its submission. */
+  joinable = true;
+  /** @type {Receipt | null} */
+  receipt = null;
+  speed = new Speed();
+
+  /** Ends what is under way. @type {AbortController | undefined} */
+  #turn;
+  /** Breaks off one request of it. @type {AbortController | undefined} */
+  #request;
+  /** Ends a wait. @type {(() => void) | undefined} */
+  #wake;
+  /** When all that was begun has come to rest: there are never two requests for one upload. */
+  #rest = Promise.resolve();
+  #fingerprint = '';
+  /** Where it is remembered: lets other tabs have it. @type {(() => void) | null} */
+  #release = null;
+  /** What the server said that it has, and that it has all of it. */
+  #offset = 0;
+  #finished = false;
+  /** Whether it has to be asked. */
+  #unsure = true;
+  #attempts = 0;
+  #faults = 0;
+  #beginnings = 0;
+  /** Seconds without movement. */
+  #still = 0;
+
+  /** @param {Blob} blob @param {string} path empty for the texts of the form */
+  constructor(blob, path) {
+    this.blob = blob;
+    this.path = path;
+    this.size = blob.size;
+  }
+
+  get name() {
+    return this.path || say('fields-name');
+  }
+
+  get underWay() {
+    return UNDER_WAY.includes(this.state);
+  }
+
+  get pausable() {
+    return this.state === 'waiting' || (this.underWay && this.state !== 'finishing');
+  }
+
+  get hopeful() {
+    return this.state === 'failed' && !HOPELESS.includes(this.problem);
+  }
+
+  /** How much of it is on the server, from 0 to 1. */
+  get part() {
+    return this.state === 'done' ? 1 : this.sent / (this.size || 1);
+  }
+
+  /** @param {State} state */
+  #become(state) {
+    if (!['sending', 'finishing'].includes(state)) this.speed.reset();
+    this.state = state;
+    this.#still = 0;
+    changed(this);
+  }
+
+  /** @param {string} code */
+  fail(code, refused = false) {
+    this.problem = code;
+    this.refused = refused;
+    this.#become('failed');
+  }
+
+  /** Lets it begin, go on or try again when its turn comes. */
+  wait() {
+    this.#attempts = this.#faults = this.#beginnings = 0;
+    this.#become('waiting');
+  }
+
+  start() {
+    const turn = (this.#turn = new AbortController());
+    this.#become('preparing');
+    this.#rest = this.#rest.then(() => this.#go(turn.signal));
+  }
+
+  #stop() {
+    this.#turn?.abort();
+    this.#request?.abort();
+    this.#wake?.();
+  }
+
+  pause() {
+    this.#stop();
+    this.#become('paused');
+  }
+
+  /** Where the server may have all of it, it is asked before: then it was received. */
+  cancel() {
+    const inDoubt = this.url && this.sent === this.size;
+    this.#stop();
+    this.#become(inDoubt ? 'finishing' : 'cancelled');
+    this.#rest = this.#rest.then(async () => {
+      if (inDoubt) this.receipt = await fetchReceipt(this.url).catch(() => null);
+      if (!this.receipt) this.#abandon();
+      this.#forget();
+      if (inDoubt) this.#become(this.receipt ? 'done' : 'cancelled');
+    });
+  }
+
+  /** Breaks off what stands still. @param {number} seconds since the last time */
+  watch(seconds) {
+    // A machine that slept has not waited.
+    this.#still += Math.min(seconds, 15);
+    if (this.state === 'sending' && this.#still > STILL_SENDING) this.#request?.abort();
+    if (this.state === 'finishing' && this.#still > STILL_FINISHING) this.#request?.abort();
+  }
+
+  /** The network may have come back or changed: goes on at once, and soon trusts no connection that does not move. */
+  nudge() {
+    const request = this.#request;
+    this.#attempts = 0;
+    this.#wake?.();
+    setTimeout(() => this.#still >= 3 && request === this.#request && request?.abort(), 4000);
+  }
+
+  /** Finds where the same file was left the last time. Fails where it cannot be read. */
+  async recall() {
+    if (!(this.blob instanceof File) || this.#fingerprint) return;
+    const key = await fingerprint(this.path, this.blob);
+    if (this.size >= REMEMBERED_FROM) this.#release = await claim(key);
+    this.#fingerprint = key;
+    if (this.#release) this.url ||= remembered(key);
+  }
+
+  /** Fails where the file is not the one that was chosen any more. */
+  async #checkFile() {
+    if (!(this.blob instanceof File)) return;
+    try {
+      if (!this.#fingerprint) return await this.recall();
+      if ((await fingerprint(this.path, this.blob)) === this.#fingerprint) return;
+    } catch {
+      // It cannot be read.
+    }
+    throw new UploadError('never', 'file-changed');
+  }
+
+  #forget() {
+    if (this.#release) forget(this.#fingerprint);
+    this.#release?.();
+    this.#release = null;
+  }
+
+  /** Lets go of what the server has of it. */
+  #abandon() {
+    if (this.url && !this.#finished) cancelUpload(this.url);
+    if (this.#release) forget(this.#fingerprint);
+    this.url = '';
+    this.sent = this.#offset = 0;
+  }
+
+  /** @param {AbortSignal} turn */
+  async #go(turn) {
+    this.#unsure = true;
+    try {
+      if (!turn.aborted) await this.#checkFile();
+      while (!turn.aborted && !this.receipt) {
+        await this.#step(turn).catch((error) => this.#recover(error, turn));
+      }
+      if (turn.aborted) return;
+      this.#forget();
+      this.#become('done');
+    } catch (error) {
+      if (turn.aborted) return;
+      const { code, follows } = asUploadError(error);
+      if (code === 'file-changed') this.#abandon();
+      this.fail(code);
+      if (follows === 'person') hold(code);
+    }
+  }
+
+  /** Does what comes next, up to the receipt. @param {AbortSignal} turn */
+  async #step(turn) {
+    const { signal } = (this.#request = new AbortController());
+    // Never broken off: what is created then would have no owner.
+    if (!this.url) await this.#create(turn);
+    else if (this.#unsure) await this.#ask(signal);
+    if (!turn.aborted && this.#offset < this.size) await this.#append(signal);
+    if (turn.aborted) return;
+    if (this.state !== 'finishing') this.#become('finishing');
+    this.receipt = await fetchReceipt(this.url, signal).catch((error) => {
+      // It was told that all arrived, and that has expired since: nothing is sent twice.
+      if (error.follows === 'anew' && this.#finished) return { size: this.size, name: this.path };
+      throw error;
+    });
+    if (this.receipt) return;
+    // All of it is there, but not its end: sending nothing more brings that about.
+    await this.#append(signal);
+    throw new UploadError('fault', 'unfinished');
+  }
+
+  /** @param {AbortSignal} turn */
+  #create(turn) {
+    return join(turn, async (anchor) => {
+      const xhr = await createUpload(this, anchor);
+      this.url = uploadUrl(xhr.getResponseHeader('Location'));
+      this.joinable = true;
+      this.#offset = 0;
+      this.#learn(xhr);
+    });
+  }
+
+  /** @param {AbortSignal} signal */
+  async #ask(signal) {
+    const xhr = await request('HEAD', this.url, { signal });
+    if (xhr.getResponseHeader('Upload-Length') !== String(this.size)) throw new UploadError('anew', 'other-length');
+    this.#learn(xhr);
+    if (this.#offset) this.note = 'resumed';
+  }
+
+  /** @param {AbortSignal} signal */
+  async #append(signal) {
+    const before = this.#offset;
+    this.#unsure = true;
+    this.#become(before < this.size ? 'sending' : 'finishing');
+    this.#count(before);
+    const moved = (/** @type {number} */ loaded, /** @type {boolean} */ all) => {
+      if (signal.aborted) return;
+      this.#count(Math.min(before + loaded, this.size));
+      if (all) this.#become('finishing');
+    };
+    this.#learn(await appendRest(this, before, { signal, moved }));
+  }
+
+  /** @param {number} sent */
+  #count(sent) {
+    this.#still = 0;
+    for (const speed of [this.speed, totalSpeed]) speed.add(Math.max(0, sent - this.sent));
+    this.sent = sent;
+    changed(this);
+  }
+
+  /** What an answer says of the upload. @param {XMLHttpRequest} xhr */
+  #learn(xhr) {
+    const offset = Number(xhr.getResponseHeader('Upload-Offset') ?? NaN);
+    if (!(offset >= 0 && offset <= this.size)) throw new UploadError('fault', 'no-offset');
+    if (offset > this.#offset) this.#attempts = this.#faults = this.#beginnings = 0;
+    this.#offset = this.sent = offset;
+    this.#unsure = false;
+    this.#finished ||= xhr.getResponseHeader('Content-Location') !== null;
+    const expires = Date.parse(xhr.getResponseHeader('Upload-Expires') ?? '');
+    if (this.#release && expires) remember(this.#fingerprint, this.url, expires);
+  }
+
+  /** After a failure: waits for the next attempt, or fails with what cannot be helped. @param {unknown} error @param {AbortSignal} turn */
+  async #recover(error, turn) {
+    if (turn.aborted) return;
+    const { follows, code, wait } = asUploadError(error);
+    this.#unsure = true;
+    if (follows === 'anew' && ++this.#beginnings < MOST_BEGINNINGS) {
+      if (this.sent) this.note = 'restarted';
+      this.url = '';
+      return this.#abandon();
+    }
+    if (!['again', 'join', 'fault'].includes(follows) || (follows === 'fault' && ++this.#faults >= MOST_FAULTS)) throw error;
+    this.problem = code;
+    if (this.state !== 'reconnecting') this.#become('reconnecting');
+    // A browser that cannot read a file says that the connection is lost.
+    await this.#checkFile();
+    const seconds = Math.max(wait, Math.min(2 ** this.#attempts++, 30)) * (0.75 + Math.random() / 2);
+    if (turn.aborted) return;
+    await new Promise((resolve) => {
+      this.#wake = () => resolve(null);
+      setTimeout(resolve, seconds * 1000);
+    });
+  }
+}
+
+/** What the page itself did not expect counts as a fault, too. @param {unknown} error */
+function asUploadError(error) {
+  return error instanceof UploadError ? error : new UploadError('fault', 'script');
+}

@@ -1,0 +1,169 @@
+// What is seen and heard of the hand-in.
+
+/** In milliseconds; and so many rows at a time, so that a large folder does not stop the page. */
+const REFRESH = 200;
+const MOST_ROWS = 200;
+/** Progress is spoken in steps no smaller than these. */
+const SPOKEN_EVERY = 10_000;
+const SPOKEN_STEP = 0.1;
+
+/** @type {Map<Upload, HTMLElement>} */
+const rows = new Map();
+/** Whose row says what is true no more. @type {Set<Upload>} */
+const stale = new Set();
+let refreshing = 0;
+let spoken = { part: 0, time: 0, lost: false };
+
+/** @param {string} id */
+function $(id) {
+  return /** @type {HTMLElement} */ (document.getElementById(id));
+}
+
+/** A copy of what a template holds. @param {string} id */
+function copyOf(id) {
+  const { content } = /** @type {HTMLTemplateElement} */ ($(id));
+  return /** @type {HTMLElement} */ (document.importNode(content, true).firstElementChild);
+}
+
+/** Writes only what is another text: what is read aloud would be read again. @param {Element | null} place @param {string} text */
+function write(place, text) {
+  if (place && place.textContent !== text) place.textContent = text;
+}
+
+/** @param {string} text */
+function announce(text) {
+  write($('live'), text);
+}
+
+/** @param {Upload} upload */
+function statusOf({ state, part, note, problem, speed, size, sent }) {
+  const percent = percentText(part);
+  if (state === 'failed') return problemText(problem);
+  if (state === 'waiting' && !isSending) return '';
+  if (state === 'reconnecting' && !navigator.onLine) return say('offline', { percent });
+  if (state === 'reconnecting' && problem === 'busy') return say('server-busy');
+  if (state !== 'sending') return say(state, { percent });
+  const rate = speed.rate();
+  if (rate < 1) return say(note || 'percent-done', { percent });
+  return say('sending-left', { percent, speed: say('speed', { size: sizeText(rate) }), time: durationText((size - sent) / rate) });
+}
+
+/** @param {Upload} upload */
+function actionsOf({ state, refused, hopeful, pausable }) {
+  if (!isSending || refused) return ['remove'];
+  if (state === 'paused') return ['resume', 'cancel'];
+  if (state === 'failed') return hopeful ? ['retry', 'remove'] : ['remove'];
+  if (pausable) return ['pause', 'cancel'];
+  return state === 'finishing' ? ['cancel'] : [];
+}
+
+/** @param {Upload} upload */
+function newRow(upload) {
+  const row = copyOf('file-template');
+  const { name, size } = upload;
+  const end = name.lastIndexOf('/') + 1;
+  write(row.querySelector('.folder'), name.slice(0, end));
+  write(row.querySelector('.name'), name.slice(end));
+  write(row.querySelector('.file-size'), sizeText(size));
+  row.querySelector('progress')?.setAttribute('aria-label', name);
+  for (const button of row.querySelectorAll('button')) {
+    button.setAttribute('aria-label', say('file-action', { action: button.textContent ?? '', name }));
+    button.onclick = () => act(upload, button.dataset.action ?? '');
+  }
+  rows.set(upload, row);
+  return row;
+}
+
+/** @param {Upload} upload @param {string} action */
+function act(upload, action) {
+  if (action === 'pause' && upload.pausable) upload.pause();
+  if (action === 'resume' || action === 'retry') upload.wait();
+  if (action === 'cancel' || action === 'remove') upload.cancel();
+  if (action === 'cancel') announce(say('cancelled'));
+  if (action === 'pause') announce(say('announce-paused'));
+  refresh();
+}
+
+/** @param {Upload} upload @param {HTMLElement} row */
+function refreshRow(upload, row) {
+  row.dataset.state = upload.state;
+  write(row.querySelector('.file-status'), statusOf(upload));
+  const progress = row.querySelector('progress');
+  if (progress) {
+    progress.hidden = !isSending || upload.state === 'done' || upload.state === 'failed';
+    progress.value = upload.part;
+  }
+  const actions = actionsOf(upload);
+  for (const button of row.querySelectorAll('button')) button.hidden = !actions.includes(button.dataset.action ?? '');
+}
+
+/** @param {Upload} upload */
+function showSoon(upload) {
+  stale.add(upload);
+  refreshing ||= setTimeout(refresh, REFRESH);
+}
+
+/** Brings the page up to date, and what has to follow from it about. */
+function refresh() {
+  clearTimeout(refreshing);
+  const focused = document.activeElement;
+  const place = focused?.closest('li, .actions');
+  const beside = place?.nextElementSibling ?? place?.previousElementSibling;
+  const batch = [...stale].slice(0, MOST_ROWS);
+  for (const upload of batch) {
+    stale.delete(upload);
+    const row = rows.get(upload) ?? newRow(upload);
+    if (upload.state === 'cancelled' && rows.delete(upload)) row.remove();
+    else if (!row.isConnected) $('files-list')[upload.path ? 'append' : 'prepend'](row);
+    refreshRow(upload, row);
+  }
+  refreshing = stale.size ? setTimeout(refresh, REFRESH / 4) : 0;
+  const all = totals();
+  showTotals(all);
+  settle(all);
+  // Where what was pressed is gone, what is beside it is next.
+  if (!(focused instanceof HTMLButtonElement) || (focused.isConnected && !focused.hidden)) return;
+  if (document.activeElement !== focused && document.activeElement !== document.body) return;
+  const next = [place, beside].map((near) => near?.isConnected && near.querySelector('button:not([hidden])')).find(Boolean);
+  (next instanceof HTMLElement ? next : $('choose-files')).focus();
+}
+
+/** @param {ReturnType<typeof totals>} all */
+function showTotals(all) {
+  const { count, done, size, left } = all;
+  const sent = all.sent / (size || 1);
+  $('queue').hidden = !uploads.length;
+  write($('queue-summary'), say('chosen', { count, size: sizeText(size) }));
+  $('send').hidden = isSending;
+  $('total').hidden = !isSending;
+  $('pause-all').hidden = !isSending || all.pausable < 2;
+  $('resume-all').hidden = !isSending || all.resumable < 2;
+  $('cancel-all').hidden = !isSending || done === count;
+  if (!isSending) return;
+  /** @type {HTMLProgressElement} */ ($('total-progress')).value = sent;
+  const words = [say('total', { done, count, sent: sizeText(all.sent), size: sizeText(size) })];
+  const lost = all.running > 0 && all.running === all.lost;
+  if (!all.running || lost) totalSpeed.reset();
+  const rate = totalSpeed.rate();
+  if (rate >= 1) words.push(say('speed', { size: sizeText(rate) }), say('total-left', { time: durationText(left / rate) }));
+  else if (all.paused && !all.open) words.push(say('total-paused'));
+  write($('total-status'), words.join(' · '));
+  speak(sent, lost);
+}
+
+/** @param {number} part @param {boolean} lost */
+function speak(part, lost) {
+  const time = performance.now();
+  if (lost && !spoken.lost) announce(say('announce-reconnecting'));
+  spoken.lost = lost;
+  if (lost || part < spoken.part + SPOKEN_STEP || time < spoken.time + SPOKEN_EVERY) return;
+  announce(say('announce-progress', { percent: percentText(part) }));
+  spoken = { part, time, lost };
+}
+
+function clearView() {
+  rows.clear();
+  stale.clear();
+  $('files-list').replaceChildren();
+  spoken = { part: 0, time: 0, lost: false };
+}
