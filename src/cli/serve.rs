@@ -1,8 +1,9 @@
 //! `serve`: loads or, in development, makes what the server needs, then runs it until it is told to stop.
 
-use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::{self, IsTerminal, Write as _};
+mod welcome;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use super::exit::{Exit, Failure};
 use super::passphrase::PassphraseArgs;
 use super::token_file;
 use crate::config::{Config, ConfigError, LogLevel, ServeArgs};
-use crate::http::{Access, App, Surface, Token};
+use crate::http::{Access, App, Logo, MAX_LOGO, Pages, Surface, Token};
 use crate::keys::{self, NamedRecipient};
 use crate::seal::Identity;
 use crate::server;
@@ -64,6 +65,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         LocalStore::open(&config.data).map_err(|error| Failure::from_error(Exit::Other, &error))?;
     let keys = Keys::load(&config, passphrase.as_ref())?;
     let access = access(&config)?;
+    let logo = config.page_logo.as_deref().map(logo).transpose()?;
     let tls = Arc::new(certificate(&config)?);
     let uploads = Uploads::new(
         Arc::new(store),
@@ -76,13 +78,14 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         access,
         config.limits.clone(),
         config.cors_origins.clone(),
+        Pages::new(config.page.clone(), logo),
         !config.development,
     );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Other, format_args!("cannot start: {error}")))?;
-    let served = runtime.block_on(serve(&config, tls, Arc::new(app)));
+    let served = runtime.block_on(serve(&config, tls, app));
     // What blocks still, like reading a large upload back, is not waited for: nobody is told of it.
     runtime.shutdown_timeout(LAST_WORK);
     served
@@ -150,7 +153,7 @@ fn within_open_files(mut config: Config) -> Config {
     config
 }
 
-async fn serve(config: &Config, tls: Arc<ServerTls>, app: Arc<App>) -> Result<(), Failure> {
+async fn serve(config: &Config, tls: Arc<ServerTls>, mut app: App) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let (listener, address) = bind(config.listen).await?;
     let operations = match config.metrics_listen {
@@ -158,12 +161,16 @@ async fn serve(config: &Config, tls: Arc<ServerTls>, app: Arc<App>) -> Result<()
         None => None,
     };
     stop_on_signals(stop.clone())?;
+    app.pages.welcome = config
+        .unconfigured
+        .then(|| welcome::welcome(config, address));
+    let app = Arc::new(app);
     let watch = tokio::spawn(Arc::clone(&tls).watch(CERTIFICATE_WATCH));
     let sweep = tokio::spawn(sweep(
         Arc::clone(&app.uploads),
         config.sessions.upload_lifetime,
     ));
-    announce(config, address, &app);
+    welcome::announce(config, address, &app);
     let run = |listener, surface| {
         let (tls, app) = (Arc::clone(&tls), Arc::clone(&app));
         server::serve(
@@ -245,58 +252,6 @@ fn stop_on_signals(stop: CancellationToken) -> Result<(), Failure> {
         }
     });
     Ok(())
-}
-
-/// Says where everything is and how to try it. No secret is printed.
-fn announce(config: &Config, address: SocketAddr, app: &App) {
-    let mut text = format!(
-        "sealslot {} listening on https://{address}\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    let mut row = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<12} {value}");
-    };
-    row("page", &format!("https://{address}/"));
-    row(
-        "uploads",
-        &config.data.join("uploads").display().to_string(),
-    );
-    for recipient in app.uploads.named_recipients() {
-        row("sealed to", &recipient.fingerprint());
-        if recipient.is_weak() {
-            row(
-                "warning",
-                "an RSA key under 3072 bits: make a longer one with `sealslot keygen`",
-            );
-        }
-    }
-    let dev_key = dev_key(&config.data);
-    if app.uploads.identities().is_empty() {
-        row(
-            "private key",
-            "none here: this server seals and cannot open",
-        );
-    } else if config.identities.is_empty() {
-        row(
-            "private key",
-            &format!("{} (development: loaded)", dev_key.display()),
-        );
-    }
-    if config.development && config.admin_token_file.is_none() {
-        row(
-            "admin token",
-            &dev_token(&config.data).display().to_string(),
-        );
-    }
-    let ca = dev::DevCertificates::paths(&config.certs).ca_pem;
-    if config.development && ca.exists() {
-        let ca = std::path::absolute(&ca).unwrap_or(ca);
-        let ca = dev::shell_quoted(&ca.display().to_string());
-        let line =
-            format!("echo hello | curl --cacert {ca} -T - https://{address}/uploads/hello.txt");
-        row("try", &line);
-    }
-    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// The keys that the server works with.
@@ -401,6 +356,15 @@ fn access(config: &Config) -> Result<Access, Failure> {
         uploaders,
         anonymous: config.anonymous,
     })
+}
+
+/// The page's logo. Of a file that is too large, only as much is read as tells it.
+fn logo(path: &Path) -> Result<Logo, Failure> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_LOGO as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| Failure::io("read", path, &error))?;
+    Logo::new(bytes).map_err(|error| Failure::from_error(Exit::Other, &error).about(path.display()))
 }
 
 fn make_dev_token(path: &Path) -> Result<(), Failure> {

@@ -1,149 +1,273 @@
-//! Pages for people: the form, the receipt, and what went wrong. They work without JavaScript and without anything
-//! from elsewhere.
+//! Pages for people: the form, the receipt, and what went wrong, in the language of who reads them. They work without
+//! JavaScript and without anything from elsewhere.
 
-use std::fmt::{self, Write};
+mod assets;
+mod colour;
+mod form;
+mod gzip;
+mod languages;
+mod logo;
+mod problem;
+mod receipt;
+mod settings;
+mod sizes;
+mod welcome;
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use flate2::Compression;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, VARY,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest, Sha256};
+
+use assets::Asset;
+pub(super) use assets::{ICON_SVG, UPLOAD_JS};
+pub use colour::Colour;
+use languages::{LANGUAGES, Language};
+pub use logo::{Logo, LogoError, MAX_LOGO};
+pub use settings::{PageSettingError, PageSettings, PageText, PageTitle, TextField};
+pub use welcome::{Phone, Welcome};
 
 use super::create::Submission;
-use super::{App, Response, respond_with, size};
-use crate::upload::{Kind, Receipt};
+use super::{App, Response, respond_with};
 
-const STYLE: &str = include_str!("page.css");
+/// What is called by no other name.
+const TITLE: &str = "Sealslot";
 
-pub(super) fn style() -> Response {
-    respond_with("text/css; charset=utf-8", STYLE)
+/// What only documents have a use for: a window that opened this one, or is opened by it, has no hold on it; and what no page
+/// here ever asks for cannot be asked for.
+const OF_PAGES: [(HeaderName, &str); 2] = [
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), microphone=(), geolocation=()",
+    ),
+];
+
+/// What all pages have in common, decided at start.
+pub struct Pages {
+    settings: PageSettings,
+    /// `/logo`
+    pub(super) logo: Option<Asset>,
+    /// The first page of a development server. None elsewhere.
+    pub welcome: Option<Welcome>,
+    style: String,
+    /// `Content-Security-Policy`: the style sheet by its hash, scripts from here alone and none that is made of text.
+    policy: HeaderValue,
 }
 
-/// `GET /`: the form.
-pub(super) fn upload_page(app: &App) -> Response {
-    let mut keys = String::new();
-    for recipient in app.uploads.named_recipients() {
-        let fingerprint = recipient.fingerprint();
-        let _ = match recipient.comment() {
-            Some(name) => {
-                write!(
-                    keys,
-                    "<li>{} (<code>{}</code>)</li>",
-                    Text(name),
-                    Text(&fingerprint)
-                )
-            }
-            None => write!(keys, "<li><code>{}</code></li>", Text(&fingerprint)),
+impl Pages {
+    /// Puts it together.
+    pub fn new(settings: PageSettings, logo: Option<Logo>) -> Self {
+        let colour = settings.colour.map(Colour::style).unwrap_or_default();
+        let style = assets::STYLE.to_owned() + &colour;
+        Self {
+            settings,
+            logo: logo.map(|logo| Asset::new(logo.content_type, logo.bytes)),
+            welcome: None,
+            policy: policy(&style),
+            style,
+        }
+    }
+
+    /// Whether the form has a text field of this name.
+    pub(super) fn asks_for(&self, name: &str) -> bool {
+        self.settings.fields.iter().any(|field| field.name == name)
+    }
+}
+
+fn policy(style: &str) -> HeaderValue {
+    let hash = BASE64.encode(&Sha256::digest(style));
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'sha256-{hash}'; img-src 'self'; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+         trusted-types 'none'"
+    );
+    HeaderValue::try_from(policy).expect("base64 fits in a header")
+}
+
+/// Who a page is for: the language of the request, and what pages have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    app: &'a App,
+    language: &'static Language,
+    takes_gzip: bool,
+    /// The first page of a development server, where it is this reader's.
+    welcome: Option<&'a Welcome>,
+}
+
+impl<'a> Reader<'a> {
+    /// Whoever sent this request.
+    pub(super) fn of(app: &'a App, head: &Parts) -> Self {
+        Self {
+            app,
+            language: languages::of(head.uri.query(), &head.headers),
+            welcome: app
+                .pages
+                .welcome
+                .as_ref()
+                .filter(|_| welcome::is_of_this_machine(head)),
+            takes_gzip: gzip::is_accepted(&head.headers),
+        }
+    }
+
+    /// `GET /`: the form.
+    pub(super) fn form(self) -> Response {
+        let (title, content) = (form::title(self), form::content(self));
+        let mut response = if self.takes_gzip {
+            // In the first round trip even of a slow start. A receipt is not compressed: it holds what a client sent.
+            let page = gzip::compressed(
+                self.document(&title, &content).as_bytes(),
+                Compression::fast(),
+            );
+            let mut response = self.respond(page);
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            response
+        } else {
+            self.page(&title, &content)
         };
+        // Going back to it restores the files that were chosen.
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        headers.insert(
+            VARY,
+            HeaderValue::from_static("Accept-Language, Accept-Encoding"),
+        );
+        response
     }
-    let reader = if app.uploads.identities().is_empty() {
-        "This server cannot open it again: only the holder of the key can."
-    } else {
-        "This server holds the key that opens it."
-    };
-    let body = format!(
-        "<h1>Hand in files</h1>\n\
-         <p>What you send is sealed while it arrives. {reader}</p>\n\
-         <form method=\"post\" action=\"/uploads\" enctype=\"multipart/form-data\">\n\
-         <label for=\"file\">Files</label>\n\
-         <input id=\"file\" type=\"file\" name=\"file\" multiple required>\n\
-         <button>Send</button>\n\
-         </form>\n\
-         <p>Up to {} at a time. Sealed to:</p>\n<ul>{keys}</ul>\n",
-        size(app.limits.max_size)
-    );
-    html("Hand in files", &body)
-}
 
-/// The receipt of a form that was sent from a browser.
-pub(super) fn receipt(submission: &Submission) -> Response {
-    let mut body = String::from(
-        "<h1>Received</h1>\n<p>Everything below arrived whole, is sealed, and is safely stored.</p>\n",
-    );
-    for receipt in &submission.uploads {
-        let _ = write_receipt(&mut body, receipt);
+    /// `GET /welcome`: how to go on from here; `None` where it is not this reader's.
+    pub(super) fn welcome(self) -> Option<Response> {
+        let welcome = self.welcome?;
+        let title = &self.language.welcome.title;
+        Some(self.page(title, &welcome::content(self, welcome)))
     }
-    let _ = write!(
-        body,
-        "<p>Keep this page if you want to be able to show what you sent.</p>\n\
-         <p><a href=\"/\">Send more</a></p>\n<!-- submission {} -->\n",
-        submission.submission
-    );
-    html("Received", &body)
-}
 
-fn write_receipt(body: &mut String, receipt: &Receipt) -> fmt::Result {
-    let name = match (receipt.kind, receipt.name.as_deref()) {
-        (Kind::Fields, _) => "Text fields",
-        (Kind::File, Some(name)) => name,
-        (Kind::File, None) => "A file without a name",
-    };
-    write!(
-        body,
-        "<dl>\n<dt>Name</dt><dd><bdi>{}</bdi></dd>\n<dt>Size</dt><dd>{} ({} bytes)</dd>\n\
-         <dt>SHA-256</dt><dd><code>{}</code></dd>\n<dt>Time</dt><dd>{}</dd>\n\
-         <dt>Number</dt><dd><code>{}</code></dd>\n",
-        Text(name),
-        size(receipt.size),
-        receipt.size,
-        receipt.sha256,
-        receipt.time,
-        receipt.id,
-    )?;
-    for recipient in &receipt.recipients {
-        writeln!(
-            body,
-            "<dt>Sealed to</dt><dd><code>{}</code></dd>",
-            Text(recipient)
-        )?;
+    /// The receipt of what was sent from a browser.
+    pub(super) fn receipt(self, submission: &Submission) -> Response {
+        let title = &self.language.receipt.heading;
+        self.page(title, &receipt::content(self, submission))
     }
-    body.write_str("</dl>\n")
-}
 
-/// What went wrong, for a person.
-pub(super) fn problem(title: &str, detail: &str) -> Response {
-    let body = format!(
-        "<h1>{}</h1>\n<p>{}</p>\n<p><a href=\"/\">Back to the form</a></p>\n",
-        Text(title),
-        Text(detail)
-    );
-    html(title, &body)
-}
+    /// What went wrong.
+    pub(super) fn problem(self, code: &str, detail: &str) -> Response {
+        let (title, content) = problem::content(self, code, detail);
+        self.page(title, &content)
+    }
 
-fn html(title: &str, body: &str) -> Response {
-    let page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{} · Sealslot</title>\n<link rel=\"stylesheet\" href=\"/style.css\">\n</head>\n\
-         <body>\n<main>\n{body}</main>\n</body>\n</html>\n",
-        Text(title)
-    );
-    respond_with("text/html; charset=utf-8", page)
-}
+    /// What the page is called, with its language where that is not the reader's.
+    fn title(self) -> (&'a str, Option<&'a str>) {
+        let title = &self.app.pages.settings.title;
+        title
+            .as_ref()
+            .map_or((TITLE, None), |title| title.within(self.language))
+    }
 
-/// Text in a page, with what means something in HTML escaped.
-struct Text<'a>(&'a str);
+    /// Where the form is, in this language.
+    fn home(self) -> String {
+        format!("/?lang={}", self.language.tag)
+    }
 
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                c => f.write_char(c)?,
+    /// A whole page.
+    fn page(self, title: &str, content: &Content) -> Response {
+        self.respond(self.document(title, content))
+    }
+
+    fn respond(self, page: impl Into<Bytes>) -> Response {
+        let mut response = respond_with("text/html; charset=utf-8", page);
+        self.add_headers(response.headers_mut());
+        response
+    }
+
+    fn document(self, title: &str, content: &Content) -> String {
+        let language = self.language;
+        let pages = &self.app.pages;
+        let page = html! {
+            (DOCTYPE)
+            html lang=(language.tag) dir=(language.dir) {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    meta name="robots" content="noindex";
+                    title { (title) " · " (self.title().0) }
+                    link rel="icon" href=(ICON_SVG.address("/icon.svg"));
+                    // The policy names it by its hash, so it holds nothing from outside.
+                    style { (PreEscaped(&pages.style)) }
+                    @if content.scripted {
+                        script type="module" src=(UPLOAD_JS.address("/upload.js")) {}
+                    }
+                }
+                body {
+                    (self.header(content))
+                    main id="main" { (content.main) }
+                    (content.after)
+                }
+            }
+        };
+        page.into_string()
+    }
+
+    fn header(self, content: &Content) -> Markup {
+        let others = LANGUAGES
+            .iter()
+            .filter(|other| other.tag != self.language.tag);
+        let logo = match &self.app.pages.logo {
+            Some(logo) => logo.address("/logo"),
+            None => ICON_SVG.address("/icon.svg"),
+        };
+        let (title, tag) = self.title();
+        html! {
+            header {
+                a.brand href=(self.home()) {
+                    img.logo src=(logo) alt="";
+                    " " span lang=[tag] { (title) }
+                }
+                @if let Some(address) = content.address {
+                    nav.languages aria-label=(self.language.page.language) {
+                        @for other in others {
+                            a href={ (address) "?lang=" (other.tag) } hreflang=(other.tag) lang=(other.tag) dir=(other.dir) {
+                                (other.name)
+                            }
+                        }
+                    }
+                }
+                @if content.leads_to_welcome {
+                    p.development {
+                        a href={ "/welcome?lang=" (self.language.tag) } { (self.language.page.development) }
+                    }
+                }
             }
         }
-        Ok(())
+    }
+
+    fn add_headers(self, headers: &mut HeaderMap) {
+        headers.insert(CONTENT_SECURITY_POLICY, self.app.pages.policy.clone());
+        headers.insert(VARY, HeaderValue::from_static("Accept-Language, Accept"));
+        for (name, value) in OF_PAGES {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        headers
+            .extend(HeaderValue::try_from(&self.language.tag).map(|tag| (CONTENT_LANGUAGE, tag)));
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_cannot_become_markup() {
-        let text = Text("<img src=x onerror='alert(1)'>&\"").to_string();
-        assert_eq!(
-            text,
-            "&lt;img src=x onerror=&#39;alert(1)&#39;&gt;&amp;&quot;"
-        );
-    }
+/// What is in a page.
+#[derive(Default)]
+struct Content {
+    main: Markup,
+    /// What the script needs, behind everything that people see.
+    after: Markup,
+    scripted: bool,
+    /// Where the same is in other languages. A receipt is nowhere else.
+    address: Option<&'static str>,
+    leads_to_welcome: bool,
 }
