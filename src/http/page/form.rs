@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::languages::{Phrase, fill};
 use super::{Content, Reader, receipt, sizes};
 
-/// Where a form is sent to, and where tus creates uploads.
+/// Where a form is sent to, and where the script creates uploads.
 const ENDPOINT: &str = "/uploads";
 
 pub(super) fn title(reader: Reader<'_>) -> String {

@@ -49,7 +49,8 @@ function textFields() {
 function send(event) {
   event.preventDefault();
   if (isSending) return;
-  const fields = textFields().map(({ name, value }) => ({ name, value }));
+  // Lines end as a form that the browser sends ends them.
+  const fields = textFields().map(({ name, value }) => ({ name, value: value.replace(/\r?\n/g, '\r\n') }));
   const written = fields.some(({ value }) => value.trim());
   const texts = written ? new Blob([JSON.stringify({ fields })], { type: 'application/json' }) : null;
   if (!texts && uploads.every(({ refused }) => refused)) {
@@ -96,6 +97,13 @@ async function stayAwake(on) {
 function showReceipt() {
   const article = receiptOf(uploads.flatMap(({ receipt }) => receipt ?? []));
   enhanceReceipt(article);
+  const refused = uploads.filter((upload) => upload.refused).map(({ name }) => name);
+  if (refused.length) {
+    const names = refused.length > 10 ? [...refused.slice(0, 10), '…'] : refused;
+    const notice = made('p', say('not-sent', { count: refused.length, names: names.join(', ') }));
+    notice.className = 'error';
+    article.querySelector('.lead')?.after(notice);
+  }
   /** @type {HTMLAnchorElement | null} */
   const more = article.querySelector('a.button');
   if (more) {
