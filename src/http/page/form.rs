@@ -171,8 +171,13 @@ fn after(reader: Reader<'_>) -> Markup {
             }
         }
         (receipt::templates(reader))
-        script type="application/json" id="page-data" { (PreEscaped(in_script(&Data::of(reader)))) }
+        (data(reader))
     }
+}
+
+/// The words and the limits, for the script.
+pub(super) fn data(reader: Reader<'_>) -> Markup {
+    html! { script type="application/json" id="page-data" { (PreEscaped(in_script(&Data::of(reader)))) } }
 }
 
 /// What the page says to the script.

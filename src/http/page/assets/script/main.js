@@ -57,6 +57,7 @@ function send(event) {
     complain(say('nothing-chosen'));
     return $('choose-files').focus();
   }
+  if (!textFields().every((field) => field.reportValidity())) return;
   if (texts && texts.size > page.maxFields) return complain(problemText('fields-too-large'));
   complain('');
   announce(say('announce-started'));
@@ -139,7 +140,7 @@ function startOver() {
 
 function enhance() {
   document.documentElement.classList.add('enhanced');
-  // What cannot be seen cannot be asked for.
+  // What cannot be seen cannot be asked for: the required file.
   form.noValidate = true;
   form.dataset.state = 'choosing';
   filesInput.hidden = true;

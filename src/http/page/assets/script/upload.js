@@ -123,6 +123,7 @@ class Upload {
 
   /** Where the server may have all of it, it is asked before: then it was received. */
   cancel() {
+    if (this.state === 'done') return;
     const inDoubt = this.url && this.sent === this.size;
     this.#stop();
     this.#become(inDoubt ? 'finishing' : 'cancelled');
