@@ -32,12 +32,14 @@ function write(place, text) {
 
 /** @param {string} text */
 function announce(text) {
-  write($('live'), text);
+  // The same again is heard only where it is another text.
+  write($('live'), $('live').textContent === text ? `${text}\u00a0` : text);
 }
 
 /** @param {Upload} upload */
 function statusOf({ state, part, note, problem, speed, size, sent }) {
-  const percent = percentText(part);
+  // What is on its way may not arrive.
+  const percent = percentText(state === 'done' ? 1 : Math.min(part, 0.99));
   if (state === 'failed') return problemText(problem);
   if (state === 'waiting' && !isSending) return '';
   if (state === 'reconnecting' && !navigator.onLine) return say('offline', { percent });
@@ -137,6 +139,7 @@ function showTotals(all) {
   const sent = all.sent / (size || 1);
   $('queue').hidden = !uploads.length;
   $('form').classList.toggle('filled', uploads.length > 0);
+  write($('choose-files'), uploads.length ? say('add-more') : chooseText);
   write($('queue-summary'), files ? say('chosen', { count: files, size: sizeText(size) }) : '');
   $('send').hidden = isSending;
   $('total').hidden = !isSending;
