@@ -176,6 +176,11 @@ pub async fn respond(app: Arc<App>, surface: Surface, request: Request<Incoming>
     let route = Route::of(head.uri.path());
     let name = route.as_ref().map_or("none", Route::name);
     let method = head.method.clone();
+    let for_other_origins = match &route {
+        Ok(route) => route.is_for_other_origins(&method),
+        // A name that cannot be read.
+        Err(_) => head.uri.path().starts_with("/uploads/"),
+    };
     let body = RequestBody::new(incoming, &head, &app.limits);
     let answer = match route {
         Ok(route) if surface == Surface::Public || route.is_operational() => {
@@ -194,7 +199,7 @@ pub async fn respond(app: Arc<App>, surface: Surface, request: Request<Incoming>
     if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
         resumable::add_limit(&app, response.headers_mut());
     }
-    if surface == Surface::Public {
+    if surface == Surface::Public && for_other_origins {
         cors::add_headers(&app.cors_origins, &head.headers, response.headers_mut());
     }
     if method == Method::HEAD {

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use http::Method;
+
 use super::form::percent_decode;
 use super::problem::Problem;
 use crate::store::{SealedFile, UploadId};
@@ -136,6 +138,17 @@ impl Route {
                 | Self::Upload(_)
                 | Self::Session(_)
         )
+    }
+
+    /// Whether pages of other origins, where they are let in, have a use for it by this method. Lists, what arrived and its deletion
+    /// are the admin's, and pages are for who opens them.
+    pub(super) fn is_for_other_origins(&self, method: &Method) -> bool {
+        match self {
+            Self::Session(_) | Self::NamedUpload(_) | Self::Recipients => true,
+            Self::Uploads => !matches!(method, &Method::GET | &Method::HEAD),
+            Self::Upload(_) => matches!(method, &Method::PUT | &Method::OPTIONS),
+            _ => false,
+        }
     }
 
     /// Whether it belongs to running the server rather than to uploads.
