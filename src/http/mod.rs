@@ -277,7 +277,7 @@ async fn dispatch(
         }
         (&Method::DELETE, Route::Upload(id)) => {
             app.access.admin(headers)?;
-            access::refuse_cross_site(app, &head.method, headers)?;
+            access::refuse_cross_site(app, &head.method, head)?;
             download::delete(app, id).await
         }
         (&Method::GET, Route::SealedFile(id, file)) => {
@@ -285,7 +285,7 @@ async fn dispatch(
             download::sealed_file(app, id, file, headers).await
         }
         (&Method::POST, Route::Encrypt) => crypt::encrypt(app, headers, body).await,
-        (&Method::POST, Route::Decrypt) => crypt::decrypt(app, headers, body).await,
+        (&Method::POST, Route::Decrypt) => crypt::decrypt(app, head, body).await,
         (&Method::GET, Route::Recipients) => Ok(recipients(app)),
         (&Method::GET, Route::Health) => Ok(text("ok\n")),
         (&Method::GET, Route::Ready) => ready(app).await,

@@ -17,7 +17,8 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use flate2::Compression;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, VARY,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, REFERRER_POLICY,
+    VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -134,8 +135,10 @@ impl<'a> Reader<'a> {
         } else {
             self.page(&title, &content)
         };
-        // Going back to it restores the files that were chosen.
         let headers = response.headers_mut();
+        // With `no-referrer` a browser would send the form from the origin `null`, which is nobody's.
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        // Going back to it restores the files that were chosen.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
         headers.insert(
             VARY,

@@ -244,6 +244,8 @@ fn what_the_page_loads_is_kept_until_it_changes() {
     let server = Server::sealing(&bench, &[]);
     let page = server.get("/").is(200);
     assert_eq!(page.header("cache-control"), "private, no-cache");
+    // So that the form comes with its origin.
+    assert_eq!(page.header("referrer-policy"), "same-origin");
     let page = page.text();
     for (path, media_type) in [
         ("/upload.js", "text/javascript; charset=utf-8"),
