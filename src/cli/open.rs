@@ -3,12 +3,12 @@
 mod age_file;
 mod upload_folder;
 
-use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::made::Made;
 use super::passphrase::PassphraseArgs;
 use super::staged;
 use super::{Exit, Failure};
@@ -68,8 +68,8 @@ pub(super) struct OpenArgs {
 struct Opener<'a> {
     args: &'a OpenArgs,
     identities: Vec<Identity>,
-    /// What this run has written: `--force` replaces what was there before, not what it has just made.
-    written: HashSet<PathBuf>,
+    /// What this run has made: `--force` replaces what was there before, not what it has just written.
+    made: Made,
 }
 
 /// Where the content of an age file goes.
@@ -87,7 +87,7 @@ pub(super) fn run(args: &OpenArgs) -> Result<(), Failure> {
     let mut opener = Opener {
         args,
         identities: read_identities(args)?,
-        written: HashSet::new(),
+        made: Made::default(),
     };
     if let [input] = &args.inputs[..] {
         return opener.open(input);

@@ -111,7 +111,7 @@ fn publish(
     let target = staged.folder().join(&restored.name);
     // A folder is never replaced, and may well come from the same sender: there, a number does.
     let replaces = opener.args.force
-        && !opener.written.contains(&target)
+        && !opener.made.contains(&target)
         && !target.symlink_metadata().is_ok_and(|there| there.is_dir());
     let path = if replaces {
         staged.publish(Path::new(&restored.name), true)?;
@@ -119,7 +119,7 @@ fn publish(
     } else {
         staged.publish_numbered(&restored.name)?
     };
-    opener.written.insert(path.clone());
+    opener.made.insert(&path);
     Ok(path)
 }
 
