@@ -12,7 +12,7 @@ use super::Opener;
 use crate::cli::progress::Progress;
 use crate::cli::restored_path::{RestoredPath, restored_path};
 use crate::cli::results::{print, print_json};
-use crate::cli::staged::{self, Staged};
+use crate::cli::staged::{self, Joins, Staged};
 use crate::cli::{Exit, Failure};
 use crate::seal::Identity;
 use crate::store::{LocalFolder, SealedFile, UploadId};
@@ -107,7 +107,12 @@ fn publish(
     staged: Staged,
     restored: &RestoredPath,
 ) -> Result<PathBuf, Failure> {
-    let staged = staged.below(&restored.folders)?;
+    // The current folder may be any, and a name like `bin/ls` made for it: a folder that was named is for what arrives.
+    let joins = match opener.args.output {
+        Some(_) => Joins::Any,
+        None => Joins::Made,
+    };
+    let staged = staged.below(&restored.folders, joins, &mut opener.made)?;
     let target = staged.folder().join(&restored.name);
     // A folder is never replaced, and may well come from the same sender: there, a number does.
     let replaces = opener.args.force
