@@ -314,8 +314,8 @@ fn without_a_folder_of_its_own_a_run_joins_no_folder_that_is_there() {
     assert_eq!(printed(&["--force"]).lines().collect::<Vec<_>>(), again);
     assert!(bench.names("bin/deep").is_empty() && bench.names("Library/LaunchAgents").is_empty());
     // Whoever names the folder means it.
-    let named = printed(&["-o", "."]);
-    assert!(named.starts_with("./bin/ls\n./bin/deep/cat\n"), "{named}");
+    let joined = printed(&["-o", "."]);
+    assert!(joined.starts_with("./bin/ls\n./bin/deep/cat\n"), "{joined}");
 }
 
 #[test]
