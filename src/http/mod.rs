@@ -256,6 +256,7 @@ async fn dispatch(
             .welcome()
             .ok_or_else(Problem::not_found),
         (&Method::GET, Route::Script) => Ok(page::UPLOAD_JS.respond(head)),
+        (&Method::GET, Route::NobleHashes(asset)) => Ok(asset.respond(head)),
         (&Method::GET, Route::Logo) => {
             let logo = app.pages.logo.as_ref().ok_or_else(Problem::not_found)?;
             Ok(logo.respond(head))

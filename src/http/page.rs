@@ -25,8 +25,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
-use assets::Asset;
-pub(super) use assets::{ICON_SVG, UPLOAD_JS};
+pub(super) use assets::{Asset, ICON_SVG, UPLOAD_JS, noble_hashes};
 pub use colour::Colour;
 use languages::{LANGUAGES, Language};
 pub use logo::{Logo, LogoError, MAX_LOGO};

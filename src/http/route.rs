@@ -5,6 +5,7 @@ use std::str::FromStr;
 use http::Method;
 
 use super::form::percent_decode;
+use super::page::{Asset, noble_hashes};
 use super::problem::Problem;
 use crate::store::{SealedFile, UploadId};
 use crate::upload::{ClientName, UploadUrl};
@@ -15,6 +16,8 @@ pub(super) enum Route {
     Page,
     /// `/upload.js`
     Script,
+    /// `/noble-hashes/{file}`
+    NobleHashes(&'static Asset),
     /// `/icon.svg`
     Icon,
     /// `/logo`
@@ -65,6 +68,10 @@ impl Route {
             "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
             _ => {
+                if let Some(file) = path.strip_prefix("/noble-hashes/") {
+                    let asset = noble_hashes(file).ok_or_else(Problem::not_found)?;
+                    return Ok(Self::NobleHashes(asset));
+                }
                 let rest = path
                     .strip_prefix("/uploads/")
                     .ok_or_else(Problem::not_found)?;
@@ -96,6 +103,7 @@ impl Route {
         match self {
             Self::Page => "/",
             Self::Script => "/upload.js",
+            Self::NobleHashes(_) => "/noble-hashes/{file}",
             Self::Icon => "/icon.svg",
             Self::Logo => "/logo",
             Self::Welcome => "/welcome",

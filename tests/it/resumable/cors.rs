@@ -165,6 +165,7 @@ fn pages_lists_and_what_arrived_are_not_for_other_origins() {
         "/",
         "/welcome",
         "/upload.js",
+        "/noble-hashes/sha2.js",
         "/icon.svg",
         "/uploads",
         &upload,
