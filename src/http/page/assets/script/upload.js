@@ -334,7 +334,7 @@ class Upload {
   #learn(xhr) {
     const offset = Number(xhr.getResponseHeader('Upload-Offset') ?? NaN);
     if (!(offset >= 0 && offset <= this.size)) throw new UploadError('fault', 'no-offset');
-    if (offset > this.#offset) this.#attempts = this.#faults = this.#beginnings = 0;
+    if (offset > this.#offset) this.#attempts = this.#faults = 0;
     this.#offset = this.sent = offset;
     this.#unsure = false;
     this.#finished ||= xhr.getResponseHeader('Upload-Complete') === '?1';
