@@ -20,7 +20,7 @@ use super::exit::{Exit, Failure};
 use super::passphrase::PassphraseArgs;
 use super::token_file;
 use crate::config::{Config, ConfigError, LogLevel, ServeArgs};
-use crate::http::{Access, App, Surface, Token};
+use crate::http::{Access, App, Pages, Surface, Token};
 use crate::keys::{self, NamedRecipient};
 use crate::seal::Identity;
 use crate::server;
@@ -76,6 +76,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         access,
         config.limits.clone(),
         config.cors_origins.clone(),
+        Pages::new(),
         !config.development,
     );
     let runtime = tokio::runtime::Builder::new_multi_thread()

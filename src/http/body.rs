@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use zeroize::Zeroizing;
 
-use super::{Limits, size};
+use super::Limits;
 
 /// How long the rest of a refused body is read, so that its sender sees the answer instead of a reset connection.
 const LINGER: Duration = Duration::from_secs(30);
@@ -23,7 +23,7 @@ const LINGER_BYTES: u64 = 4 << 30;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
     /// More than is allowed, announced or sent.
-    #[error("what was sent is larger than the {} that are allowed", size(*.limit))]
+    #[error("what was sent is larger than the {} that are allowed", bytesize::ByteSize(*.limit).display().iec())]
     TooLarge { limit: u64 },
     /// Nothing came for too long.
     #[error("no data arrived for {} s", .0.as_secs())]

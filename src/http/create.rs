@@ -51,12 +51,12 @@ pub(super) async fn from_post(
     let permit = admit(app, head, &body)?;
     let Some(boundary) = boundary else {
         let new = new_file(app, headers, None)?;
-        return receive_alone(app, headers, body, new, permit).await;
+        return receive_alone(app, head, body, new, permit).await;
     };
     let task = form::receive(Arc::clone(app), body, boundary, permit);
     let submission = run_to_the_end(app, task).await?;
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
-        Form::Html => page::receipt(&submission),
+        Form::Html => page::Reader::of(app, head).receipt(&submission),
         _ => json(&submission),
     };
     *response.status_mut() = StatusCode::CREATED;
@@ -80,7 +80,7 @@ pub(super) async fn from_put(
     }
     let permit = admit(app, head, &body)?;
     let new = new_file(app, headers, name)?;
-    receive_alone(app, headers, body, new, permit).await
+    receive_alone(app, head, body, new, permit).await
 }
 
 /// The right to bring an upload, for as long as it lives.
@@ -167,11 +167,12 @@ impl Claimed {
 /// A body that is one upload.
 async fn receive_alone(
     app: &Arc<App>,
-    headers: &HeaderMap,
+    head: &Parts,
     mut body: RequestBody,
     new: NewUpload,
     permit: Permit,
 ) -> Result<Response, Problem> {
+    let headers = &head.headers;
     let claimed = Claimed::of(headers, &body)?;
     let task = {
         let app = Arc::clone(app);
@@ -201,7 +202,7 @@ async fn receive_alone(
         draft::add_offset(&mut about, receipt.size);
     }
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
-        Form::Html => page::receipt(&Submission {
+        Form::Html => page::Reader::of(app, head).receipt(&Submission {
             submission: receipt.submission,
             uploads: vec![receipt],
         }),

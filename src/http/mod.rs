@@ -3,6 +3,7 @@
 //! [`respond`] is the way in: it finds the route, asks whether the caller may, and turns headers into what
 //! `upload` understands. Nothing here knows TLS, sockets or files.
 
+pub mod accept_language;
 mod access;
 mod body;
 mod cors;
@@ -39,6 +40,7 @@ pub use access::{Access, Token, TokenTooShort};
 use body::RequestBody;
 pub use cors::{CorsOrigin, CorsOriginError};
 pub use metrics::Metrics;
+pub use page::Pages;
 use problem::Problem;
 use route::Route;
 
@@ -86,6 +88,8 @@ pub struct App {
     pub limits: Limits,
     /// Whose pages may upload from elsewhere.
     pub cors_origins: Vec<CorsOrigin>,
+    /// What all pages have in common.
+    pub pages: Pages,
     /// Whether browsers are told to insist on TLS for this name. Not in development.
     pub hsts: bool,
     /// What is counted.
@@ -106,12 +110,14 @@ impl App {
         access: Access,
         limits: Limits,
         cors_origins: Vec<CorsOrigin>,
+        pages: Pages,
         hsts: bool,
     ) -> Self {
         Self {
             uploads,
             access,
             cors_origins,
+            pages,
             hsts,
             metrics: Metrics::default(),
             tasks: TaskTracker::new(),
@@ -176,7 +182,7 @@ pub async fn respond(app: Arc<App>, surface: Surface, request: Request<Incoming>
     };
     let mut response = answer.unwrap_or_else(|problem| {
         problem.log(name);
-        problem.into_response(&head.headers)
+        problem.into_response(&app, &head)
     });
     if resumable::tus::is_spoken(&head.headers) {
         resumable::tus::add_version(response.headers_mut());
@@ -232,8 +238,13 @@ async fn dispatch(
         (_, Route::Uploads | Route::NamedUpload(None)) if resumable::creates(head) => {
             create::from_post(app, head, body).await
         }
-        (&Method::GET, Route::Page) => Ok(page::upload_page(app)),
-        (&Method::GET, Route::Style) => Ok(page::style()),
+        (&Method::GET, Route::Page) => {
+            // A browser asks for the token now, and not after the files were chosen and sent.
+            app.access.uploader(headers)?;
+            Ok(page::Reader::of(app, head).form())
+        }
+        (&Method::GET, Route::Script) => Ok(page::UPLOAD_JS.respond(head)),
+        (&Method::GET, Route::Icon) => Ok(page::ICON_SVG.respond(head)),
         (&Method::PUT, Route::NamedUpload(name)) => create::from_put(app, head, name, body).await,
         // Nothing is put to an id: a name that looks like one, as checksums do, is a name.
         (&Method::PUT, Route::Upload(id)) => {
@@ -290,11 +301,6 @@ async fn ready(app: &Arc<App>) -> Result<Response, Problem> {
     Ok(text("ready\n"))
 }
 
-/// A number of bytes as people read it: `3.0 MiB`.
-fn size(bytes: u64) -> bytesize::Display {
-    bytesize::ByteSize(bytes).display().iec()
-}
-
 fn empty() -> UnsyncBoxBody<Bytes, ReadFailure> {
     full(Bytes::new())
 }
@@ -325,20 +331,28 @@ fn json(value: &impl serde::Serialize) -> Response {
     respond_with("application/json", text)
 }
 
-/// What every answer carries (DESIGN.md section 3.3).
+/// What an answer carries that does not say otherwise (DESIGN.md section 3.3). As a document of its own it may do nothing:
+/// what it holds may come from anybody.
 fn add_security_headers(response: &mut Response, hsts: bool) {
-    const FIXED: [(HeaderName, &str); 4] = [
+    const FIXED: [(HeaderName, &str); 5] = [
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+            "default-src 'none'; frame-ancestors 'none'; sandbox",
         ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
+        // Answers to CORS requests are not bound by it.
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
     ];
     let headers = response.headers_mut();
     for (name, value) in FIXED {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
     if hsts {
         let value = HeaderValue::from_static("max-age=31536000");

@@ -1,149 +1,184 @@
-//! Pages for people: the form, the receipt, and what went wrong. They work without JavaScript and without anything
-//! from elsewhere.
+//! Pages for people: the form, the receipt, and what went wrong, in the language of who reads them. They work without
+//! JavaScript and without anything from elsewhere.
 
-use std::fmt::{self, Write};
+mod assets;
+mod form;
+mod languages;
+mod problem;
+mod receipt;
+mod sizes;
+
+use data_encoding::BASE64;
+use http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, VARY};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest, Sha256};
+
+pub(super) use assets::{ICON_SVG, UPLOAD_JS};
+use languages::{LANGUAGES, Language};
 
 use super::create::Submission;
-use super::{App, Response, respond_with, size};
-use crate::upload::{Kind, Receipt};
+use super::{App, Response, respond_with};
 
-const STYLE: &str = include_str!("page.css");
+/// What is called by no other name.
+const TITLE: &str = "Sealslot";
 
-pub(super) fn style() -> Response {
-    respond_with("text/css; charset=utf-8", STYLE)
+/// What only documents have a use for: a window that opened this one, or is opened by it, has no hold on it; and what no page
+/// here ever asks for cannot be asked for.
+const OF_PAGES: [(HeaderName, &str); 2] = [
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), microphone=(), geolocation=()",
+    ),
+];
+
+/// What all pages have in common, decided at start.
+pub struct Pages {
+    style: String,
+    /// `Content-Security-Policy`: the style sheet by its hash, scripts from here alone and none that is made of text.
+    policy: HeaderValue,
 }
 
-/// `GET /`: the form.
-pub(super) fn upload_page(app: &App) -> Response {
-    let mut keys = String::new();
-    for recipient in app.uploads.named_recipients() {
-        let fingerprint = recipient.fingerprint();
-        let _ = match recipient.comment() {
-            Some(name) => {
-                write!(
-                    keys,
-                    "<li>{} (<code>{}</code>)</li>",
-                    Text(name),
-                    Text(&fingerprint)
-                )
+impl Pages {
+    /// Puts it together.
+    pub fn new() -> Self {
+        let style = assets::STYLE.to_owned();
+        let hash = BASE64.encode(&Sha256::digest(&style));
+        let policy = format!(
+            "default-src 'none'; script-src 'self'; style-src 'sha256-{hash}'; img-src 'self'; connect-src 'self'; \
+             form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+             trusted-types 'none'"
+        );
+        Self {
+            style,
+            policy: HeaderValue::try_from(policy).expect("base64 fits in a header"),
+        }
+    }
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Who a page is for: the language of the request, and what pages have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    app: &'a App,
+    language: &'static Language,
+}
+
+impl<'a> Reader<'a> {
+    /// Whoever sent this request.
+    pub(super) fn of(app: &'a App, head: &Parts) -> Self {
+        Self {
+            app,
+            language: languages::of(head.uri.query(), &head.headers),
+        }
+    }
+
+    /// `GET /`: the form.
+    pub(super) fn form(self) -> Response {
+        let (title, content) = (form::title(self), form::content(self));
+        let mut response = self.page(&title, &content);
+        // Going back to it restores the files that were chosen.
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        headers.insert(VARY, HeaderValue::from_static("Accept-Language"));
+        response
+    }
+
+    /// The receipt of what was sent from a browser.
+    pub(super) fn receipt(self, submission: &Submission) -> Response {
+        let title = &self.language.receipt.heading;
+        self.page(title, &receipt::content(self, submission))
+    }
+
+    /// What went wrong.
+    pub(super) fn problem(self, code: &str, detail: &str) -> Response {
+        let (title, content) = problem::content(self, code, detail);
+        self.page(title, &content)
+    }
+
+    /// Where the form is, in this language.
+    fn home(self) -> String {
+        format!("/?lang={}", self.language.tag)
+    }
+
+    /// A whole page.
+    fn page(self, title: &str, content: &Content) -> Response {
+        let language = self.language;
+        let pages = &self.app.pages;
+        let page = html! {
+            (DOCTYPE)
+            html lang=(language.tag) dir=(language.dir) {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    meta name="robots" content="noindex";
+                    title { (title) " · " (TITLE) }
+                    link rel="icon" href=(ICON_SVG.address("/icon.svg"));
+                    // The policy names it by its hash, so it holds nothing from outside.
+                    style { (PreEscaped(&pages.style)) }
+                    @if content.scripted {
+                        script type="module" src=(UPLOAD_JS.address("/upload.js")) {}
+                    }
+                }
+                body {
+                    (self.header())
+                    main id="main" { (content.main) }
+                    (content.after)
+                }
             }
-            None => write!(keys, "<li><code>{}</code></li>", Text(&fingerprint)),
         };
+        let mut response = respond_with("text/html; charset=utf-8", page.into_string());
+        self.add_headers(response.headers_mut());
+        response
     }
-    let reader = if app.uploads.identities().is_empty() {
-        "This server cannot open it again: only the holder of the key can."
-    } else {
-        "This server holds the key that opens it."
-    };
-    let body = format!(
-        "<h1>Hand in files</h1>\n\
-         <p>What you send is sealed while it arrives. {reader}</p>\n\
-         <form method=\"post\" action=\"/uploads\" enctype=\"multipart/form-data\">\n\
-         <label for=\"file\">Files</label>\n\
-         <input id=\"file\" type=\"file\" name=\"file\" multiple required>\n\
-         <button>Send</button>\n\
-         </form>\n\
-         <p>Up to {} at a time. Sealed to:</p>\n<ul>{keys}</ul>\n",
-        size(app.limits.max_size)
-    );
-    html("Hand in files", &body)
-}
 
-/// The receipt of a form that was sent from a browser.
-pub(super) fn receipt(submission: &Submission) -> Response {
-    let mut body = String::from(
-        "<h1>Received</h1>\n<p>Everything below arrived whole, is sealed, and is safely stored.</p>\n",
-    );
-    for receipt in &submission.uploads {
-        let _ = write_receipt(&mut body, receipt);
-    }
-    let _ = write!(
-        body,
-        "<p>Keep this page if you want to be able to show what you sent.</p>\n\
-         <p><a href=\"/\">Send more</a></p>\n<!-- submission {} -->\n",
-        submission.submission
-    );
-    html("Received", &body)
-}
-
-fn write_receipt(body: &mut String, receipt: &Receipt) -> fmt::Result {
-    let name = match (receipt.kind, receipt.name.as_deref()) {
-        (Kind::Fields, _) => "Text fields",
-        (Kind::File, Some(name)) => name,
-        (Kind::File, None) => "A file without a name",
-    };
-    write!(
-        body,
-        "<dl>\n<dt>Name</dt><dd><bdi>{}</bdi></dd>\n<dt>Size</dt><dd>{} ({} bytes)</dd>\n\
-         <dt>SHA-256</dt><dd><code>{}</code></dd>\n<dt>Time</dt><dd>{}</dd>\n\
-         <dt>Number</dt><dd><code>{}</code></dd>\n",
-        Text(name),
-        size(receipt.size),
-        receipt.size,
-        receipt.sha256,
-        receipt.time,
-        receipt.id,
-    )?;
-    for recipient in &receipt.recipients {
-        writeln!(
-            body,
-            "<dt>Sealed to</dt><dd><code>{}</code></dd>",
-            Text(recipient)
-        )?;
-    }
-    body.write_str("</dl>\n")
-}
-
-/// What went wrong, for a person.
-pub(super) fn problem(title: &str, detail: &str) -> Response {
-    let body = format!(
-        "<h1>{}</h1>\n<p>{}</p>\n<p><a href=\"/\">Back to the form</a></p>\n",
-        Text(title),
-        Text(detail)
-    );
-    html(title, &body)
-}
-
-fn html(title: &str, body: &str) -> Response {
-    let page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{} · Sealslot</title>\n<link rel=\"stylesheet\" href=\"/style.css\">\n</head>\n\
-         <body>\n<main>\n{body}</main>\n</body>\n</html>\n",
-        Text(title)
-    );
-    respond_with("text/html; charset=utf-8", page)
-}
-
-/// Text in a page, with what means something in HTML escaped.
-struct Text<'a>(&'a str);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                c => f.write_char(c)?,
+    fn header(self) -> Markup {
+        let others = LANGUAGES
+            .iter()
+            .filter(|other| other.tag != self.language.tag);
+        html! {
+            header {
+                a.brand href=(self.home()) {
+                    img.logo src=(ICON_SVG.address("/icon.svg")) alt="";
+                    " " span { (TITLE) }
+                }
+                nav.languages aria-label=(self.language.page.language) {
+                    @for other in others {
+                        a href={ "/?lang=" (other.tag) } hreflang=(other.tag) lang=(other.tag) dir=(other.dir) {
+                            (other.name)
+                        }
+                    }
+                }
             }
         }
-        Ok(())
+    }
+
+    fn add_headers(self, headers: &mut HeaderMap) {
+        headers.insert(CONTENT_SECURITY_POLICY, self.app.pages.policy.clone());
+        headers.insert(VARY, HeaderValue::from_static("Accept-Language, Accept"));
+        for (name, value) in OF_PAGES {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        headers
+            .extend(HeaderValue::try_from(&self.language.tag).map(|tag| (CONTENT_LANGUAGE, tag)));
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_cannot_become_markup() {
-        let text = Text("<img src=x onerror='alert(1)'>&\"").to_string();
-        assert_eq!(
-            text,
-            "&lt;img src=x onerror=&#39;alert(1)&#39;&gt;&amp;&quot;"
-        );
-    }
+/// What is in a page.
+struct Content {
+    main: Markup,
+    /// What the script needs, behind everything that people see.
+    after: Markup,
+    scripted: bool,
 }

@@ -6,14 +6,15 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 
 use http::header::{ALLOW, CONTENT_RANGE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::body::BodyError;
 use super::form::FormError;
 use super::multipart::MultipartError;
 use super::negotiate::Form;
-use super::{Response, page, respond_with};
+use super::{App, Response, page, respond_with};
 use crate::store::StoreError;
 use crate::upload::{ClientSealedError, ReadError};
 
@@ -207,27 +208,28 @@ impl Problem {
     }
 
     /// The answer, in the form that the client prefers.
-    pub(super) fn into_response(self, headers: &HeaderMap) -> Response {
+    pub(super) fn into_response(self, app: &App, head: &Parts) -> Response {
         let title = self.status.canonical_reason().unwrap_or("Error");
-        let mut response = if Form::preferred(headers, &[Form::Json, Form::Html]) == Form::Html {
-            page::problem(title, &self.detail)
-        } else {
-            let (kind, members) = match self.kind {
-                Some(kind) => (format!("{TYPES}{}", kind.name).into(), kind.members),
-                None => ("about:blank".into(), Vec::new()),
+        let mut response =
+            if Form::preferred(&head.headers, &[Form::Json, Form::Html]) == Form::Html {
+                page::Reader::of(app, head).problem(self.code, &self.detail)
+            } else {
+                let (kind, members) = match self.kind {
+                    Some(kind) => (format!("{TYPES}{}", kind.name).into(), kind.members),
+                    None => ("about:blank".into(), Vec::new()),
+                };
+                let document = Document {
+                    r#type: kind,
+                    title,
+                    status: self.status.as_u16(),
+                    code: self.code,
+                    detail: &self.detail,
+                    members: members.into_iter().collect(),
+                };
+                let mut text = serde_json::to_vec(&document).expect("a problem is plain data");
+                text.push(b'\n');
+                respond_with("application/problem+json", text)
             };
-            let document = Document {
-                r#type: kind,
-                title,
-                status: self.status.as_u16(),
-                code: self.code,
-                detail: &self.detail,
-                members: members.into_iter().collect(),
-            };
-            let mut text = serde_json::to_vec(&document).expect("a problem is plain data");
-            text.push(b'\n');
-            respond_with("application/problem+json", text)
-        };
         *response.status_mut() = self.status;
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);

@@ -11,8 +11,10 @@ use crate::upload::{ClientName, UploadUrl};
 pub(super) enum Route {
     /// `/`
     Page,
-    /// `/style.css`
-    Style,
+    /// `/upload.js`
+    Script,
+    /// `/icon.svg`
+    Icon,
     /// `/uploads`
     Uploads,
     /// `/uploads/{name}`, for `PUT`; also `/uploads/`, without a name.
@@ -45,7 +47,8 @@ impl Route {
         Ok(match path {
             "*" => Self::Server,
             "/" => Self::Page,
-            "/style.css" => Self::Style,
+            "/upload.js" => Self::Script,
+            "/icon.svg" => Self::Icon,
             "/uploads" => Self::Uploads,
             "/encrypt" => Self::Encrypt,
             "/decrypt" => Self::Decrypt,
@@ -84,7 +87,8 @@ impl Route {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Page => "/",
-            Self::Style => "/style.css",
+            Self::Script => "/upload.js",
+            Self::Icon => "/icon.svg",
             Self::Uploads => "/uploads",
             Self::NamedUpload(_) => "/uploads/{name}",
             Self::Upload(_) => "/uploads/{id}",

@@ -9,11 +9,26 @@ use crate::server::{Server, text, wait_until};
 
 fn is_safe(answer: &Answer) {
     let policy = answer.header("content-security-policy");
-    assert!(policy.starts_with("default-src 'self';"), "{policy}");
+    assert!(policy.starts_with("default-src 'none'; "), "{policy}");
     assert!(policy.contains("frame-ancestors 'none'"));
+    let is_page = answer
+        .headers
+        .get("content-type")
+        .is_some_and(|media_type| media_type.as_bytes().starts_with(b"text/html"));
+    // What is no page of ours may do nothing, whatever it holds.
+    assert_eq!(policy.ends_with("; sandbox"), !is_page, "{policy}");
+    for of_pages in ["cross-origin-opener-policy", "permissions-policy"] {
+        assert_eq!(answer.headers.contains_key(of_pages), is_page);
+    }
+    assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin");
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
     assert_eq!(answer.header("referrer-policy"), "no-referrer");
-    assert_eq!(answer.header("cache-control"), "no-store");
+    // Nothing is kept but what is the same for everybody.
+    let kept = answer.header("cache-control");
+    assert!(
+        ["no-store", "no-cache", "private, no-cache"].contains(&kept),
+        "{kept}"
+    );
     assert!(!answer.headers.contains_key("set-cookie"));
     assert!(!answer.headers.contains_key("server"));
     for origin in [
@@ -40,7 +55,8 @@ fn every_kind(server: &Server<'_>) -> Vec<(u16, Request<Vec<u8>>)> {
     vec![
         (200, plain("GET", "/")),
         (200, plain("HEAD", "/")),
-        (200, plain("GET", "/style.css")),
+        (200, plain("GET", "/upload.js")),
+        (200, plain("GET", "/icon.svg")),
         (200, plain("GET", "/recipients")),
         (200, plain("GET", "/healthz")),
         (200, plain("GET", "/readyz")),
@@ -121,12 +137,15 @@ fn what_is_not_there_and_what_does_not_answer() {
         "/uploads//",
         "/UPLOADS",
         "/healthz/",
+        "/style.css",
     ] {
         server.get(path).refused(404, "not-found");
     }
     let id = "0".repeat(32);
     for (path, allowed) in [
         ("/", "GET, HEAD"),
+        ("/upload.js", "GET, HEAD"),
+        ("/icon.svg", "GET, HEAD"),
         ("/uploads", "GET, HEAD, POST, OPTIONS"),
         ("/uploads/x", "PUT, OPTIONS"),
         ("/uploads/", "POST, PUT, OPTIONS"),
@@ -164,11 +183,11 @@ fn errors_are_a_page_for_browsers() {
     let request = Request::get("/nowhere").header("accept", "text/html,*/*;q=0.8");
     let page = server.send(request.body(Vec::new()).unwrap()).is(404);
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
-    assert!(page.text().contains("There is nothing here."));
+    assert!(page.text().contains("There is nothing at this address."));
     // The page asks nobody else for anything.
     let form = server.get("/").text();
     assert!(
-        !form.contains("http:") && !form.contains("https:") && !form.contains("<script"),
+        !form.contains("http:") && !form.contains("https:") && !form.contains("=\"//"),
         "{form}"
     );
     assert!(form.contains("enctype=\"multipart/form-data\"") && form.contains("type=\"file\""));

@@ -47,7 +47,7 @@ fn a_browser_that_sends_too_much_still_reads_why() {
     let answer = server.send(request.body(form.clone()).unwrap()).is(413);
     assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
     assert!(
-        answer.text().contains("larger than the 1.0 MiB"),
+        answer.text().contains("larger than the 1 MB"),
         "{}",
         answer.text()
     );

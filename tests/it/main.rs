@@ -17,6 +17,7 @@ mod http2_resets;
 mod layout;
 mod lifecycle;
 mod limits;
+mod page;
 mod program;
 mod promises;
 mod resumable;

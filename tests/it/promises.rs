@@ -251,7 +251,14 @@ fn refusals(server: &Server<'_>, marks: &Marks) {
     let method = marks.next("METHOD");
     send(server, 405, marked(marks, &method, &path(marks)), &body);
     send(server, 204, marked(marks, "OPTIONS", &path(marks)), &body);
-    for page in ["/", "/style.css", "/recipients", "/healthz", "/readyz"] {
+    for page in [
+        "/",
+        "/upload.js",
+        "/icon.svg",
+        "/recipients",
+        "/healthz",
+        "/readyz",
+    ] {
         send(server, 200, marked(marks, "GET", page), b"");
     }
 }

@@ -1,0 +1,113 @@
+//! What pages load: built into the program, named by what it holds, and kept by browsers until that changes.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use sha2::{Digest, Sha256};
+
+use crate::http::{Response, empty, respond_with};
+
+/// The style sheet, which every page holds.
+pub(super) const STYLE: &str = include_str!("assets/style.css");
+
+/// The script, one module: each file is a part of it, in this order.
+const SCRIPT: &str = concat!(include_str!("assets/script/main.js"),);
+
+const ICON: &str = include_str!("assets/icon.svg");
+
+/// `/upload.js`
+pub(in crate::http) static UPLOAD_JS: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("text/javascript; charset=utf-8", SCRIPT));
+/// `/icon.svg`
+pub(in crate::http) static ICON_SVG: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("image/svg+xml", ICON));
+
+/// As many hexadecimal digits of its SHA-256 name an asset.
+const VERSION_DIGITS: usize = 16;
+/// For what has its version in its address: a year, as long as anything is kept.
+const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+/// For the rest: asked for each time, and sent only where it changed.
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// Something that pages load.
+pub(in crate::http) struct Asset {
+    content_type: &'static str,
+    bytes: Bytes,
+    version: String,
+}
+
+impl Asset {
+    pub(super) fn new(content_type: &'static str, bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let mut version = HEXLOWER.encode(&Sha256::digest(&bytes));
+        version.truncate(VERSION_DIGITS);
+        Self {
+            content_type,
+            bytes,
+            version,
+        }
+    }
+
+    /// Its address under `path`: another one when it changes.
+    pub(super) fn address(&self, path: &str) -> String {
+        format!("{path}?v={}", self.version)
+    }
+
+    /// The answer to a request for it.
+    pub(in crate::http) fn respond(&self, head: &Parts) -> Response {
+        let tag = format!("\"{}\"", self.version);
+        let mut response = if is_known(&head.headers, &tag) {
+            let mut response = Response::new(empty());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        } else {
+            respond_with(self.content_type, self.bytes.clone())
+        };
+        let asked = head.uri.query().and_then(|query| query.strip_prefix("v="));
+        let keeping = if asked == Some(&self.version) {
+            FOR_EVER
+        } else {
+            ASK_AGAIN
+        };
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, keeping);
+        headers.extend(HeaderValue::try_from(tag).map(|tag| (ETAG, tag)));
+        response
+    }
+}
+
+/// Whether the client has what this tag names (RFC 9110, section 13.1.2).
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let values = headers.get_all(IF_NONE_MATCH).iter();
+    let mut tags = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim);
+    tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(value: &'static str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(IF_NONE_MATCH, HeaderValue::from_static(value));
+        is_known(&headers, "\"abc\"")
+    }
+
+    #[test]
+    fn what_a_browser_has_is_not_sent_again() {
+        for value in ["\"abc\"", "W/\"abc\"", "*", "\"x\", \"abc\"", " \"abc\" "] {
+            assert!(known(value), "{value}");
+        }
+        for value in ["abc", "\"ab\"", "", "\"x\",\"y\"", "w/\"abc\""] {
+            assert!(!known(value), "{value}");
+        }
+        assert!(!is_known(&HeaderMap::new(), "\"abc\""));
+    }
+}

@@ -1,0 +1,1 @@
+// What the upload page does beyond a plain form.

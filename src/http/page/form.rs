@@ -1,0 +1,215 @@
+//! The upload page: a plain form, and what the script makes more of it.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, PreEscaped, html};
+use serde::Serialize;
+
+use super::languages::{Phrase, fill};
+use super::{Content, Reader, receipt, sizes};
+
+/// Where a form is sent to, and where tus creates uploads.
+const ENDPOINT: &str = "/uploads";
+
+pub(super) fn title(reader: Reader<'_>) -> String {
+    reader.language.page.heading.clone()
+}
+
+pub(super) fn content(reader: Reader<'_>) -> Content {
+    let words = &reader.language.page;
+    let main = html! {
+        div id="handing-in" {
+            h1 { (title(reader)) }
+            p.lead { (words.lead) }
+            form id="form" method="post" action={ (ENDPOINT) "?lang=" (reader.language.tag) } enctype="multipart/form-data" {
+                (chooser(reader))
+                section.queue id="queue" aria-labelledby="queue-heading" hidden {
+                    h2 id="queue-heading" { (words.queue) }
+                    p.summary id="queue-summary" {}
+                    ul id="files-list" {}
+                }
+                (promise(reader))
+                section.total id="total" aria-labelledby="total-heading" hidden {
+                    h2 id="total-heading" { (words.progress) }
+                    progress id="total-progress" max="1" value="0" aria-labelledby="total-heading" {}
+                    p id="total-status" {}
+                }
+                p.error id="error" role="alert" hidden {}
+                p.actions {
+                    button.primary id="send" { (words.send) } " "
+                    button.secondary type="button" id="pause-all" hidden { (words.pause_all) } " "
+                    button.secondary type="button" id="resume-all" hidden { (words.resume_all) } " "
+                    button.quiet type="button" id="cancel-all" hidden { (words.cancel_all) }
+                }
+            }
+        }
+        div id="received" hidden {}
+        p.visually-hidden id="live" role="status" {}
+    };
+    Content {
+        main,
+        after: after(reader),
+        scripted: true,
+    }
+}
+
+fn chooser(reader: Reader<'_>) -> Markup {
+    let words = &reader.language.page;
+    let limit = sizes::limit(reader.app.limits.max_size);
+    html! {
+        div.chooser id="chooser" {
+            label.chooser-label for="files" { (words.files) }
+            input id="files" type="file" name="file" multiple required aria-describedby="files-hint";
+            div.choose id="choose" hidden {
+                button.secondary type="button" id="choose-files" { (words.choose_files) } " "
+                button.secondary type="button" id="choose-folder" { (words.choose_folder) }
+                p.hint { (words.drop_hint) }
+            }
+            // Without a name: the form itself never sends it.
+            input id="folder" type="file" webkitdirectory hidden tabindex="-1" aria-hidden="true";
+            p.hint id="files-hint" { (fill(&words.files_limit, &[("limit", &limit)])) }
+        }
+    }
+}
+
+/// Who can read what is sent, in a sentence and exactly.
+fn promise(reader: Reader<'_>) -> Markup {
+    let words = &reader.language.page;
+    let uploads = &reader.app.uploads;
+    let keys = uploads.named_recipients();
+    let mut names: Vec<_> = keys.iter().filter_map(|key| key.comment()).collect();
+    let all_named = names.len() == keys.len();
+    names.dedup();
+    let promise = if !uploads.identities().is_empty() {
+        words.promise_server.clone()
+    } else if all_named {
+        fill(
+            &words.promise_named,
+            &[("names", &reader.language.list(&names))],
+        )
+    } else {
+        words.promise_unnamed.clone()
+    };
+    html! {
+        section.promise aria-label=(words.keys) {
+            p { (promise) }
+            details {
+                summary { (words.keys) }
+                p { (words.keys_explained) }
+                ul {
+                    @for key in keys {
+                        li { (receipt::key(key.comment().or(Some(&words.unnamed_key)), &key.fingerprint())) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the script needs. It stands behind the form, which is usable before.
+fn after(reader: Reader<'_>) -> Markup {
+    let words = &reader.language.page;
+    html! {
+        div.drop-here id="drop-here" hidden aria-hidden="true" { p { (words.drop_here) } }
+        template id="file-template" {
+            li.file data-state="waiting" {
+                p.file-name { bdi.folder {} bdi.name {} } " "
+                p.file-size {}
+                progress max="1" value="0" {}
+                p.file-status {}
+                p.file-actions {
+                    @for (action, word) in [
+                        ("pause", &words.pause),
+                        ("resume", &words.resume),
+                        ("retry", &words.retry),
+                        ("cancel", &words.cancel),
+                    ] {
+                        button.quiet type="button" data-action=(action) hidden { (word) } " "
+                    }
+                    button.quiet type="button" data-action="remove" { (words.remove) }
+                }
+            }
+        }
+        (receipt::templates(reader))
+        script type="application/json" id="page-data" { (PreEscaped(in_script(&Data::of(reader)))) }
+    }
+}
+
+/// What the page says to the script.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Data {
+    endpoint: &'static str,
+    language: &'static str,
+    max_size: u64,
+    max_name: usize,
+    max_fields: usize,
+    recipients: Vec<Key>,
+    messages: &'static BTreeMap<String, Phrase>,
+    receipt: ReceiptTexts,
+    problems: BTreeMap<&'static str, String>,
+}
+
+#[derive(Serialize)]
+struct Key {
+    name: Option<String>,
+    fingerprint: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ReceiptTexts {
+    unnamed: &'static str,
+    text_fields: &'static str,
+    bytes: &'static str,
+}
+
+impl Data {
+    fn of(reader: Reader<'_>) -> Self {
+        let language = reader.language;
+        let limits = &reader.app.limits;
+        let limit = sizes::limit(limits.max_size);
+        let recipients = reader.app.uploads.named_recipients().iter().map(|key| Key {
+            name: key.comment().map(str::to_owned),
+            fingerprint: key.fingerprint(),
+        });
+        let problems = language.problem_texts();
+        Self {
+            endpoint: ENDPOINT,
+            language: &language.tag,
+            max_size: limits.max_size,
+            max_name: limits.max_name,
+            max_fields: limits.max_fields,
+            recipients: recipients.collect(),
+            messages: &language.script,
+            receipt: ReceiptTexts {
+                unnamed: &language.receipt.unnamed,
+                text_fields: &language.receipt.text_fields,
+                bytes: &language.receipt.bytes,
+            },
+            problems: problems
+                .map(|(code, text)| (code, fill(text, &[("limit", &limit)])))
+                .collect(),
+        }
+    }
+}
+
+/// JSON as the text of a script element: without `<` it cannot end the element, nor begin anything in it.
+fn in_script(value: &impl Serialize) -> String {
+    let text = serde_json::to_string(value).expect("plain data");
+    text.replace('<', "\\u003c")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_cannot_end_its_element() {
+        let text = "</script><!--<script>&\u{2028}\"";
+        let escaped = in_script(&text);
+        assert!(!escaped.contains('<'), "{escaped}");
+        let read: String = serde_json::from_str(&escaped).unwrap();
+        assert_eq!(read, text);
+    }
+}
