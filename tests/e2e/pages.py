@@ -18,7 +18,7 @@ ENGLISH = WORDS["en"]
 
 # Hostile, and some only unusual.
 NAMES = (
-    "report für März.txt", "<b>bold</b> & \"quoted\" 'single'.bin", "invoice\u202efdp.exe", "한글 이름 😀.hwp",
+    "report für März.txt", "<b>bold<i> & \"quoted\" 'single'.bin", "invoice\u202efdp.exe", "한글 이름 😀.hwp",
     "%2e%2e%2fpercent;semi=colon, comma.txt", "-rf --help.txt", "{count} ${name} `x`.md",
 )
 
@@ -179,7 +179,7 @@ def receipt(page):
     entries = []
     for entry in shown.locator("ol.received > li").all():
         size = entry.locator(".size").text_content()
-        counted = re.search(r"([\d,.\u00a0\u202f]+) (?:bytes|바이트)", size)
+        counted = re.search(r"([\d,.\u00a0\u202f]+?) ?(?:bytes|바이트)", size)
         expect(counted, f"the receipt says of a size {size!r}")
         entries.append({
             "name": entry.locator(".name").text_content().strip(),
