@@ -5,6 +5,7 @@
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use sealslot::http::digest_fields::{REPR_DIGEST, digests, field_value, wanted};
+use sealslot::http::submission::Place;
 use sealslot::http::tus_fields::{UploadMetadata, upload_checksum, upload_concat};
 use sealslot::upload::UploadUrl;
 
@@ -38,6 +39,13 @@ fuzz_target!(|text: &str| {
         headers.insert(REPR_DIGEST, written);
         assert_eq!(digests(&headers, REPR_DIGEST).ok(), Some(vec![digest]));
     }
-    headers.insert("want-repr-digest", value);
+    headers.insert("want-repr-digest", value.clone());
     let _ = wanted(&headers);
+    headers.insert("sealslot-submission", value.clone());
+    if let Ok(place) = Place::of(&headers) {
+        let joins = place.joins.expect("the field is there");
+        assert!(text.contains(&**joins.to_segment()));
+    }
+    headers.insert("sealslot-kind", value);
+    let _ = Place::of(&headers);
 });

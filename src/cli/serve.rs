@@ -1,8 +1,8 @@
 //! `serve`: loads or, in development, makes what the server needs, then runs it until it is told to stop.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::{self, IsTerminal, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use super::exit::{Exit, Failure};
 use super::passphrase::PassphraseArgs;
 use super::token_file;
 use crate::config::{Config, ConfigError, LogLevel, ServeArgs};
-use crate::http::{Access, App, Pages, Surface, Token};
+use crate::http::{Access, App, Logo, MAX_LOGO, Pages, Surface, Token};
 use crate::keys::{self, NamedRecipient};
 use crate::seal::Identity;
 use crate::server;
@@ -64,6 +64,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         LocalStore::open(&config.data).map_err(|error| Failure::from_error(Exit::Other, &error))?;
     let keys = Keys::load(&config, passphrase.as_ref())?;
     let access = access(&config)?;
+    let logo = config.page_logo.as_deref().map(logo).transpose()?;
     let tls = Arc::new(certificate(&config)?);
     let uploads = Uploads::new(
         Arc::new(store),
@@ -76,7 +77,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         access,
         config.limits.clone(),
         config.cors_origins.clone(),
-        Pages::new(),
+        Pages::new(config.page.clone(), logo),
         !config.development,
     );
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -402,6 +403,15 @@ fn access(config: &Config) -> Result<Access, Failure> {
         uploaders,
         anonymous: config.anonymous,
     })
+}
+
+/// The page's logo. Of a file that is too large, only as much is read as tells it.
+fn logo(path: &Path) -> Result<Logo, Failure> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_LOGO as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| Failure::io("read", path, &error))?;
+    Logo::new(bytes).map_err(|error| Failure::from_error(Exit::Other, &error).about(path.display()))
 }
 
 fn make_dev_token(path: &Path) -> Result<(), Failure> {

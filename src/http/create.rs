@@ -17,6 +17,7 @@ use super::multipart::Boundary;
 use super::negotiate::Form;
 use super::problem::Problem;
 use super::resumable::{draft, tus};
+use super::submission::{self, place_upload};
 use super::tus_fields::UploadMetadata;
 use super::{App, Response, json, page};
 use crate::store::UploadId;
@@ -51,8 +52,13 @@ pub(super) async fn from_post(
     let permit = admit(app, head, &body)?;
     let Some(boundary) = boundary else {
         let new = new_file(app, headers, None)?;
+        let new = place_upload(app, headers, &body, new).await?;
         return receive_alone(app, head, body, new, permit).await;
     };
+    submission::refuse(
+        headers,
+        "A form is a submission by itself: leave Sealslot-Submission and Sealslot-Kind out.",
+    )?;
     let task = form::receive(Arc::clone(app), body, boundary, permit);
     let submission = run_to_the_end(app, task).await?;
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
@@ -80,6 +86,7 @@ pub(super) async fn from_put(
     }
     let permit = admit(app, head, &body)?;
     let new = new_file(app, headers, name)?;
+    let new = place_upload(app, headers, &body, new).await?;
     receive_alone(app, head, body, new, permit).await
 }
 

@@ -21,6 +21,7 @@ mod problem;
 mod range;
 mod resumable;
 mod route;
+pub mod submission;
 pub mod tus_fields;
 
 use std::sync::Arc;
@@ -40,7 +41,10 @@ pub use access::{Access, Token, TokenTooShort};
 use body::RequestBody;
 pub use cors::{CorsOrigin, CorsOriginError};
 pub use metrics::Metrics;
-pub use page::Pages;
+pub use page::{
+    Colour, Logo, LogoError, MAX_LOGO, PageSettingError, PageSettings, PageText, PageTitle, Pages,
+    TextField,
+};
 use problem::Problem;
 use route::Route;
 
@@ -244,6 +248,10 @@ async fn dispatch(
             Ok(page::Reader::of(app, head).form())
         }
         (&Method::GET, Route::Script) => Ok(page::UPLOAD_JS.respond(head)),
+        (&Method::GET, Route::Logo) => {
+            let logo = app.pages.logo.as_ref().ok_or_else(Problem::not_found)?;
+            Ok(logo.respond(head))
+        }
         (&Method::GET, Route::Icon) => Ok(page::ICON_SVG.respond(head)),
         (&Method::PUT, Route::NamedUpload(name)) => create::from_put(app, head, name, body).await,
         // Nothing is put to an id: a name that looks like one, as checksums do, is a name.

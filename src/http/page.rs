@@ -2,10 +2,13 @@
 //! JavaScript and without anything from elsewhere.
 
 mod assets;
+mod colour;
 mod form;
 mod languages;
+mod logo;
 mod problem;
 mod receipt;
+mod settings;
 mod sizes;
 
 use data_encoding::BASE64;
@@ -15,8 +18,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
+use assets::Asset;
 pub(super) use assets::{ICON_SVG, UPLOAD_JS};
+pub use colour::Colour;
 use languages::{LANGUAGES, Language};
+pub use logo::{Logo, LogoError, MAX_LOGO};
+pub use settings::{PageSettingError, PageSettings, PageText, PageTitle, TextField};
 
 use super::create::Submission;
 use super::{App, Response, respond_with};
@@ -39,6 +46,9 @@ const OF_PAGES: [(HeaderName, &str); 2] = [
 
 /// What all pages have in common, decided at start.
 pub struct Pages {
+    settings: PageSettings,
+    /// `/logo`
+    pub(super) logo: Option<Asset>,
     style: String,
     /// `Content-Security-Policy`: the style sheet by its hash, scripts from here alone and none that is made of text.
     policy: HeaderValue,
@@ -46,8 +56,9 @@ pub struct Pages {
 
 impl Pages {
     /// Puts it together.
-    pub fn new() -> Self {
-        let style = assets::STYLE.to_owned();
+    pub fn new(settings: PageSettings, logo: Option<Logo>) -> Self {
+        let colour = settings.colour.map(Colour::style).unwrap_or_default();
+        let style = assets::STYLE.to_owned() + &colour;
         let hash = BASE64.encode(&Sha256::digest(&style));
         let policy = format!(
             "default-src 'none'; script-src 'self'; style-src 'sha256-{hash}'; img-src 'self'; connect-src 'self'; \
@@ -55,15 +66,16 @@ impl Pages {
              trusted-types 'none'"
         );
         Self {
+            settings,
+            logo: logo.map(|logo| Asset::new(logo.content_type, logo.bytes)),
             style,
             policy: HeaderValue::try_from(policy).expect("base64 fits in a header"),
         }
     }
-}
 
-impl Default for Pages {
-    fn default() -> Self {
-        Self::new()
+    /// Whether the form has a text field of this name.
+    pub(super) fn asks_for(&self, name: &str) -> bool {
+        self.settings.fields.iter().any(|field| field.name == name)
     }
 }
 
@@ -106,6 +118,14 @@ impl<'a> Reader<'a> {
         self.page(title, &content)
     }
 
+    /// What the page is called, with its language where that is not the reader's.
+    fn title(self) -> (&'a str, Option<&'a str>) {
+        let title = &self.app.pages.settings.title;
+        title
+            .as_ref()
+            .map_or((TITLE, None), |title| title.within(self.language))
+    }
+
     /// Where the form is, in this language.
     fn home(self) -> String {
         format!("/?lang={}", self.language.tag)
@@ -123,7 +143,7 @@ impl<'a> Reader<'a> {
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
                     meta name="robots" content="noindex";
-                    title { (title) " · " (TITLE) }
+                    title { (title) " · " (self.title().0) }
                     link rel="icon" href=(ICON_SVG.address("/icon.svg"));
                     // The policy names it by its hash, so it holds nothing from outside.
                     style { (PreEscaped(&pages.style)) }
@@ -147,11 +167,16 @@ impl<'a> Reader<'a> {
         let others = LANGUAGES
             .iter()
             .filter(|other| other.tag != self.language.tag);
+        let logo = match &self.app.pages.logo {
+            Some(logo) => logo.address("/logo"),
+            None => ICON_SVG.address("/icon.svg"),
+        };
+        let (title, tag) = self.title();
         html! {
             header {
                 a.brand href=(self.home()) {
-                    img.logo src=(ICON_SVG.address("/icon.svg")) alt="";
-                    " " span { (TITLE) }
+                    img.logo src=(logo) alt="";
+                    " " span lang=[tag] { (title) }
                 }
                 nav.languages aria-label=(self.language.page.language) {
                     @for other in others {

@@ -15,6 +15,8 @@ pub(super) enum Route {
     Script,
     /// `/icon.svg`
     Icon,
+    /// `/logo`
+    Logo,
     /// `/uploads`
     Uploads,
     /// `/uploads/{name}`, for `PUT`; also `/uploads/`, without a name.
@@ -49,6 +51,7 @@ impl Route {
             "/" => Self::Page,
             "/upload.js" => Self::Script,
             "/icon.svg" => Self::Icon,
+            "/logo" => Self::Logo,
             "/uploads" => Self::Uploads,
             "/encrypt" => Self::Encrypt,
             "/decrypt" => Self::Decrypt,
@@ -89,6 +92,7 @@ impl Route {
             Self::Page => "/",
             Self::Script => "/upload.js",
             Self::Icon => "/icon.svg",
+            Self::Logo => "/logo",
             Self::Uploads => "/uploads",
             Self::NamedUpload(_) => "/uploads/{name}",
             Self::Upload(_) => "/uploads/{id}",

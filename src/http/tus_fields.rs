@@ -134,7 +134,7 @@ pub fn upload_concat(text: &str) -> Result<(Role, Option<Vec<UploadUrl>>), TusFi
     }
     let urls = text.strip_prefix("final;").ok_or(TusFieldError::Concat)?;
     let urls = urls.split(' ').filter(|url| !url.is_empty());
-    let parts = urls.take(MAX_PARTS + 1).map(part);
+    let parts = urls.take(MAX_PARTS + 1).map(upload_url);
     let parts = parts
         .collect::<Option<Vec<_>>>()
         .ok_or(TusFieldError::Part)?;
@@ -144,9 +144,9 @@ pub fn upload_concat(text: &str) -> Result<(Role, Option<Vec<UploadUrl>>), TusFi
     Ok((Role::Final(text.to_owned()), Some(parts)))
 }
 
-/// A part by its URL, absolute or relative. Which host it names does not matter: behind a proxy it is another than ours, and
-/// the secret says whose it is.
-fn part(url: &str) -> Option<UploadUrl> {
+/// Reads the URL of an upload here, absolute or relative. Which host it names does not matter: behind a proxy it is another
+/// than ours, and the secret says whose it is.
+pub(super) fn upload_url(url: &str) -> Option<UploadUrl> {
     let path = url.split(['?', '#']).next()?;
     path.rsplit('/').next()?.parse().ok()
 }

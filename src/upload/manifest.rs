@@ -16,6 +16,9 @@ pub const VERSION: u32 = 1;
 /// The type of the stanza that holds the record.
 pub const RECORD_STANZA: &str = "sealslot/record";
 
+/// The media type of a form's text fields.
+pub const FIELDS_TYPE: &str = "application/json";
+
 /// A media type that says: the sender sealed this already, `open` has two layers to open.
 pub const CLIENT_SEALED: &str = "application/age";
 
@@ -41,10 +44,11 @@ impl ClientName {
 }
 
 /// What an upload is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A file.
+    #[default]
     File,
     /// The text fields of a form, as JSON.
     Fields,
@@ -67,7 +71,7 @@ pub struct Manifest {
     pub v: u32,
     /// The upload's id, which is also its folder's name.
     pub id: UploadId,
-    /// The id that all uploads of one form share. For an upload by itself, its own.
+    /// The id that all uploads of one form share, and those that joined one another. For an upload by itself, its own.
     pub submission: UploadId,
     /// What it is.
     pub kind: Kind,

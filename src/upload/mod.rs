@@ -27,8 +27,8 @@ pub use age_file::{AgeFileError, AgeReader, seal_stream};
 pub use client_sealed::{ClientSealedCheck, ClientSealedError};
 pub use digest::{Algorithm, ExpectedDigest, RunningDigest, needs_sha512};
 pub use manifest::{
-    CLIENT_SEALED, ClientName, FileEntry, Kind, Manifest, MetadataEntry, RECORD_STANZA, Record,
-    SegmentEntry, VERSION, essence, is_client_sealed, to_rfc3339,
+    CLIENT_SEALED, ClientName, FIELDS_TYPE, FileEntry, Kind, Manifest, MetadataEntry,
+    RECORD_STANZA, Record, SegmentEntry, VERSION, essence, is_client_sealed, to_rfc3339,
 };
 pub use open::{OpenUpload, Plaintext, PlaintextRead, ReadError, read_record};
 pub use receive::{NewUpload, ReceiveError, Received, Receiver};
@@ -47,7 +47,7 @@ use crate::store::{ReadAt, SealedFile, SealedUpload, Store, StoreError, UploadId
 pub struct Receipt {
     /// The upload's id.
     pub id: UploadId,
-    /// The id shared by all uploads of one form.
+    /// The id shared by all uploads of one form, and by those that joined one another.
     pub submission: UploadId,
     /// What it is.
     pub kind: Kind,

@@ -33,7 +33,7 @@ pub enum ReceiveError {
 
 /// What is known of an upload before its bytes arrive.
 pub struct NewUpload {
-    /// The id that all uploads of one form share; `None` for an upload by itself.
+    /// The id that all uploads of one form share, or of the submission that it joins; `None` for an upload by itself.
     pub submission: Option<UploadId>,
     /// What it is.
     pub kind: Kind,

@@ -23,8 +23,8 @@ NAMES = (
 )
 
 # What a form with text fields is made of, and what is written into them.
-FIELD_ARGUMENTS = ()
-FIELDS = ()
+FIELD_ARGUMENTS = ("--page-field", "message", "--page-field", "reference=Case <number>")
+FIELDS = (("message", "Two lines,\n<b>한글</b> & \u202e\"quotes\"."), ("reference", "2026/117"))
 
 # Real File objects, in events that the page cannot tell from a person's.
 DROP = """([selector, files]) => {

@@ -60,11 +60,35 @@ fn files_and_fields_become_uploads_of_one_submission() {
 fn a_form_may_be_all_texts() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
-    let (_, uploads) = receipts(server.post_form(Multipart::new().text("a", "")));
+    let (_, uploads) = receipts(server.post_form(Multipart::new().text("a", "").text("b", "c")));
     assert_eq!(uploads.len(), 1);
     assert_eq!(uploads[0]["kind"], "fields");
     let opened = bench.open_stored(&uploads[0]["id"]);
-    assert_eq!(opened.content, br#"{"fields":[{"name":"a","value":""}]}"#);
+    assert_eq!(
+        opened.content,
+        br#"{"fields":[{"name":"a","value":""},{"name":"b","value":"c"}]}"#
+    );
+}
+
+#[test]
+fn texts_that_were_left_empty_are_none() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &["--page-field", "message"]);
+    let form = || Multipart::new().text("message", "");
+    server.post_form(form()).refused(400, "empty-form");
+    server
+        .post_form(Multipart::new().text("a", ""))
+        .refused(400, "empty-form");
+    server.kept_nothing();
+    // Of our own form that says nothing; in another's it may be a mark.
+    for (form, kinds) in [
+        (form(), &["file"][..]),
+        (form().text("urgent", ""), &["file", "fields"]),
+    ] {
+        let (_, uploads) = receipts(server.post_form(form.file("x", "a/b", "x")));
+        let found: Vec<_> = uploads.iter().map(|upload| &upload["kind"]).collect();
+        assert_eq!(found, kinds);
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod draft;
 mod flight;
 mod forms;
 mod http2_resets;
+mod joined;
 mod layout;
 mod lifecycle;
 mod limits;

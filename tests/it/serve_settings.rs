@@ -10,7 +10,7 @@ use crate::program::{Bench, Ran};
 use crate::server::{Server, content};
 
 /// Settings with values that they cannot have.
-const BAD: [(&str, &str); 24] = [
+const BAD: [(&str, &str); 29] = [
     ("listen", "localhost"),
     ("listen", "127.0.0.1"),
     ("metrics-listen", "nowhere:1"),
@@ -35,6 +35,11 @@ const BAD: [(&str, &str); 24] = [
     ("write-timeout", "0s"),
     ("grace", "for ever"),
     ("allow-anonymous", "perhaps"),
+    ("page-title", " "),
+    ("page-text", ""),
+    ("page-colour", "green"),
+    ("page-colour", "#1f5f4"),
+    ("page-field", "file"),
 ];
 
 fn variable(setting: &str) -> String {

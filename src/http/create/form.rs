@@ -13,7 +13,7 @@ use crate::http::body::{RequestBody, append};
 use crate::http::multipart::{self, Boundary, Event, PartHead};
 use crate::http::problem::Problem;
 use crate::store::UploadId;
-use crate::upload::{ClientName, Kind, NewUpload, Received, Receiver};
+use crate::upload::{ClientName, FIELDS_TYPE, Kind, NewUpload, Received, Receiver};
 
 /// A part of a form on its way in.
 enum Part<'a> {
@@ -182,7 +182,23 @@ impl<'a> FormReceiver<'a> {
         Ok(())
     }
 
+    /// Nothing was written, and browsers send the fields all the same. A form that is not ours may mean something by a field
+    /// without a text, beside files.
+    fn forget_empty_fields(&mut self) {
+        let empty = |field: &Field| field.value.as_deref() == Some("");
+        let ours = |field: &Field| self.app.pages.asks_for(&field.name);
+        let alone = self.received.is_empty();
+        if self
+            .fields
+            .iter()
+            .all(|field| empty(field) && (alone || ours(field)))
+        {
+            self.fields.clear();
+        }
+    }
+
     async fn publish(mut self, app: &Arc<App>) -> Result<Submission, Problem> {
+        self.forget_empty_fields();
         if !self.fields.is_empty() {
             // Of the right size at once, escapes counted in: growing would leave copies behind.
             let mut text = Zeroizing::new(Vec::with_capacity(
@@ -201,7 +217,7 @@ impl<'a> FormReceiver<'a> {
                     submission: Some(self.submission),
                     kind: Kind::Fields,
                     name: None,
-                    media_type: Some("application/json".to_owned()),
+                    media_type: Some(FIELDS_TYPE.to_owned()),
                 },
                 false,
             );

@@ -12,15 +12,26 @@ use super::{Content, Reader, receipt, sizes};
 const ENDPOINT: &str = "/uploads";
 
 pub(super) fn title(reader: Reader<'_>) -> String {
-    reader.language.page.heading.clone()
+    let words = &reader.language.page;
+    match &reader.app.pages.settings.title {
+        Some(title) => {
+            let (title, _) = title.within(reader.language);
+            fill(&words.heading_to, &[("title", title)])
+        }
+        None => words.heading.clone(),
+    }
 }
 
 pub(super) fn content(reader: Reader<'_>) -> Content {
     let words = &reader.language.page;
+    let lead = &reader.app.pages.settings.text;
+    let (lead, tag) = lead
+        .as_ref()
+        .map_or((&*words.lead, None), |text| text.within(reader.language));
     let main = html! {
         div id="handing-in" {
             h1 { (title(reader)) }
-            p.lead { (words.lead) }
+            p.lead lang=[tag] { (lead) }
             form id="form" method="post" action={ (ENDPOINT) "?lang=" (reader.language.tag) } enctype="multipart/form-data" {
                 (chooser(reader))
                 section.queue id="queue" aria-labelledby="queue-heading" hidden {
@@ -28,6 +39,7 @@ pub(super) fn content(reader: Reader<'_>) -> Content {
                     p.summary id="queue-summary" {}
                     ul id="files-list" {}
                 }
+                (fields(reader))
                 (promise(reader))
                 section.total id="total" aria-labelledby="total-heading" hidden {
                     h2 id="total-heading" { (words.progress) }
@@ -56,10 +68,11 @@ pub(super) fn content(reader: Reader<'_>) -> Content {
 fn chooser(reader: Reader<'_>) -> Markup {
     let words = &reader.language.page;
     let limit = sizes::limit(reader.app.limits.max_size);
+    let fields = &reader.app.pages.settings.fields;
     html! {
         div.chooser id="chooser" {
             label.chooser-label for="files" { (words.files) }
-            input id="files" type="file" name="file" multiple required aria-describedby="files-hint";
+            input id="files" type="file" name="file" multiple required[fields.is_empty()] aria-describedby="files-hint";
             div.choose id="choose" hidden {
                 button.secondary type="button" id="choose-files" { (words.choose_files) } " "
                 button.secondary type="button" id="choose-folder" { (words.choose_folder) }
@@ -68,6 +81,29 @@ fn chooser(reader: Reader<'_>) -> Markup {
             // Without a name: the form itself never sends it.
             input id="folder" type="file" webkitdirectory hidden tabindex="-1" aria-hidden="true";
             p.hint id="files-hint" { (fill(&words.files_limit, &[("limit", &limit)])) }
+        }
+    }
+}
+
+/// The text fields that the operator wants.
+fn fields(reader: Reader<'_>) -> Markup {
+    let optional = &reader.language.page.optional;
+    let fields = reader.app.pages.settings.fields.iter().zip(1..);
+    html! {
+        @for (field, number) in fields {
+            @let (label, tag) = field.label(reader.language);
+            @let id = format!("field-{number}");
+            div.field {
+                label for=(id) {
+                    @if tag.is_some() { span lang=[tag] { (label) } } @else { (label) }
+                    @if !field.required { " " span.optional { (optional) } }
+                }
+                @if field.lines > 1 {
+                    textarea id=(id) name=(field.name) rows=(field.lines) required[field.required] {}
+                } @else {
+                    input type="text" id=(id) name=(field.name) required[field.required];
+                }
+            }
         }
     }
 }

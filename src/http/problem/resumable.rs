@@ -9,6 +9,7 @@ use super::{Kind, Problem};
 use crate::http::body::BodyError;
 use crate::http::digest_fields::DigestFieldError;
 use crate::http::resumable::draft::Version;
+use crate::http::submission::SubmissionFieldError;
 use crate::http::tus_fields::TusFieldError;
 use crate::store::StoreError;
 use crate::upload::{ReceiveError, SessionError};
@@ -16,6 +17,7 @@ use crate::upload::{ReceiveError, SessionError};
 /// "Checksum Mismatch" (tus, "Checksum").
 const CHECKSUM_MISMATCH: u16 = 460;
 const COMPLETED: &str = "completed-upload";
+const FOREIGN: &str = "foreign-fields";
 const DIGEST_MISMATCH: &str = "digest-mismatch";
 
 impl Problem {
@@ -83,6 +85,26 @@ impl Problem {
         let detail =
             "A later request for this upload took over. Ask where it stands, and go on from there.";
         Self::new(StatusCode::CONFLICT, "upload-taken-over", detail)
+    }
+
+    pub(in crate::http) fn fields_without_length() -> Self {
+        let detail = "Say with Upload-Length or Content-Length how long the fields are.";
+        Self::new(StatusCode::LENGTH_REQUIRED, "length-required", detail)
+    }
+
+    /// The uploads of this request have their place already.
+    pub(in crate::http) fn placed_already(detail: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, FOREIGN, detail)
+    }
+
+    /// There is nothing to join. Whatever the reason, it is the same to the client.
+    pub(in crate::http) fn no_submission(error: SessionError) -> Self {
+        if let SessionError::Receive(error) = error {
+            return error.into();
+        }
+        let detail = "The upload that Sealslot-Submission names is not here: it was never created, was cancelled or has expired. \
+                      Name another one, or none.";
+        Self::new(StatusCode::CONFLICT, "unknown-submission", detail)
     }
 
     pub(in crate::http) fn tus_version() -> Self {
@@ -166,7 +188,7 @@ impl Problem {
 
     pub(in crate::http) fn foreign_fields() -> Self {
         let detail = "Upload-Offset and what says that an upload is complete belong to requests that append: leave them out.";
-        Self::new(StatusCode::BAD_REQUEST, "foreign-fields", detail)
+        Self::new(StatusCode::BAD_REQUEST, FOREIGN, detail)
     }
 
     /// The store failed in the midst of an upload that can be gone on with.
@@ -217,6 +239,16 @@ impl From<DigestFieldError> for Problem {
             "malformed-digest",
             format!("{error}."),
         )
+    }
+}
+
+impl From<SubmissionFieldError> for Problem {
+    fn from(error: SubmissionFieldError) -> Self {
+        let code = match error {
+            SubmissionFieldError::Submission => "malformed-submission",
+            SubmissionFieldError::Kind => "malformed-kind",
+        };
+        Self::new(StatusCode::BAD_REQUEST, code, format!("{error}."))
     }
 }
 

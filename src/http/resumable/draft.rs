@@ -20,15 +20,16 @@ use crate::http::create::{Permit, admit, check_name, text_header};
 use crate::http::digest_fields::{CONTENT_DIGEST, REPR_DIGEST, digests, wanted};
 use crate::http::form::disposition_filename;
 use crate::http::problem::Problem;
+use crate::http::submission::place_session;
 use crate::http::tus_fields::UploadMetadata;
 use crate::http::{App, Response, json};
 use crate::upload::{
-    ClientName, ExpectedDigest, NewSession, Role, RunningDigest, Session, UploadUrl, essence,
+    ClientName, ExpectedDigest, Kind, NewSession, Role, RunningDigest, Session, UploadUrl, essence,
 };
 pub(in crate::http) use fields::Version;
 use fields::integer;
 
-pub(super) const UPLOAD_LIMIT: HeaderName = HeaderName::from_static("upload-limit");
+pub(in crate::http) const UPLOAD_LIMIT: HeaderName = HeaderName::from_static("upload-limit");
 /// The media type of what is appended.
 const PARTIAL_UPLOAD: &str = "application/partial-upload";
 
@@ -89,6 +90,7 @@ pub(in crate::http) async fn create(
     let permit = admit(app, head, &body)?;
     let new = new_session(app, headers, name, length, version)?;
     let content = digests(headers, CONTENT_DIGEST)?;
+    let new = place_session(app, headers, new).await?;
     let task = create_and_receive(Arc::clone(app), new, body, content, permit);
     let session = run_to_the_end(app, task).await?;
     let mut headers = progress(app, &session, version, false);
@@ -128,6 +130,8 @@ fn new_session(
     let (name, media_type) = description(headers, name, &metadata)?;
     check_name(app, name.as_ref())?;
     Ok(NewSession {
+        submission: None,
+        kind: Kind::File,
         name,
         media_type,
         length,

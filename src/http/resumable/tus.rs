@@ -16,9 +16,12 @@ use super::{
 use crate::http::body::RequestBody;
 use crate::http::create::{Permit, admit, check_name, text_header};
 use crate::http::problem::Problem;
+use crate::http::submission::place_session;
 use crate::http::tus_fields::{CHECKSUM_ALGORITHMS, UploadMetadata, upload_concat};
 use crate::http::{App, Response};
-use crate::upload::{ClientName, MetadataEntry, NewSession, Role, Session, UploadUrl, essence};
+use crate::upload::{
+    ClientName, Kind, MetadataEntry, NewSession, Role, Session, UploadUrl, essence,
+};
 use checksum::Checksum;
 
 const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
@@ -124,6 +127,7 @@ pub(in crate::http) async fn create(
         return Err(Problem::longer_than_upload(length));
     }
     let checksum = Checksum::announced(&head.headers)?;
+    let new = place_session(app, &head.headers, new).await?;
     let task = create_and_receive(Arc::clone(app), new, parts, body, checksum, permit);
     let session = run_to_the_end(app, task).await.map_err(Problem::in_tus)?;
     let mut headers = progress(&session);
@@ -188,6 +192,8 @@ fn new_session(
     let name = metadata.name().map(ClientName::new);
     check_name(app, name.as_ref())?;
     let new = NewSession {
+        submission: None,
+        kind: Kind::File,
         name,
         media_type: metadata.media_type().map(str::to_owned),
         length,

@@ -10,7 +10,7 @@ use crate::seal::CHUNK_SIZE;
 use crate::store::{MAX_SEGMENTS, StoreError};
 use crate::upload::client_sealed::ClientSealedCheck;
 use crate::upload::digest::{Digested, Digests, ExpectedDigest};
-use crate::upload::manifest::{ClientName, Kind, Manifest, WholeUpload, is_client_sealed};
+use crate::upload::manifest::{ClientName, Manifest, WholeUpload, is_client_sealed};
 use crate::upload::open::{OpenUpload, ReadError};
 use crate::upload::segment::SealedSegment;
 use crate::upload::verify;
@@ -191,8 +191,8 @@ impl Session {
     ) -> WholeUpload<'a> {
         WholeUpload {
             id: *self.url.id(),
-            submission: *self.url.id(),
-            kind: Kind::File,
+            submission: self.head.submission_of(&self.url),
+            kind: self.head.kind,
             name: self.head.name.as_ref().map(ClientName::as_bytes),
             media_type: self.head.media_type.as_deref(),
             metadata: self.head.metadata_entries.clone(),

@@ -115,6 +115,12 @@ impl Uploads {
         self.clear_head(url).ok().map(|head| head.expires)
     }
 
+    /// The submission of the upload that a URL names, for another one that joins it: whoever knows the URL may add to it, for
+    /// as long as it answers, finished or not. Disturbs nobody. Blocks.
+    pub fn submission_of(&self, url: &UploadUrl) -> Result<UploadId, SessionError> {
+        Ok(self.clear_head(url)?.open(url)?.submission_of(url))
+    }
+
     /// Only who knows the secret may end what another request does.
     async fn claim(self: &Arc<Self>, url: UploadUrl) -> Result<(UploadUrl, Claim), SessionError> {
         let uploads = Arc::clone(self);

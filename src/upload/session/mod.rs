@@ -33,7 +33,7 @@ use state::{Phase, State};
 pub use url::{UploadUrl, UploadUrlError};
 
 use super::digest::Algorithm;
-use super::manifest::{ClientName, Kind};
+use super::manifest::ClientName;
 use super::receive::ReceiveError;
 use super::segment::SealedSegment;
 use super::staged::Staged;
@@ -218,8 +218,8 @@ impl Session {
         };
         Some(Receipt {
             id: *self.url.id(),
-            submission: *self.url.id(),
-            kind: Kind::File,
+            submission: self.head.submission_of(&self.url),
+            kind: self.head.kind,
             name: self.head.name.as_ref().map(ClientName::to_text),
             size: self.state.offset,
             sha256: data_encoding::HEXLOWER.encode(&finish.digested.sha256),

@@ -11,11 +11,11 @@ use super::SessionError;
 use super::state::State;
 use super::url::{SEALED_OVERHEAD, UploadUrl};
 use crate::seal::FileKey;
-use crate::store::{ENTRY_SIZE, EntryBytes, MAX_SEGMENTS, SessionStore};
+use crate::store::{ENTRY_SIZE, EntryBytes, MAX_SEGMENTS, SessionStore, UploadId};
 use crate::upload::digest::{
     Algorithm, DigestState, Digested, ExpectedDigest, bytes_base64, needs_sha512, option_base64,
 };
-use crate::upload::manifest::{ClientName, MetadataEntry, file_key_base64, rfc3339};
+use crate::upload::manifest::{ClientName, Kind, MetadataEntry, file_key_base64, rfc3339};
 use crate::upload::segment::SealedSegment;
 
 const VERSION: u32 = 1;
@@ -68,6 +68,12 @@ impl Role {
 /// What is said of an upload that is to come in several requests. Without `Debug`: it holds a name.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct NewSession {
+    /// The submission that it joins; `None` for an upload by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submission: Option<UploadId>,
+    /// What it is.
+    #[serde(default)]
+    pub kind: Kind,
     /// The name that the client gave.
     #[serde(default, with = "option_name", skip_serializing_if = "Option::is_none")]
     pub name: Option<ClientName>,
@@ -90,6 +96,11 @@ pub struct NewSession {
 }
 
 impl NewSession {
+    /// The submission that the upload belongs to.
+    pub(super) fn submission_of(&self, url: &UploadUrl) -> UploadId {
+        self.submission.unwrap_or(*url.id())
+    }
+
     /// Whether SHA-512 runs along.
     pub(super) fn with_sha512(&self) -> bool {
         needs_sha512(&self.repr_digests, self.wants)
@@ -304,7 +315,6 @@ mod option_name {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::UploadId;
     use crate::upload::digest::Digests;
     use crate::upload::session::state::State;
 
@@ -393,6 +403,8 @@ mod tests {
     fn a_head_opens_with_its_url_alone() {
         let (url, other) = (url(), url());
         let head = NewSession {
+            submission: Some(*other.id()),
+            kind: Kind::Fields,
             name: Some(ClientName::new(*b"a name\xff")),
             media_type: None,
             metadata: None,
@@ -407,8 +419,29 @@ mod tests {
         assert!(memchr::memmem::find(&bytes, b"a name").is_none());
         let clear = ClearHead::parse(&bytes).unwrap();
         assert!(clear.is_of(&url) && !clear.is_of(&other));
-        assert!(clear.open(&url).unwrap().name == head.name);
+        let opened = clear.open(&url).unwrap();
+        assert!(opened.name == head.name);
+        assert_eq!(opened.kind, Kind::Fields);
+        assert_eq!(opened.submission_of(&url), *other.id());
         assert!(clear.open(&other).is_err());
         assert!(ClearHead::parse(&bytes[..bytes.len() - 1]).is_none());
+    }
+
+    #[test]
+    fn a_head_from_before_there_were_submissions_opens() {
+        let url = url();
+        let text =
+            br#"{"name":"YQ==","media_type":null,"length":3,"ends_at_length":true,"metadata":null,
+            "metadata_entries":[],"role":"whole","repr_digests":[],"wants":null}"#;
+        let clear = ClearHead {
+            v: VERSION,
+            secret: url.secret_hash().to_vec(),
+            expires: SystemTime::now(),
+            sealed: url.seal(HEAD_PURPOSE, text).unwrap(),
+        };
+        let head = clear.open(&url).unwrap();
+        assert_eq!(head.submission_of(&url), *url.id());
+        assert_eq!(head.kind, Kind::File);
+        assert_eq!(head.length, Some(3));
     }
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::seal::{CHUNK_SIZE, Identity, SEALED_CHUNK_SIZE};
 use crate::store::{ENTRY_SIZE, LocalStore, UploadId};
-use crate::upload::{ExpectedDigest, OpenUpload, RunningDigest, Uploads};
+use crate::upload::{ExpectedDigest, Kind, OpenUpload, RunningDigest, Uploads};
 
 const IDENTITY: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
 /// Bytes in one buffer of a segment: what is handed over to be written at a time.
@@ -41,6 +41,8 @@ fn open_uploads(data: &Path, checkpoint: u64) -> Arc<Uploads> {
 
 fn new(length: Option<u64>) -> NewSession {
     NewSession {
+        submission: None,
+        kind: Kind::File,
         name: Some(ClientName::new("a name")),
         media_type: None,
         length,

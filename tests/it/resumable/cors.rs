@@ -80,6 +80,8 @@ fn a_preflight_allows_what_clients_send() {
                 "X-HTTP-Method-Override",
                 "X-Requested-With",
                 "X-Request-ID",
+                "Sealslot-Submission",
+                "Sealslot-Kind",
             ] {
                 assert!(
                     names(&answer, "access-control-allow-headers", header),

@@ -1,0 +1,189 @@
+//! The settings one by one, as they may be given.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+
+use crate::http::{Colour, CorsOrigin, PageText, PageTitle, TextField};
+
+/// A length of time as people write it: `30s`, `5m`, `7d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = humantime::DurationError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        humantime::parse_duration(text).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// How much is logged of what Sealslot does. What its libraries would log is never shown beyond warnings: at their
+/// finer levels they write out what clients send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Only what failed.
+    Error,
+    /// And what needs attention.
+    Warn,
+    /// And what happens now and then.
+    Info,
+    /// And every request.
+    Debug,
+    /// And everything else.
+    Trace,
+}
+
+/// Declares the settings once: as flags, environment variables, keys of the file, and how the file's values stand in
+/// for those that were not given.
+macro_rules! settings {
+    ($($(#[$attribute:meta])* $name:ident: $type:ty,)*) => {
+        /// The settings of `serve`, as they were given. Nothing is decided yet.
+        #[derive(Debug, Default, clap::Args, Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+        pub struct ServeArgs {
+            /// Read settings from this file [default: sealslot.toml, where it exists]
+            #[arg(long, env = "SEALSLOT_CONFIG", value_name = "FILE")]
+            #[serde(skip)]
+            pub config: Option<PathBuf>,
+            $($(#[$attribute])* pub $name: $type,)*
+        }
+
+        impl ServeArgs {
+            pub(super) fn or(self, file: Self) -> Self {
+                Self { config: self.config, $($name: self.$name.or_given(file.$name),)* }
+            }
+        }
+    };
+}
+
+/// A setting that may not have been given.
+trait OrGiven {
+    fn or_given(self, other: Self) -> Self;
+}
+
+impl<T> OrGiven for Option<T> {
+    fn or_given(self, other: Self) -> Self {
+        self.or(other)
+    }
+}
+
+impl<T> OrGiven for Vec<T> {
+    fn or_given(self, other: Self) -> Self {
+        if self.is_empty() { other } else { self }
+    }
+}
+
+settings! {
+    /// Where to listen [default: 127.0.0.1:8443]
+    #[arg(long, env = "SEALSLOT_LISTEN", value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where uploads are kept [default: data]
+    #[arg(long, env = "SEALSLOT_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where server.pem and server.key are [default: certs]
+    #[arg(long, env = "SEALSLOT_CERTS", value_name = "DIR")]
+    certs: Option<PathBuf>,
+    /// A public key to seal to, or a file of them; may be repeated
+    #[arg(long, env = "SEALSLOT_RECIPIENT", value_name = "RECIPIENT", value_delimiter = '\n')]
+    recipient: Vec<String>,
+    /// A private key that this server shall hold, for /decrypt and plaintext downloads; may be repeated
+    // Not SEALSLOT_IDENTITY: that is set for `open`, and would bring the key to a server that should do without.
+    #[arg(long, env = "SEALSLOT_SERVE_IDENTITY", value_name = "FILE", value_delimiter = '\n')]
+    identity: Vec<PathBuf>,
+    /// The file of the token that may list, fetch and delete
+    #[arg(long, env = "SEALSLOT_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// A file of tokens that may upload, one a line
+    #[arg(long, env = "SEALSLOT_UPLOAD_TOKEN_FILE", value_name = "FILE")]
+    upload_token_file: Option<PathBuf>,
+    /// Let anyone upload [default: only on loopback, and where no token file is given]
+    #[arg(long, env = "SEALSLOT_ALLOW_ANONYMOUS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    allow_anonymous: Option<bool>,
+    /// Serve health, readiness and metrics here too, over TLS and without a token
+    #[arg(long, env = "SEALSLOT_METRICS_LISTEN", value_name = "ADDR:PORT")]
+    metrics_listen: Option<SocketAddr>,
+    /// How much to log [default: info]
+    #[arg(long, env = "SEALSLOT_LOG", value_name = "LEVEL")]
+    log: Option<LogLevel>,
+    /// Largest body of one upload request [default: 100GiB]
+    #[arg(long, env = "SEALSLOT_MAX_SIZE", value_name = "SIZE")]
+    max_size: Option<ByteSize>,
+    /// Most files and fields in one form [default: 1000]
+    #[arg(long, env = "SEALSLOT_MAX_PARTS", value_name = "N")]
+    max_parts: Option<usize>,
+    /// Largest headers of one part of a form [default: 64KiB]
+    #[arg(long, env = "SEALSLOT_MAX_PART_HEADERS", value_name = "SIZE")]
+    max_part_headers: Option<ByteSize>,
+    /// Longest name of a file or field [default: 32KiB]
+    #[arg(long, env = "SEALSLOT_MAX_NAME", value_name = "SIZE")]
+    max_name: Option<ByteSize>,
+    /// Largest text fields of one form, all together [default: 1MiB]
+    #[arg(long, env = "SEALSLOT_MAX_FIELDS", value_name = "SIZE")]
+    max_fields: Option<ByteSize>,
+    /// Largest data of /encrypt and /decrypt, which work in memory [default: 1MiB]
+    #[arg(long, env = "SEALSLOT_MAX_DATA", value_name = "SIZE")]
+    max_data: Option<ByteSize>,
+    /// Most upload requests at the same time [default: 1000]
+    #[arg(long, env = "SEALSLOT_MAX_UPLOADS", value_name = "N")]
+    max_uploads: Option<usize>,
+    /// How long an upload that comes in several requests may take, and its URL answers [default: 7d]
+    #[arg(long, env = "SEALSLOT_UPLOAD_LIFETIME", value_name = "TIME")]
+    upload_lifetime: Option<Span>,
+    /// After how many bytes of one body a resumable upload is made durable as far as it has come [default: 256MiB]
+    #[arg(long, env = "SEALSLOT_CHECKPOINT", value_name = "SIZE")]
+    checkpoint: Option<ByteSize>,
+    /// Let pages of this other origin upload, named by scheme and host, or `*` for all; may be repeated
+    #[arg(long, env = "SEALSLOT_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = '\n')]
+    cors_origin: Vec<CorsOrigin>,
+    /// What the page calls whoever receives what is sent; in the file also by language, { en = "…", ko = "…" }
+    #[arg(long, env = "SEALSLOT_PAGE_TITLE", value_name = "TEXT")]
+    page_title: Option<PageTitle>,
+    /// What the page says below its heading; in the file also by language
+    #[arg(long, env = "SEALSLOT_PAGE_TEXT", value_name = "TEXT")]
+    page_text: Option<PageText>,
+    /// A picture for the top of the page: SVG, PNG, JPEG, WebP or GIF of at most 64 KiB
+    #[arg(long, env = "SEALSLOT_PAGE_LOGO", value_name = "FILE")]
+    page_logo: Option<PathBuf>,
+    /// The colour of buttons and links, like #1f5f4a; lightened or darkened where it could not be read
+    #[arg(long, env = "SEALSLOT_PAGE_COLOUR", value_name = "COLOUR")]
+    page_colour: Option<Colour>,
+    /// A text field of the form, with its label; `message`, `name` and `reference` have labels; may be repeated. In the file also
+    /// { name = "…", label = "…", lines = 4, required = true }
+    #[arg(long, env = "SEALSLOT_PAGE_FIELD", value_name = "NAME[=LABEL]", value_delimiter = '\n')]
+    page_field: Vec<TextField>,
+    /// Most connections at the same time [default: 4000]
+    #[arg(long, env = "SEALSLOT_MAX_CONNECTIONS", value_name = "N")]
+    max_connections: Option<usize>,
+    /// Longest TLS handshake [default: 10s]
+    #[arg(long, env = "SEALSLOT_HANDSHAKE_TIMEOUT", value_name = "TIME")]
+    handshake_timeout: Option<Span>,
+    /// Longest wait for a request's headers, and longest idle time of a connection [default: 60s]
+    #[arg(long, env = "SEALSLOT_HEADER_TIMEOUT", value_name = "TIME")]
+    header_timeout: Option<Span>,
+    /// Longest standstill of a body [default: 60s]
+    #[arg(long, env = "SEALSLOT_BODY_TIMEOUT", value_name = "TIME")]
+    body_timeout: Option<Span>,
+    /// Longest time for one request's body [default: 24h]
+    #[arg(long, env = "SEALSLOT_REQUEST_TIMEOUT", value_name = "TIME")]
+    request_timeout: Option<Span>,
+    /// Longest time that a client may leave an answer unread [default: 60s]
+    #[arg(long, env = "SEALSLOT_WRITE_TIMEOUT", value_name = "TIME")]
+    write_timeout: Option<Span>,
+    /// How long requests may go on after SIGTERM [default: 30s]
+    #[arg(long, env = "SEALSLOT_GRACE", value_name = "TIME")]
+    grace: Option<Span>,
+}
