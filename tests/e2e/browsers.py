@@ -18,6 +18,12 @@ except ImportError:
     raise SystemExit("FAIL Playwright is not there: run the check with the Python in $PYTHON, as .ci/run does") from None
 
 KINDS = ("chromium", "firefox")
+# Firefox asks for nothing by itself.
+QUIET = {
+    "app.normandy.enabled": False, "app.update.enabled": False, "browser.safebrowsing.malware.enabled": False,
+    "browser.safebrowsing.phishing.enabled": False, "network.captive-portal-service.enabled": False,
+    "network.connectivity-service.enabled": False, "services.settings.server": "data:,#remote-settings-dummy/v1",
+}
 WIDE = {"width": 1024, "height": 768}
 # Waiting is always for something: it fails after so long, and a machine that is busy has as long.
 PATIENCE = 45_000
@@ -67,7 +73,7 @@ class Watch:
 
 class Browser:
     """A browser with a profile of its own in `folder`, which trusts `authority`. A context manager. Of Firefox, the settings
-    of a person (dark colours, less motion) are preferences, so each needs a browser; Chromium has them by the page."""
+    of a person (dark colours, less motion, no JavaScript) are `preferences`, so each needs a browser; Chromium has them by the page."""
 
     def __init__(self, kind, folder, authority=None, preferences=None):
         self.kind = kind
@@ -89,7 +95,7 @@ class Browser:
         else:
             databases = [profile]
             options |= {"executable_path": tool("firefox-esr"), "channel": "moz-firefox"}
-            options |= {"firefox_user_prefs": self.preferences}
+            options |= {"firefox_user_prefs": QUIET | self.preferences}
         if self.authority:
             for database in databases:
                 trust(database, self.authority)
