@@ -22,6 +22,7 @@ mod open;
 mod passphrase;
 mod progress;
 mod restored_name;
+mod restored_path;
 mod results;
 mod seal;
 mod serve;

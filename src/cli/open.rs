@@ -19,8 +19,9 @@ use crate::upload::AgeFileError;
 /// Open sealed files and whole upload folders
 ///
 /// An IN that is a folder is one upload as the server stores it, with its meta.age: its content goes into the folder
-/// OUT under the name that its sender gave, made safe, and with a number where that name is taken. Any other IN is an
-/// age file: its content goes to OUT. With several INs, OUT is a folder, and x.age becomes OUT/x.
+/// OUT under the name that its sender gave, made safe, in folders below OUT where the name has some, and with a number
+/// where that name is taken. Any other IN is an age file: its content goes to OUT. With several INs, OUT is a folder,
+/// and x.age becomes OUT/x.
 ///
 /// Nothing appears under its name before all of it has been verified. To stdout a file is read twice, so that nothing
 /// of a damaged one is printed. Only what comes from a pipe is printed as it is verified, piece by piece: every byte

@@ -1,7 +1,8 @@
 //! Output files: written under a hidden name beside where they go, and given their name only when they are complete.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -33,6 +34,20 @@ impl Staged {
         })
     }
 
+    /// Lets the file appear in these folders, each in the one before, below the one that it was begun in. They are made where
+    /// they are missing.
+    pub(super) fn below(mut self, folders: &[String]) -> Result<Self, Failure> {
+        for name in folders {
+            self.folder = folder_in(&self.folder, name)?;
+        }
+        Ok(self)
+    }
+
+    /// The folder that the file is to appear in.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Gives the file its name, once it is on disk. What has the name already is an error, or with `force` replaced: a
     /// link itself and not what it points to, and never a folder or a device.
     pub(super) fn publish(self, name: &Path, force: bool) -> Result<(), Failure> {
@@ -57,8 +72,7 @@ impl Staged {
     /// path that it became.
     pub(super) fn publish_numbered(mut self, name: &str) -> Result<PathBuf, Failure> {
         self.sync(&self.folder.join(name))?;
-        let names = (2..=MAX_NUMBER).map(|number| numbered(name, number));
-        for name in std::iter::once(name.to_owned()).chain(names) {
+        for name in with_numbers(name) {
             let target = self.folder.join(name);
             match self.file.persist_noclobber(&target) {
                 Ok(_) => {
@@ -140,6 +154,37 @@ fn sync_folder(folder: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::io("sync", folder, &error))
 }
 
+/// `name`, and then the same with numbers.
+fn with_numbers(name: &str) -> impl Iterator<Item = String> {
+    let others = (2..=MAX_NUMBER).map(move |number| numbered(name, number));
+    std::iter::once(name.to_owned()).chain(others)
+}
+
+/// The folder `name` in `folder`, for this user alone where it has to be made. A link is not followed, wherever it leads, and
+/// nothing is replaced: beside what is no folder there is one with a number.
+fn folder_in(folder: &Path, name: &str) -> Result<PathBuf, Failure> {
+    for name in with_numbers(name) {
+        let path = folder.join(name);
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => {
+                sync_folder(folder)?;
+                return Ok(path);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let there = path.symlink_metadata();
+                if there
+                    .map_err(|error| Failure::io("look at", &path, &error))?
+                    .is_dir()
+                {
+                    return Ok(path);
+                }
+            }
+            Err(error) => return Err(Failure::io("make the folder", &path, &error)),
+        }
+    }
+    Err(exists(&folder.join(name)))
+}
+
 /// Makes the folder for output, and those above it, where they are missing.
 pub(super) fn make_folder(folder: &Path) -> Result<(), Failure> {
     fs::create_dir_all(folder).map_err(|error| Failure::io("make the folder", folder, &error))
@@ -212,6 +257,55 @@ mod tests {
         let refused = staged(dir.path(), "new").publish(Path::new("folder"), true);
         assert_eq!(refused.unwrap_err().exit(), Exit::Usage);
         assert!(check_target(Path::new("/dev/null"), true).is_err());
+    }
+
+    #[test]
+    fn folders_are_made_below_and_shared() {
+        let dir = tempfile::tempdir().unwrap();
+        let below = |contents: &str, folders: &[&str]| {
+            let folders: Vec<_> = folders.iter().map(|&name| name.to_owned()).collect();
+            staged(dir.path(), contents).below(&folders).unwrap()
+        };
+        for (expected, contents) in [("a/b/x", "1"), ("a/b/x (2)", "2")] {
+            let path = below(contents, &["a", "b"]).publish_numbered("x").unwrap();
+            assert_eq!(path, dir.path().join(expected));
+            assert_eq!(fs::read(path).unwrap(), contents.as_bytes());
+        }
+        below("3", &["a", "b"])
+            .publish(Path::new("x"), true)
+            .unwrap();
+        assert_eq!(fs::read(dir.path().join("a/b/x")).unwrap(), b"3");
+        let refused = below("4", &["a", "b"]).publish(Path::new("x"), false);
+        assert_eq!(refused.unwrap_err().exit(), Exit::Other);
+        for folder in ["a", "a/b"] {
+            let mode = dir.path().join(folder).metadata().unwrap().permissions();
+            assert_eq!(mode.mode() & 0o777, 0o700);
+        }
+        assert_eq!(names(dir.path()), ["a"]);
+        assert_eq!(names(&dir.path().join("a/b")), ["x", "x (2)"]);
+    }
+
+    #[test]
+    fn beside_what_is_no_folder_there_is_one_with_a_number() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(dir.path().join("file"), "old").unwrap();
+        symlink(outside.path(), dir.path().join("link")).unwrap();
+        symlink("nowhere", dir.path().join("dangling")).unwrap();
+        for name in ["file", "link", "dangling"] {
+            let number = format!("{name} (2)");
+            for contents in ["1", "2"] {
+                // The second goes where the first went.
+                let below = staged(dir.path(), contents)
+                    .below(&[name.to_owned()])
+                    .unwrap();
+                assert_eq!(below.folder(), dir.path().join(&number));
+                below.publish_numbered(contents).unwrap();
+            }
+            assert_eq!(names(&dir.path().join(number)), ["1", "2"]);
+        }
+        assert_eq!(fs::read(dir.path().join("file")).unwrap(), b"old");
+        assert!(names(outside.path()).is_empty());
+        assert!(!dir.path().join("nowhere").exists());
     }
 
     #[test]

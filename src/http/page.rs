@@ -4,6 +4,7 @@
 mod assets;
 mod colour;
 mod form;
+mod gzip;
 mod languages;
 mod logo;
 mod problem;
@@ -11,8 +12,12 @@ mod receipt;
 mod settings;
 mod sizes;
 
+use bytes::Bytes;
 use data_encoding::BASE64;
-use http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, VARY};
+use flate2::Compression;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, VARY,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -84,6 +89,7 @@ impl Pages {
 pub(super) struct Reader<'a> {
     app: &'a App,
     language: &'static Language,
+    takes_gzip: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -92,17 +98,33 @@ impl<'a> Reader<'a> {
         Self {
             app,
             language: languages::of(head.uri.query(), &head.headers),
+            takes_gzip: gzip::is_accepted(&head.headers),
         }
     }
 
     /// `GET /`: the form.
     pub(super) fn form(self) -> Response {
         let (title, content) = (form::title(self), form::content(self));
-        let mut response = self.page(&title, &content);
+        let mut response = if self.takes_gzip {
+            // In the first round trip even of a slow start. A receipt is not compressed: it holds what a client sent.
+            let page = gzip::compressed(
+                self.document(&title, &content).as_bytes(),
+                Compression::fast(),
+            );
+            let mut response = self.respond(page);
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            response
+        } else {
+            self.page(&title, &content)
+        };
         // Going back to it restores the files that were chosen.
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-        headers.insert(VARY, HeaderValue::from_static("Accept-Language"));
+        headers.insert(
+            VARY,
+            HeaderValue::from_static("Accept-Language, Accept-Encoding"),
+        );
         response
     }
 
@@ -133,6 +155,16 @@ impl<'a> Reader<'a> {
 
     /// A whole page.
     fn page(self, title: &str, content: &Content) -> Response {
+        self.respond(self.document(title, content))
+    }
+
+    fn respond(self, page: impl Into<Bytes>) -> Response {
+        let mut response = respond_with("text/html; charset=utf-8", page);
+        self.add_headers(response.headers_mut());
+        response
+    }
+
+    fn document(self, title: &str, content: &Content) -> String {
         let language = self.language;
         let pages = &self.app.pages;
         let page = html! {
@@ -158,9 +190,7 @@ impl<'a> Reader<'a> {
                 }
             }
         };
-        let mut response = respond_with("text/html; charset=utf-8", page.into_string());
-        self.add_headers(response.headers_mut());
-        response
+        page.into_string()
     }
 
     fn header(self) -> Markup {

@@ -246,7 +246,7 @@ class Checks:
     def sealslot_open(self, folder):
         out = tempfile.mkdtemp(dir=self.work)
         done = run(self.sealslot, "open", "--outer", "-i", self.pem, "-o", out, folder)
-        found = [os.path.join(out, name) for name in os.listdir(out)]
+        found = [os.path.join(folder, name) for folder, _, names in os.walk(out) for name in names]
         done.payload = read(found[0]) if len(found) == 1 else None if not found else b"several files"
         return done
 

@@ -145,40 +145,213 @@ fn force_replaces_what_was_there_but_not_what_was_just_made() {
     assert_eq!(bench.read("out/a (2)"), b"2");
 }
 
+/// Every file below `out`, relative to it, sorted.
+fn files_in_out(bench: &Bench) -> Vec<String> {
+    let out = bench.path("out");
+    let files = bench.files().into_iter();
+    let mut below: Vec<_> = files
+        .filter_map(|(path, _)| Some(path.strip_prefix(&out).ok()?.to_str().unwrap().to_owned()))
+        .collect();
+    below.sort();
+    below
+}
+
 #[test]
 fn a_hostile_name_stays_inside_the_folder() {
     let bench = Bench::new();
     let long = "x".repeat(5000);
+    let (deep, up) = ("d/".repeat(5000), "../".repeat(5000) + "escaped");
+    let long_folders = format!("{long}/").repeat(40);
     let names: &[&[u8]] = &[
         b"../../escaped",
         b"/etc/escaped",
+        b"a/../../../escaped",
+        b"./..//./../escaped",
         b"..",
+        b"../",
         b"",
+        b"/",
         b"C:\\x",
+        b"C:\\x\\..\\y",
         b"a\0b",
-        b"\x1b[2J",
-        b"\xff\xfe\xfd",
-        "\u{202e}gpj.exe".as_bytes(),
+        b"a\0/../b",
+        b"\x1b[2J/\x1b[2J",
+        b"\xff\xfe\xfd/\xff",
+        "\u{202e}gpj.exe/\u{202e}x".as_bytes(),
         long.as_bytes(),
+        long_folders.as_bytes(),
+        deep.as_bytes(),
+        up.as_bytes(),
         b".sealslot-x.part",
-        b"con.txt",
+        b".ssh/authorized_keys",
+        b"con/con.txt",
         b"-rf",
     ];
     for name in names {
         let folder = upload(&bench, Kind::File, Some(name), "x/y", CONTENT);
         open(&bench, &folder);
     }
-    let restored = bench.names("out");
+    let restored = files_in_out(&bench);
     assert_eq!(restored.len(), names.len(), "{restored:?}");
-    for name in &restored {
-        assert!(name.len() <= 255 && !name.starts_with('.'), "{name:?}");
+    for path in &restored {
+        for name in path.split('/') {
+            assert!(name.len() <= 255 && !name.starts_with('.'), "{path:?}");
+        }
         assert!(
-            !name.contains(|c: char| c.is_control() || c == '\u{202e}'),
-            "{name:?}"
+            path.split('/').count() <= 32 && path.len() < 2500,
+            "{path:?}"
         );
-        assert_eq!(bench.read(Path::new("out").join(name)), CONTENT);
+        assert!(
+            !path.contains(|c: char| c.is_control() || c == '\u{202e}'),
+            "{path:?}"
+        );
+        assert_eq!(bench.read(Path::new("out").join(path)), CONTENT);
     }
     assert_eq!(bench.names("."), ["data", "key", "out", "stranger"]);
+}
+
+/// Opens uploads in one run; gives where they went.
+#[track_caller]
+fn opened(bench: &Bench, args: &[&str], folders: &[&Path]) -> Vec<String> {
+    let folders: Vec<_> = folders.iter().map(|folder| text(folder)).collect();
+    let args = [
+        &["open", "-i", "key", "-o", "out", "--json"],
+        args,
+        &folders,
+    ]
+    .concat();
+    let printed = String::from_utf8(bench.run(&args).ok()).unwrap();
+    let lines = printed.lines().map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        crate::server::text(&line["output"])
+    });
+    lines.collect()
+}
+
+#[test]
+fn folders_come_back_as_they_were_sent() {
+    let bench = Bench::new();
+    let names = [
+        "photos/2026/a.jpg",
+        "photos/2026/b.jpg",
+        "photos/Größe/a.jpg",
+        "photos/a.jpg",
+        "C:\\x\\y",
+    ];
+    let folders = names.map(|name| file(&bench, name, name.as_bytes()));
+    let folders: Vec<_> = folders.iter().map(PathBuf::as_path).collect();
+    let went = opened(&bench, &[], &folders);
+    let plain = [
+        "out/photos/2026/a.jpg",
+        "out/photos/2026/b.jpg",
+        "out/photos/Größe/a.jpg",
+        "out/photos/a.jpg",
+        "out/C__x_y",
+    ];
+    assert_eq!(went, plain);
+    for (path, name) in plain.iter().zip(names) {
+        assert_eq!(bench.read(path), name.as_bytes());
+    }
+    let mode = |path: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        bench.path(path).metadata().unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!(mode("out/photos"), 0o700);
+    assert_eq!(mode("out/photos/2026"), 0o700);
+    assert_eq!(mode("out/photos/2026/a.jpg"), 0o600);
+    // Once more, nothing is overwritten, and what is there already is shared.
+    let again = opened(&bench, &[], &folders[..1]);
+    assert_eq!(again, ["out/photos/2026/a (2).jpg"]);
+    // Replaced where that is asked for, but for what the same run made.
+    let newer = file(&bench, names[0], b"newer");
+    let forced = opened(&bench, &["--force"], &[&newer, folders[0]]);
+    assert_eq!(
+        forced,
+        ["out/photos/2026/a.jpg", "out/photos/2026/a (3).jpg"]
+    );
+    assert_eq!(bench.read("out/photos/2026/a.jpg"), b"newer");
+    assert_eq!(files_in_out(&bench).len(), names.len() + 2);
+}
+
+#[test]
+fn a_folder_and_a_file_of_one_name_stand_side_by_side() {
+    let bench = Bench::new();
+    let names = ["a", "a/b", "a/c", "c/d", "c", "c"];
+    let folders = names.map(|name| file(&bench, name, name.as_bytes()));
+    let folders: Vec<_> = folders.iter().map(PathBuf::as_path).collect();
+    let expected = [
+        "out/a",
+        "out/a (2)/b",
+        "out/a (2)/c",
+        "out/c/d",
+        "out/c (2)",
+        "out/c (3)",
+    ];
+    assert_eq!(opened(&bench, &[], &folders), expected);
+    for (path, name) in expected.iter().zip(names) {
+        assert_eq!(bench.read(path), name.as_bytes());
+    }
+    // A folder is not replaced either, and keeps nobody from the rest.
+    let forced = opened(&bench, &["--force"], &folders[3..5]);
+    assert_eq!(forced, ["out/c/d", "out/c (4)"]);
+}
+
+#[test]
+fn a_link_in_place_of_a_folder_is_not_followed() {
+    let bench = Bench::new();
+    let names = ["photos/a.jpg", "photos/deep/b.jpg", "in/deep/c.jpg"];
+    let folders = names.map(|name| file(&bench, name, CONTENT));
+    let folders: Vec<_> = folders.iter().map(PathBuf::as_path).collect();
+    fs::create_dir_all(bench.path("out/in")).unwrap();
+    fs::create_dir(bench.path("elsewhere")).unwrap();
+    bench.write("elsewhere/a.jpg", "old");
+    for (link, to) in [
+        ("out/photos", "../elsewhere"),
+        ("out/in/deep", "../../elsewhere"),
+    ] {
+        std::os::unix::fs::symlink(to, bench.path(link)).unwrap();
+    }
+    let expected = [
+        "out/photos (2)/a.jpg",
+        "out/photos (2)/deep/b.jpg",
+        "out/in/deep (2)/c.jpg",
+    ];
+    assert_eq!(opened(&bench, &["--force"], &folders), expected);
+    assert_eq!(bench.names("elsewhere"), ["a.jpg"]);
+    assert_eq!(bench.read("elsewhere/a.jpg"), b"old");
+    assert!(bench.path("out/photos").is_symlink());
+}
+
+#[test]
+fn a_path_that_is_too_long_in_its_place_fails_alone() {
+    let bench = Bench::new();
+    let out = format!("out{}", format!("/{}", "o".repeat(250)).repeat(10));
+    let long = format!("{}name", format!("{}/", "x".repeat(250)).repeat(8));
+    let (long, short) = (file(&bench, &long, CONTENT), file(&bench, "name", CONTENT));
+    let ran = bench.run(&["open", "-i", "key", "-o", &out, text(&long), text(&short)]);
+    assert_eq!(ran.code(), Some(1));
+    let stderr = ran.stderr();
+    assert!(
+        stderr.starts_with("sealslot: cannot make the folder"),
+        "{stderr}"
+    );
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert_eq!(bench.read(format!("{out}/name")), CONTENT);
+}
+
+#[test]
+fn what_the_sender_sealed_keeps_its_folders_too() {
+    let bench = Bench::new();
+    let inner = seal::seal(&[Bench::recipient()], &[], CONTENT).unwrap();
+    let sealed = |name: &str| {
+        let name = Some(name.as_bytes());
+        upload(&bench, Kind::File, name, "application/age", &inner)
+    };
+    let (scan, bare) = (sealed("scans/1.pdf.age"), sealed("scans/.age"));
+    let id = bare.file_name().unwrap().to_str().unwrap();
+    let went = opened(&bench, &[], &[&scan, &bare]);
+    assert_eq!(went, ["out/scans/1.pdf", &format!("out/scans/{id}")]);
+    assert_eq!(bench.read("out/scans/1.pdf"), CONTENT);
 }
 
 #[test]

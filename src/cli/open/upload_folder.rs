@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::Opener;
 use crate::cli::progress::Progress;
-use crate::cli::restored_name::restored_name;
+use crate::cli::restored_path::{RestoredPath, restored_path};
 use crate::cli::results::{print, print_json};
 use crate::cli::staged::{self, Staged};
 use crate::cli::{Exit, Failure};
@@ -25,7 +25,7 @@ pub(super) fn open(opener: &mut Opener<'_>, folder: &Path) -> Result<(), Failure
     let upload = open_manifest(folder, &opener.identities)?;
     let manifest = upload.manifest();
     let inner = manifest.is_client_sealed() && !opener.args.outer;
-    let name = name_of(manifest, inner);
+    let restored = path_of(manifest, inner);
 
     let into = opener.args.output.as_deref().unwrap_or(Path::new("."));
     staged::make_folder(into)?;
@@ -38,7 +38,7 @@ pub(super) fn open(opener: &mut Opener<'_>, folder: &Path) -> Result<(), Failure
     };
     drop(progress);
 
-    let path = publish(opener, staged, into, &name)?;
+    let path = publish(opener, staged, &restored)?;
     if opener.args.json {
         print_json(&json!({
             "input": folder.to_string_lossy(),
@@ -82,35 +82,42 @@ fn open_manifest(folder: &Path, identities: &[Identity]) -> Result<Arc<OpenUploa
         .map_err(|error| about(error.into()))
 }
 
-/// The name that the content goes by.
-fn name_of(manifest: &Manifest, inner: bool) -> String {
+/// Where the content goes.
+fn path_of(manifest: &Manifest, inner: bool) -> RestoredPath {
     let id = manifest.id.to_string();
     let fallback = match manifest.kind {
         Kind::File => id,
         Kind::Fields => format!("fields-{id}.json"),
     };
     let (Some(given), Kind::File) = (&manifest.name, manifest.kind) else {
-        return fallback;
+        return RestoredPath {
+            folders: Vec::new(),
+            name: fallback,
+        };
     };
     let given = match given.strip_suffix(".age") {
         Some(stem) if inner => stem,
         _ => given,
     };
-    restored_name(given, &fallback)
+    restored_path(given, &fallback)
 }
 
 fn publish(
     opener: &mut Opener<'_>,
     staged: Staged,
-    into: &Path,
-    name: &str,
+    restored: &RestoredPath,
 ) -> Result<PathBuf, Failure> {
-    let target = into.join(name);
-    let path = if opener.args.force && !opener.written.contains(&target) {
-        staged.publish(Path::new(name), true)?;
+    let staged = staged.below(&restored.folders)?;
+    let target = staged.folder().join(&restored.name);
+    // A folder is never replaced, and may well come from the same sender: there, a number does.
+    let replaces = opener.args.force
+        && !opener.written.contains(&target)
+        && !target.symlink_metadata().is_ok_and(|there| there.is_dir());
+    let path = if replaces {
+        staged.publish(Path::new(&restored.name), true)?;
         target
     } else {
-        staged.publish_numbered(name)?
+        staged.publish_numbered(&restored.name)?
     };
     opener.written.insert(path.clone());
     Ok(path)

@@ -4,28 +4,20 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH};
+use flate2::Compression;
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, VARY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
+use super::gzip;
 use crate::http::{Response, empty, respond_with};
 
 /// The style sheet, which every page holds.
 pub(super) const STYLE: &str = include_str!("assets/style.css");
 
 /// The script, one module: each file is a part of it, in this order.
-const SCRIPT: &str = concat!(
-    include_str!("assets/script/words.js"),
-    include_str!("assets/script/memory.js"),
-    include_str!("assets/script/tus.js"),
-    include_str!("assets/script/gather.js"),
-    include_str!("assets/script/upload.js"),
-    include_str!("assets/script/queue.js"),
-    include_str!("assets/script/receipt.js"),
-    include_str!("assets/script/view.js"),
-    include_str!("assets/script/main.js"),
-);
+const SCRIPT: &str = concat!(include_str!("assets/script/main.js"),);
 
 const ICON: &str = include_str!("assets/icon.svg");
 
@@ -33,13 +25,9 @@ const ICON: &str = include_str!("assets/icon.svg");
 pub(in crate::http) static UPLOAD_JS: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("text/javascript; charset=utf-8", SCRIPT));
 /// `/icon.svg`
-pub(in crate::http) static ICON_SVG: LazyLock<Asset> = LazyLock::new(|| Asset::new(SVG, ICON));
+pub(in crate::http) static ICON_SVG: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("image/svg+xml", ICON));
 
-const SVG: &str = "image/svg+xml";
-/// A drawing may have a style of its own. Opened by itself it still may do nothing.
-const STYLED: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox",
-);
 /// As many hexadecimal digits of its SHA-256 name an asset.
 const VERSION_DIGITS: usize = 16;
 /// For what has its version in its address: a year, as long as anything is kept.
@@ -51,6 +39,8 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 pub(in crate::http) struct Asset {
     content_type: &'static str,
     bytes: Bytes,
+    /// The same in gzip, where that is smaller.
+    gzip: Option<Bytes>,
     version: String,
 }
 
@@ -59,8 +49,10 @@ impl Asset {
         let bytes = bytes.into();
         let mut version = HEXLOWER.encode(&Sha256::digest(&bytes));
         version.truncate(VERSION_DIGITS);
+        let gzip = gzip::compressed(&bytes, Compression::best());
         Self {
             content_type,
+            gzip: (gzip.len() < bytes.len()).then_some(gzip),
             bytes,
             version,
         }
@@ -73,10 +65,21 @@ impl Asset {
 
     /// The answer to a request for it.
     pub(in crate::http) fn respond(&self, head: &Parts) -> Response {
-        let tag = format!("\"{}\"", self.version);
+        let gzip = self
+            .gzip
+            .as_ref()
+            .filter(|_| gzip::is_accepted(&head.headers));
+        // A strong tag names bytes, and these are others (RFC 9110, section 8.8.3.3).
+        let coding = gzip.map_or("", |_| "-gzip");
+        let tag = format!("\"{}{coding}\"", self.version);
         let mut response = if is_known(&head.headers, &tag) {
             let mut response = Response::new(empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        } else if let Some(gzip) = gzip {
+            let mut response = respond_with(self.content_type, gzip.clone());
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             response
         } else {
             respond_with(self.content_type, self.bytes.clone())
@@ -88,10 +91,8 @@ impl Asset {
             ASK_AGAIN
         };
         let headers = response.headers_mut();
-        if self.content_type == SVG {
-            headers.insert(CONTENT_SECURITY_POLICY, STYLED);
-        }
         headers.insert(CACHE_CONTROL, keeping);
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         headers.extend(HeaderValue::try_from(tag).map(|tag| (ETAG, tag)));
         response
     }

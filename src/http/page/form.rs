@@ -41,17 +41,19 @@ pub(super) fn content(reader: Reader<'_>) -> Content {
                 }
                 (fields(reader))
                 (promise(reader))
-                section.total id="total" aria-labelledby="total-heading" hidden {
-                    h2 id="total-heading" { (words.progress) }
-                    progress id="total-progress" max="1" value="0" aria-labelledby="total-heading" {}
-                    p id="total-status" {}
-                }
-                p.error id="error" role="alert" hidden {}
-                p.actions {
-                    button.primary id="send" { (words.send) } " "
-                    button.secondary type="button" id="pause-all" hidden { (words.pause_all) } " "
-                    button.secondary type="button" id="resume-all" hidden { (words.resume_all) } " "
-                    button.quiet type="button" id="cancel-all" hidden { (words.cancel_all) }
+                div.dock id="dock" {
+                    section.total id="total" aria-labelledby="total-heading" hidden {
+                        h2 id="total-heading" { (words.progress) }
+                        progress id="total-progress" max="1" value="0" aria-labelledby="total-heading" {}
+                        p id="total-status" {}
+                    }
+                    p.error id="error" role="alert" hidden {}
+                    p.actions {
+                        button.primary id="send" { (words.send) } " "
+                        button.secondary type="button" id="pause-all" hidden { (words.pause_all) } " "
+                        button.secondary type="button" id="resume-all" hidden { (words.resume_all) } " "
+                        button.quiet type="button" id="cancel-all" hidden { (words.cancel_all) }
+                    }
                 }
             }
         }
