@@ -62,6 +62,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Whether what is missing may be made: only on loopback.
     pub development: bool,
+    /// Whether it is, and nothing was said of keys or of who may do what: all of that is made up.
+    pub unconfigured: bool,
     /// Where uploads are kept.
     pub data: PathBuf,
     /// Where `server.pem` and `server.key` are.
@@ -112,9 +114,12 @@ impl ServeArgs {
         // Where tokens were given, being on loopback may well mean a proxy in front: it decides nothing then.
         let open =
             development && given.upload_token_file.is_none() && given.admin_token_file.is_none();
+        let unconfigured =
+            open && given.recipient.is_empty() && given.identity.is_empty() && !decided;
         let config = Config {
             listen,
             development,
+            unconfigured,
             data: given.data.unwrap_or_else(|| "data".into()),
             certs: given.certs.unwrap_or_else(|| "certs".into()),
             recipients: given.recipient,

@@ -1,6 +1,7 @@
 //! `serve`: loads or, in development, makes what the server needs, then runs it until it is told to stop.
 
-use std::fmt::Write as _;
+mod welcome;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -84,7 +85,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Other, format_args!("cannot start: {error}")))?;
-    let served = runtime.block_on(serve(&config, tls, Arc::new(app)));
+    let served = runtime.block_on(serve(&config, tls, app));
     // What blocks still, like reading a large upload back, is not waited for: nobody is told of it.
     runtime.shutdown_timeout(LAST_WORK);
     served
@@ -152,7 +153,7 @@ fn within_open_files(mut config: Config) -> Config {
     config
 }
 
-async fn serve(config: &Config, tls: Arc<ServerTls>, app: Arc<App>) -> Result<(), Failure> {
+async fn serve(config: &Config, tls: Arc<ServerTls>, mut app: App) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let (listener, address) = bind(config.listen).await?;
     let operations = match config.metrics_listen {
@@ -160,12 +161,16 @@ async fn serve(config: &Config, tls: Arc<ServerTls>, app: Arc<App>) -> Result<()
         None => None,
     };
     stop_on_signals(stop.clone())?;
+    app.pages.welcome = config
+        .unconfigured
+        .then(|| welcome::welcome(config, address));
+    let app = Arc::new(app);
     let watch = tokio::spawn(Arc::clone(&tls).watch(CERTIFICATE_WATCH));
     let sweep = tokio::spawn(sweep(
         Arc::clone(&app.uploads),
         config.sessions.upload_lifetime,
     ));
-    announce(config, address, &app);
+    welcome::announce(config, address, &app);
     let run = |listener, surface| {
         let (tls, app) = (Arc::clone(&tls), Arc::clone(&app));
         server::serve(
@@ -247,58 +252,6 @@ fn stop_on_signals(stop: CancellationToken) -> Result<(), Failure> {
         }
     });
     Ok(())
-}
-
-/// Says where everything is and how to try it. No secret is printed.
-fn announce(config: &Config, address: SocketAddr, app: &App) {
-    let mut text = format!(
-        "sealslot {} listening on https://{address}\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    let mut row = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<12} {value}");
-    };
-    row("page", &format!("https://{address}/"));
-    row(
-        "uploads",
-        &config.data.join("uploads").display().to_string(),
-    );
-    for recipient in app.uploads.named_recipients() {
-        row("sealed to", &recipient.fingerprint());
-        if recipient.is_weak() {
-            row(
-                "warning",
-                "an RSA key under 3072 bits: make a longer one with `sealslot keygen`",
-            );
-        }
-    }
-    let dev_key = dev_key(&config.data);
-    if app.uploads.identities().is_empty() {
-        row(
-            "private key",
-            "none here: this server seals and cannot open",
-        );
-    } else if config.identities.is_empty() {
-        row(
-            "private key",
-            &format!("{} (development: loaded)", dev_key.display()),
-        );
-    }
-    if config.development && config.admin_token_file.is_none() {
-        row(
-            "admin token",
-            &dev_token(&config.data).display().to_string(),
-        );
-    }
-    let ca = dev::DevCertificates::paths(&config.certs).ca_pem;
-    if config.development && ca.exists() {
-        let ca = std::path::absolute(&ca).unwrap_or(ca);
-        let ca = dev::shell_quoted(&ca.display().to_string());
-        let line =
-            format!("echo hello | curl --cacert {ca} -T - https://{address}/uploads/hello.txt");
-        row("try", &line);
-    }
-    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// The keys that the server works with.

@@ -94,6 +94,41 @@ fn loopback_is_loopback_in_every_form() {
 }
 
 #[test]
+fn only_where_nothing_was_said_is_a_server_unconfigured() {
+    let unconfigured = |args: ServeArgs| args.resolve().unwrap().unconfigured;
+    assert!(unconfigured(ServeArgs {
+        listen: Some("[::1]:1".parse().unwrap()),
+        max_parts: Some(7),
+        ..ServeArgs::default()
+    }));
+    let said = [
+        ServeArgs {
+            recipient: vec!["k.pub".into()],
+            ..ServeArgs::default()
+        },
+        ServeArgs {
+            identity: vec!["k".into()],
+            ..ServeArgs::default()
+        },
+        ServeArgs {
+            admin_token_file: Some("t".into()),
+            ..ServeArgs::default()
+        },
+        ServeArgs {
+            upload_token_file: Some("t".into()),
+            ..ServeArgs::default()
+        },
+        ServeArgs {
+            allow_anonymous: Some(true),
+            ..ServeArgs::default()
+        },
+    ];
+    for args in said {
+        assert!(!unconfigured(args));
+    }
+}
+
+#[test]
 fn a_limit_of_nothing_is_refused() {
     let args = ServeArgs {
         max_parts: Some(0),

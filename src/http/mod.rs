@@ -43,7 +43,7 @@ pub use cors::{CorsOrigin, CorsOriginError};
 pub use metrics::Metrics;
 pub use page::{
     Colour, Logo, LogoError, MAX_LOGO, PageSettingError, PageSettings, PageText, PageTitle, Pages,
-    TextField,
+    Phone, TextField, Welcome,
 };
 use problem::Problem;
 use route::Route;
@@ -247,6 +247,9 @@ async fn dispatch(
             app.access.uploader(headers)?;
             Ok(page::Reader::of(app, head).form())
         }
+        (&Method::GET, Route::Welcome) => page::Reader::of(app, head)
+            .welcome()
+            .ok_or_else(Problem::not_found),
         (&Method::GET, Route::Script) => Ok(page::UPLOAD_JS.respond(head)),
         (&Method::GET, Route::Logo) => {
             let logo = app.pages.logo.as_ref().ok_or_else(Problem::not_found)?;

@@ -11,6 +11,7 @@ mod problem;
 mod receipt;
 mod settings;
 mod sizes;
+mod welcome;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -29,6 +30,7 @@ pub use colour::Colour;
 use languages::{LANGUAGES, Language};
 pub use logo::{Logo, LogoError, MAX_LOGO};
 pub use settings::{PageSettingError, PageSettings, PageText, PageTitle, TextField};
+pub use welcome::{Phone, Welcome};
 
 use super::create::Submission;
 use super::{App, Response, respond_with};
@@ -54,6 +56,8 @@ pub struct Pages {
     settings: PageSettings,
     /// `/logo`
     pub(super) logo: Option<Asset>,
+    /// The first page of a development server. None elsewhere.
+    pub welcome: Option<Welcome>,
     style: String,
     /// `Content-Security-Policy`: the style sheet by its hash, scripts from here alone and none that is made of text.
     policy: HeaderValue,
@@ -64,17 +68,12 @@ impl Pages {
     pub fn new(settings: PageSettings, logo: Option<Logo>) -> Self {
         let colour = settings.colour.map(Colour::style).unwrap_or_default();
         let style = assets::STYLE.to_owned() + &colour;
-        let hash = BASE64.encode(&Sha256::digest(&style));
-        let policy = format!(
-            "default-src 'none'; script-src 'self'; style-src 'sha256-{hash}'; img-src 'self'; connect-src 'self'; \
-             form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
-             trusted-types 'none'"
-        );
         Self {
             settings,
             logo: logo.map(|logo| Asset::new(logo.content_type, logo.bytes)),
+            welcome: None,
+            policy: policy(&style),
             style,
-            policy: HeaderValue::try_from(policy).expect("base64 fits in a header"),
         }
     }
 
@@ -84,12 +83,24 @@ impl Pages {
     }
 }
 
+fn policy(style: &str) -> HeaderValue {
+    let hash = BASE64.encode(&Sha256::digest(style));
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'sha256-{hash}'; img-src 'self'; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+         trusted-types 'none'"
+    );
+    HeaderValue::try_from(policy).expect("base64 fits in a header")
+}
+
 /// Who a page is for: the language of the request, and what pages have in common.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     app: &'a App,
     language: &'static Language,
     takes_gzip: bool,
+    /// The first page of a development server, where it is this reader's.
+    welcome: Option<&'a Welcome>,
 }
 
 impl<'a> Reader<'a> {
@@ -98,6 +109,11 @@ impl<'a> Reader<'a> {
         Self {
             app,
             language: languages::of(head.uri.query(), &head.headers),
+            welcome: app
+                .pages
+                .welcome
+                .as_ref()
+                .filter(|_| welcome::is_of_this_machine(head)),
             takes_gzip: gzip::is_accepted(&head.headers),
         }
     }
@@ -126,6 +142,13 @@ impl<'a> Reader<'a> {
             HeaderValue::from_static("Accept-Language, Accept-Encoding"),
         );
         response
+    }
+
+    /// `GET /welcome`: how to go on from here; `None` where it is not this reader's.
+    pub(super) fn welcome(self) -> Option<Response> {
+        let welcome = self.welcome?;
+        let title = &self.language.welcome.title;
+        Some(self.page(title, &welcome::content(self, welcome)))
     }
 
     /// The receipt of what was sent from a browser.
@@ -184,7 +207,7 @@ impl<'a> Reader<'a> {
                     }
                 }
                 body {
-                    (self.header())
+                    (self.header(content))
                     main id="main" { (content.main) }
                     (content.after)
                 }
@@ -193,7 +216,7 @@ impl<'a> Reader<'a> {
         page.into_string()
     }
 
-    fn header(self) -> Markup {
+    fn header(self, content: &Content) -> Markup {
         let others = LANGUAGES
             .iter()
             .filter(|other| other.tag != self.language.tag);
@@ -208,11 +231,18 @@ impl<'a> Reader<'a> {
                     img.logo src=(logo) alt="";
                     " " span lang=[tag] { (title) }
                 }
-                nav.languages aria-label=(self.language.page.language) {
-                    @for other in others {
-                        a href={ "/?lang=" (other.tag) } hreflang=(other.tag) lang=(other.tag) dir=(other.dir) {
-                            (other.name)
+                @if let Some(address) = content.address {
+                    nav.languages aria-label=(self.language.page.language) {
+                        @for other in others {
+                            a href={ (address) "?lang=" (other.tag) } hreflang=(other.tag) lang=(other.tag) dir=(other.dir) {
+                                (other.name)
+                            }
                         }
+                    }
+                }
+                @if content.leads_to_welcome {
+                    p.development {
+                        a href={ "/welcome?lang=" (self.language.tag) } { (self.language.page.development) }
                     }
                 }
             }
@@ -231,9 +261,13 @@ impl<'a> Reader<'a> {
 }
 
 /// What is in a page.
+#[derive(Default)]
 struct Content {
     main: Markup,
     /// What the script needs, behind everything that people see.
     after: Markup,
     scripted: bool,
+    /// Where the same is in other languages. A receipt is nowhere else.
+    address: Option<&'static str>,
+    leads_to_welcome: bool,
 }

@@ -17,6 +17,8 @@ pub(super) enum Route {
     Icon,
     /// `/logo`
     Logo,
+    /// `/welcome`
+    Welcome,
     /// `/uploads`
     Uploads,
     /// `/uploads/{name}`, for `PUT`; also `/uploads/`, without a name.
@@ -52,6 +54,7 @@ impl Route {
             "/upload.js" => Self::Script,
             "/icon.svg" => Self::Icon,
             "/logo" => Self::Logo,
+            "/welcome" => Self::Welcome,
             "/uploads" => Self::Uploads,
             "/encrypt" => Self::Encrypt,
             "/decrypt" => Self::Decrypt,
@@ -93,6 +96,7 @@ impl Route {
             Self::Script => "/upload.js",
             Self::Icon => "/icon.svg",
             Self::Logo => "/logo",
+            Self::Welcome => "/welcome",
             Self::Uploads => "/uploads",
             Self::NamedUpload(_) => "/uploads/{name}",
             Self::Upload(_) => "/uploads/{id}",

@@ -183,7 +183,7 @@ impl Wire {
         mut answer: Answer,
         method: &Method,
     ) -> Result<Answer, (io::Error, Vec<u8>)> {
-        if method == Method::HEAD || answer.status == 204 {
+        if method == Method::HEAD || [204, 304].contains(&answer.status) {
             return Ok(answer);
         }
         let size = answer.header("content-length").parse().unwrap();

@@ -1,17 +1,36 @@
-//! The upload page: what it is made of, and in whose words.
+//! The upload page: what it is made of, in whose words, and what comes along with it.
 
+use data_encoding::{BASE64, HEXLOWER};
 use http::Request;
+use rustls::version::TLS13;
+use sha2::{Digest, Sha256};
 
-use crate::client::Answer;
+use crate::client::{Answer, Multipart, Protocol};
 use crate::program::Bench;
 use crate::server::Server;
 
-fn asking(server: &Server<'_>, path: &str, headers: &[(&str, &str)]) -> Answer {
+const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+fn request(path: &str, headers: &[(&str, &str)]) -> Request<Vec<u8>> {
     let mut request = Request::get(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    server.send(request.body(Vec::new()).unwrap())
+    request.body(Vec::new()).unwrap()
+}
+
+fn asking(server: &Server<'_>, path: &str, headers: &[(&str, &str)]) -> Answer {
+    server.send(request(path, headers))
+}
+
+/// What stands between two marks, the first time.
+#[track_caller]
+fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    let rest = text.split_once(before);
+    let found = rest.and_then(|(_, rest)| rest.split_once(after));
+    found
+        .unwrap_or_else(|| panic!("no {before}…{after} in {text}"))
+        .0
 }
 
 #[test]
@@ -28,12 +47,295 @@ fn the_page_is_in_the_language_of_its_reader() {
     ] {
         let page = asking(&server, path, &[("accept-language", accept)]).is(200);
         assert_eq!(page.header("content-language"), tag, "{path} {accept}");
-        assert_eq!(page.header("vary"), "Accept-Language");
+        assert_eq!(page.header("vary"), "Accept-Language, Accept-Encoding");
         let text = page.text();
         assert!(text.contains(&format!("<html lang=\"{tag}\" dir=\"ltr\">")));
         assert!(text.contains(&format!("action=\"/uploads?lang={tag}\"")));
         let other = if tag == "en" { "ko" } else { "en" };
         let switch = format!("<a href=\"/?lang={other}\" hreflang=\"{other}\" lang=\"{other}\"");
         assert!(text.contains(&switch), "{text}");
+    }
+}
+
+/// What the script and the style sheet hold on to.
+#[test]
+fn the_page_has_what_its_script_looks_for() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &["--page-field", "message"]);
+    for path in ["/?lang=en", "/?lang=ko"] {
+        let page = server.get(path).is(200).text();
+        for id in [
+            "main",
+            "handing-in",
+            "form",
+            "chooser",
+            "files",
+            "files-hint",
+            "choose",
+            "choose-files",
+            "choose-folder",
+            "folder",
+            "queue",
+            "queue-heading",
+            "queue-summary",
+            "files-list",
+            "field-1",
+            "total",
+            "total-heading",
+            "total-progress",
+            "total-status",
+            "error",
+            "send",
+            "pause-all",
+            "resume-all",
+            "cancel-all",
+            "received",
+            "live",
+            "drop-here",
+            "file-template",
+            "receipt-template",
+            "received-template",
+            "page-data",
+        ] {
+            assert_eq!(page.matches(&format!("id=\"{id}\"")).count(), 1, "{id}");
+        }
+        for part in [
+            "class=\"receipt\"",
+            "class=\"submission\"",
+            "class=\"time\"",
+            "class=\"recipients\"",
+            "class=\"received\"",
+            "class=\"sha256\"",
+            "class=\"id\"",
+            "class=\"size\"",
+            "data-action=\"copy\" hidden",
+            "data-action=\"print\" hidden",
+            "data-action=\"save\" hidden",
+            "data-action=\"remove\"",
+            "data-state=\"waiting\"",
+            "<template id=\"file-template\"><li class=\"file\"",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        // What the policy would not let be.
+        for forbidden in [" style=", " onclick=", "javascript:", "<script>"] {
+            assert!(!page.contains(forbidden), "{forbidden}");
+        }
+        let data = between(&page, "id=\"page-data\">", "</script>");
+        assert!(!data.contains('<'));
+        let data: serde_json::Value = serde_json::from_str(data).unwrap();
+        assert_eq!(data["endpoint"], "/uploads");
+        assert_eq!(data["maxSize"], 100_u64 << 30);
+        assert_eq!(data["maxName"], 32 << 10);
+        assert_eq!(data["maxFields"], 1 << 20);
+        assert!(path.ends_with(data["language"].as_str().unwrap()));
+        assert!(data["recipients"][0]["fingerprint"].is_string());
+        assert!(data["messages"]["added"]["other"].is_string());
+        assert!(data["receipt"]["unnamed"].is_string());
+        let too_large = data["problems"]["too-large"].as_str().unwrap();
+        assert!(too_large.contains("107 GB"), "{too_large}");
+    }
+}
+
+#[test]
+fn receipts_and_problems_are_in_the_language_of_the_form() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &["--max-size", "1MB"]);
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        for (path, accept, tag, received, too_large) in [
+            (
+                "/uploads?lang=en",
+                "ko",
+                "en",
+                "<h1>Received</h1>",
+                "<h1>Too large</h1>",
+            ),
+            (
+                "/uploads?lang=ko",
+                "en",
+                "ko",
+                "<h1>잘 받았습니다</h1>",
+                "<h1>너무 큽니다</h1>",
+            ),
+            (
+                "/uploads",
+                "ko",
+                "ko",
+                "<h1>잘 받았습니다</h1>",
+                "<h1>너무 큽니다</h1>",
+            ),
+        ] {
+            let post = |size: usize| {
+                let form = Multipart::new().file("a.bin", "a/b", vec![7; size]);
+                let request = Request::post(path)
+                    .header("content-type", Multipart::TYPE)
+                    .header("accept", BROWSER)
+                    .header("accept-language", accept);
+                server.send_over(protocol, &TLS13, request.body(form.finish()).unwrap())
+            };
+            for (answer, heading) in [
+                (post(12_345).is(201), received),
+                (post(1_500_000).is(413), too_large),
+            ] {
+                assert_eq!(answer.header("content-language"), tag);
+                assert_eq!(answer.header("vary"), "Accept-Language, Accept");
+                assert_eq!(answer.header("cache-control"), "no-store");
+                let text = answer.text();
+                assert!(text.contains(heading), "{heading}: {text}");
+                assert!(text.contains(&format!("href=\"/?lang={tag}\"")), "{text}");
+            }
+            let receipt = post(12_345).text();
+            let digest = HEXLOWER.encode(&Sha256::digest(vec![7; 12_345]));
+            assert!(receipt.contains("12.3 kB (12,345"), "{receipt}");
+            assert!(receipt.contains(&digest) && receipt.contains("<bdi>a.bin</bdi>"));
+            // To another language leads nothing that would lose it.
+            assert!(!receipt.contains("<nav"));
+            let refused = post(1_500_000).text();
+            assert!(refused.contains("1 MB") && refused.contains("<code>too-large</code>"));
+        }
+    }
+}
+
+#[test]
+fn a_problem_without_words_of_its_own_is_told_as_to_programs() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &[]);
+    let page = asking(&server, "/uploads/%zz?lang=ko", &[("accept", BROWSER)]).is(400);
+    let text = page.text();
+    assert!(text.contains("<code>malformed-path</code>"), "{text}");
+    assert!(
+        text.contains("lang=\"en\" dir=\"ltr\">The path is not properly"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_policy_names_the_style_that_is_in_the_page() {
+    let bench = Bench::new();
+    let colour = ["--page-colour", "#ffcc00"];
+    for args in [&[][..], &colour] {
+        let server = Server::sealing(&bench, args);
+        let headers = [("accept", BROWSER)];
+        for answer in [
+            server.get("/").is(200),
+            asking(&server, "/nowhere", &headers).is(404),
+        ] {
+            let text = answer.text();
+            let style = between(&text, "<style>", "</style>");
+            let hash = BASE64.encode(&Sha256::digest(style));
+            let policy = format!(
+                "default-src 'none'; script-src 'self'; style-src 'sha256-{hash}'; img-src 'self'; \
+                 connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
+                 require-trusted-types-for 'script'; trusted-types 'none'"
+            );
+            assert_eq!(answer.header("content-security-policy"), policy);
+            assert_eq!(answer.header("cross-origin-opener-policy"), "same-origin");
+            assert_eq!(
+                answer.header("permissions-policy"),
+                "camera=(), microphone=(), geolocation=()"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_the_page_loads_is_kept_until_it_changes() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &[]);
+    let page = server.get("/").is(200);
+    assert_eq!(page.header("cache-control"), "private, no-cache");
+    let page = page.text();
+    for (path, media_type) in [
+        ("/upload.js", "text/javascript; charset=utf-8"),
+        ("/icon.svg", "image/svg+xml"),
+    ] {
+        let plain = server.get(path).is(200);
+        assert_eq!(plain.header("content-type"), media_type);
+        assert_eq!(plain.header("cache-control"), "no-cache");
+        let named = format!("{path}?v={}", between(&page, &format!("\"{path}?v="), "\""));
+        let version = server.get(&named).is(200);
+        assert_eq!(
+            version.header("cache-control"),
+            "public, max-age=31536000, immutable"
+        );
+        assert_eq!(version.body, plain.body);
+        for other in [
+            format!("{path}?v=0"),
+            format!("{named}0"),
+            format!("{path}?x"),
+        ] {
+            assert_eq!(server.get(&other).header("cache-control"), "no-cache");
+        }
+        let tag = plain.header("etag");
+        assert!(tag.starts_with('"'), "{tag}");
+        for coding in ["identity", "gzip"] {
+            let have = |tag: &str| {
+                let headers = [("if-none-match", tag), ("accept-encoding", coding)];
+                asking(&server, path, &headers)
+            };
+            let sent = have("\"other\"").is(200);
+            let tag = sent.header("etag");
+            assert_eq!(sent.header("vary"), "Accept-Encoding");
+            let known = have(tag).is(304);
+            assert!(known.body.is_empty());
+            assert_eq!(known.header("etag"), tag);
+            let over_http2 = request(
+                &named,
+                &[("if-none-match", tag), ("accept-encoding", coding)],
+            );
+            let known = server
+                .send_over(Protocol::Http2, &TLS13, over_http2)
+                .is(304);
+            assert_eq!(
+                known.header("cache-control"),
+                "public, max-age=31536000, immutable"
+            );
+        }
+    }
+    // A drawing that is opened by itself may have a style, and do nothing.
+    assert_eq!(
+        server.get("/icon.svg").header("content-security-policy"),
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
+    );
+    server.get("/logo").refused(404, "not-found");
+}
+
+#[test]
+fn a_browser_is_asked_for_the_token_before_files_are_chosen() {
+    let bench = Bench::new();
+    bench.write_private("tokens", "an-upload-token-that-is-long");
+    let server = Server::sealing(&bench, &["--upload-token-file", "tokens"]);
+    let refused = asking(&server, "/?lang=ko", &[("accept", BROWSER)]).is(401);
+    assert!(
+        refused
+            .header("www-authenticate")
+            .starts_with("Basic realm=")
+    );
+    assert_eq!(refused.header("content-language"), "ko");
+    let text = refused.text();
+    assert!(text.contains("<code>unauthorized</code>") && !text.contains("id=\"form\""));
+    let basic = BASE64.encode(b"anybody:an-upload-token-that-is-long");
+    let basic = format!("Basic {basic}");
+    let page = asking(&server, "/", &[("authorization", &basic)]).is(200);
+    assert!(page.text().contains("id=\"form\""));
+    // What the page that says so needs is no secret.
+    server.get("/icon.svg").is(200);
+}
+
+#[test]
+fn the_page_is_light() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &[]);
+    for tag in ["en", "ko"] {
+        let page = format!("/?lang={tag}");
+        let weight = |headers: &[(&str, &str)]| {
+            let parts = [&page[..], "/upload.js", "/icon.svg"];
+            parts.map(|path| asking(&server, path, headers).is(200).body.len())
+        };
+        let plain: usize = weight(&[]).iter().sum();
+        assert!(plain < 60 << 10, "{plain}");
+        // What a server sends before it hears of the first piece (RFC 6928) holds the whole page.
+        let [page, ..] = weight(&[("accept-encoding", "gzip, deflate, br, zstd")]);
+        assert!(page < 14_000, "{page}");
     }
 }

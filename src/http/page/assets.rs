@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use flate2::Compression;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, VARY};
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, VARY,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
@@ -25,9 +27,13 @@ const ICON: &str = include_str!("assets/icon.svg");
 pub(in crate::http) static UPLOAD_JS: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("text/javascript; charset=utf-8", SCRIPT));
 /// `/icon.svg`
-pub(in crate::http) static ICON_SVG: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("image/svg+xml", ICON));
+pub(in crate::http) static ICON_SVG: LazyLock<Asset> = LazyLock::new(|| Asset::new(SVG, ICON));
 
+const SVG: &str = "image/svg+xml";
+/// A drawing may have a style of its own. Opened by itself it still may do nothing.
+const STYLED: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox",
+);
 /// As many hexadecimal digits of its SHA-256 name an asset.
 const VERSION_DIGITS: usize = 16;
 /// For what has its version in its address: a year, as long as anything is kept.
@@ -91,6 +97,9 @@ impl Asset {
             ASK_AGAIN
         };
         let headers = response.headers_mut();
+        if self.content_type == SVG {
+            headers.insert(CONTENT_SECURITY_POLICY, STYLED);
+        }
         headers.insert(CACHE_CONTROL, keeping);
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         headers.extend(HeaderValue::try_from(tag).map(|tag| (ETAG, tag)));

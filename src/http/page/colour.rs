@@ -58,13 +58,13 @@ impl fmt::Display for Colour {
 }
 
 impl Colour {
-    /// What stands behind the style sheet and takes the place of its own colours: this one as near as it can be read, in light
+    /// What stands behind the style sheet and takes the place of its own colours, on paper those of light: this one as near as it can be read, in light
     /// and in dark, and what is written on it.
     pub(super) fn style(self) -> String {
         let (light, dark) = (self.in_light(), self.in_dark());
         format!(
             ":root{{--accent:{light};--on-accent:{WHITE}}}\
-             @media (prefers-color-scheme:dark){{:root{{--accent:{dark};--on-accent:{}}}}}",
+             @media screen and (prefers-color-scheme:dark){{:root{{--accent:{dark};--on-accent:{}}}}}",
             DARK[0]
         )
     }

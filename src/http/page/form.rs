@@ -64,6 +64,8 @@ pub(super) fn content(reader: Reader<'_>) -> Content {
         main,
         after: after(reader),
         scripted: true,
+        address: Some("/"),
+        leads_to_welcome: reader.welcome.is_some(),
     }
 }
 

@@ -1,7 +1,5 @@
 //! The words of the pages, a file for each language.
 
-#![allow(dead_code, reason = "not all pages are there yet")]
-
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -107,7 +105,7 @@ macro_rules! words {
 words! {
     /// Of the upload page, and of what all pages have around them.
     PageWords:
-        list_separator list_last language heading heading_to lead files files_limit choose_files choose_folder
+        list_separator list_last language development heading heading_to lead files files_limit choose_files choose_folder
         drop_hint drop_here queue message your_name reference optional send promise_named promise_unnamed
         promise_server keys keys_explained unnamed_key progress pause resume cancel remove retry pause_all
         resume_all cancel_all;
@@ -135,15 +133,12 @@ pub(super) fn fill(text: &str, values: &[(&str, &str)]) -> String {
             let (_, value) = values.iter().find(|(known, _)| *known == name)?;
             Some((value, after))
         });
-        match value {
-            Some((value, after)) => {
-                filled.push_str(value);
-                rest = after;
-            }
-            None => {
-                filled.push('{');
-                rest = &from_brace[1..];
-            }
+        if let Some((value, after)) = value {
+            filled.push_str(value);
+            rest = after;
+        } else {
+            filled.push('{');
+            rest = &from_brace[1..];
         }
     }
     filled + rest

@@ -26,14 +26,14 @@ pub(super) fn content(reader: Reader<'_>, code: &str, detail: &str) -> (&'static
             p { a.button href=(reader.home()) { (language.problem.back) } }
             p.code { (before) code { (code) } (after) }
             @if let Some(detail) = detail {
-                p.detail lang="en" dir="ltr" { (detail) }
+                p.code lang="en" dir="ltr" { (detail) }
             }
         }
     };
     let content = Content {
         main,
-        after: html! {},
-        scripted: false,
+        address: Some("/"),
+        ..Content::default()
     };
     (&problem.title, content)
 }

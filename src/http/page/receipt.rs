@@ -11,9 +11,9 @@ use crate::upload::{Kind, Receipt};
 pub(super) fn content(reader: Reader<'_>, submission: &Submission) -> Content {
     Content {
         main: article(reader, Some(submission)),
-        after: html! {},
         // It unhides the buttons.
         scripted: true,
+        ..Content::default()
     }
 }
 
