@@ -1,123 +1,70 @@
-// Files from wherever people take them: two buttons, a drop anywhere on the page, the clipboard.
+// Files from wherever people have them: the two inputs, a drop anywhere on the page, the clipboard.
 
-/**
- * @typedef {{path: string, file: File}} Chosen
- * @typedef {{files: Chosen[], unreadable?: number, more?: boolean}} Gathered `more`: there was more than is taken
- */
-
-/**
- * What an input holds; a folder's files with their paths in it.
- * @param {HTMLInputElement} input
- * @returns {Chosen[]}
- */
-function chosenIn(input) {
-  return Array.from(input.files ?? [], (file) => ({ path: file.webkitRelativePath || file.name, file }));
+/** @param {Iterable<File>} files @returns {Gathered} */
+function gathered(files) {
+  return { files: Array.from(files, (file) => ({ path: file.webkitRelativePath || file.name, file })), unreadable: 0 };
 }
 
-/**
- * Everything in what was dropped, folders read to their end but for a bound.
- * @param {DataTransfer} transfer
- */
-function dropped(transfer) {
-  // What is not taken out now is gone when the event is over.
-  const items = Array.from(transfer.items, (item) => ({ kind: item.kind, entry: item.webkitGetAsEntry?.(), file: item.getAsFile() }));
-  return readEntries(items.filter((item) => item.kind === 'file'));
+/** Reads what was dropped, folders to their end. @param {DataTransfer} transfer */
+async function readDropped({ items, files }) {
+  // What is not taken out at once is gone when the event is over.
+  const entries = Array.from(items, (item) => item.webkitGetAsEntry?.()).filter((entry) => entry !== null);
+  const found = gathered(entries.length ? [] : files);
+  for (const entry of entries) await readEntry(entry, found);
+  return found;
 }
 
-/** @param {{entry?: FileSystemEntry | null, file: File | null}[]} items */
-async function readEntries(items) {
-  /** @type {Chosen[]} */
-  const files = [];
-  let unreadable = 0;
-  /** @type {FileSystemEntry[]} */
-  const entries = [];
-  for (const { entry, file } of items) {
-    if (entry) entries.push(entry);
-    else if (file) files.push({ path: file.name, file });
-  }
-  // Folders count, too: a tree of nothing but folders must come to an end.
-  let place = 0;
-  for (; place < entries.length && files.length <= MOST_FILES && place <= 2 * MOST_FILES; place += 1) {
-    const entry = /** @type {FileSystemEntry} */ (entries[place]);
-    try {
-      if (entry.isDirectory) entries.push(...(await entriesIn(/** @type {FileSystemDirectoryEntry} */ (entry))));
-      else files.push({ path: entry.fullPath.replace(/^\//, ''), file: await fileOf(/** @type {FileSystemFileEntry} */ (entry)) });
-    } catch {
-      unreadable += 1;
+/** @param {FileSystemEntry} entry @param {Gathered} found */
+async function readEntry(entry, found) {
+  if (found.files.length > MOST_FILES) return;
+  try {
+    if (!entry.isDirectory) {
+      const file = await new Promise((resolve, reject) => /** @type {FileSystemFileEntry} */ (entry).file(resolve, reject));
+      found.files.push({ path: entry.fullPath.replace(/^\//, ''), file });
+      return;
     }
+    const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
+    for (;;) {
+      // Browsers give them in batches; an empty one is the end.
+      const batch = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (!batch.length) return;
+      for (const inner of batch) await readEntry(inner, found);
+    }
+  } catch {
+    found.unreadable += 1;
   }
-  return { files, unreadable, more: place < entries.length };
-}
-
-/**
- * Browsers give a folder's entries in batches, the last of them empty.
- * @param {FileSystemDirectoryEntry} folder
- */
-async function entriesIn(folder) {
-  const reader = folder.createReader();
-  /** @type {FileSystemEntry[]} */
-  const all = [];
-  for (;;) {
-    /** @type {FileSystemEntry[]} */
-    const batch = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    all.push(...batch);
-    if (!batch.length || all.length > MOST_FILES) return all;
-  }
-}
-
-/**
- * @param {FileSystemFileEntry} entry
- * @returns {Promise<File>}
- */
-function fileOf(entry) {
-  return new Promise((resolve, reject) => entry.file(resolve, reject));
 }
 
 /** @param {EventTarget | null} target */
 function isTextField(target) {
-  return target instanceof Element && target.closest('input:not([type=file]), textarea') !== null;
+  return target instanceof Element && target.matches('input:not([type=file]), textarea');
 }
 
-/**
- * Hears of files that are dropped or pasted, wherever on the page.
- * @param {HTMLElement | null} overlay shown while files are held over the page
- * @param {() => boolean} open whether any are taken now
- * @param {(gathered: Gathered | Promise<Gathered>) => void} take
- */
-function listenForFiles(overlay, open, take) {
-  let own = false;
+/** Hears of files that are dropped or pasted. @param {(gathered: Gathered | Promise<Gathered>) => void} take */
+function listenForFiles(take) {
+  let isOwn = false;
   let hiding = 0;
-  const show = (/** @type {boolean} */ shown) => {
+  document.ondragstart = () => void (isOwn = true);
+  document.ondragend = () => void (isOwn = false);
+  document.ondragenter = document.ondragover = document.ondrop = (event) => {
+    const { dataTransfer, target, type } = event;
+    const files = !isOwn && dataTransfer?.types.includes('Files');
+    // Texts may be dropped where they can be written. Anything else the browser would go to.
+    if (!files && isTextField(target)) return;
+    event.preventDefault();
     clearTimeout(hiding);
-    if (overlay) overlay.hidden = !shown;
+    // It is told again and again while something is held over the page; that it left is told between elements, too.
+    $('drop-here').hidden = type === 'drop' || !files || isReceived();
+    hiding = setTimeout(() => ($('drop-here').hidden = true), 700);
+    if (!dataTransfer) return;
+    if (type !== 'drop') dataTransfer.dropEffect = files && !isReceived() ? 'copy' : 'none';
+    else if (files) take(readDropped(dataTransfer));
   };
-  const over = (/** @type {DragEvent} */ event) => {
-    const files = Boolean(event.dataTransfer?.types.includes('Files')) && !own;
-    // Texts may be dropped where they can be written. All else would make the browser go where it leads.
-    if (!files && isTextField(event.target)) return;
+  document.onpaste = (event) => {
+    const { clipboardData, target } = event;
+    // Office programs put a picture beside every text: in a field the text is meant.
+    if (!clipboardData?.files.length || (isTextField(target) && clipboardData.types.includes('text/plain'))) return;
     event.preventDefault();
-    if (event.dataTransfer) event.dataTransfer.dropEffect = files && open() ? 'copy' : 'none';
-    if (!files || !open()) return;
-    show(true);
-    // This event comes as long as something is held over the page. Those that tell of leaving also come between elements.
-    hiding = setTimeout(show, 700, false);
+    take(gathered(clipboardData.files));
   };
-  document.addEventListener('dragstart', () => (own = true));
-  document.addEventListener('dragend', () => (own = false));
-  document.addEventListener('dragenter', over);
-  document.addEventListener('dragover', over);
-  document.addEventListener('drop', (event) => {
-    show(false);
-    const files = event.dataTransfer?.types.includes('Files') && !own;
-    if (!files && isTextField(event.target)) return;
-    event.preventDefault();
-    if (files && open() && event.dataTransfer) take(dropped(event.dataTransfer));
-  });
-  document.addEventListener('paste', (event) => {
-    const files = Array.from(event.clipboardData?.files ?? [], (file) => ({ path: file.name, file }));
-    // Office programs put a picture of a text beside it: in a field the text is meant.
-    if (!files.length || !open() || (isTextField(event.target) && event.clipboardData?.types.includes('text/plain'))) return;
-    event.preventDefault();
-    take({ files });
-  });
 }

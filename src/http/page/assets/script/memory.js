@@ -1,5 +1,5 @@
-// Where unfinished uploads are, for when the tab is closed and the same file chosen again. The browser may keep nothing, or
-// refuse: all of it is a convenience. The keys say nothing of the files.
+// Where unfinished uploads are, for when the tab is closed and the same file chosen again. The keys say nothing of the files.
+// The browser may keep nothing, or refuse: all of it is a convenience.
 
 const REMEMBERED = 'sealslot:';
 /** As much of a file's beginning and end tells whether it is the same. */
@@ -7,7 +7,7 @@ const SAMPLE = 64 * 1024;
 /** What is smaller is sent again sooner than it is asked for. */
 const REMEMBERED_FROM = 256 * 1024;
 
-/** @param {(storage: Storage) => any} use */
+/** @template T @param {(storage: Storage) => T} use */
 function withStorage(use) {
   try {
     return use(localStorage);
@@ -16,21 +16,13 @@ function withStorage(use) {
   }
 }
 
-/** @param {string} key */
+/** @param {string} key @returns {string} a URL, or nothing */
 function remembered(key) {
-  return /** @type {{url: string, expires: number} | null} */ (
-    withStorage((storage) => {
-      const entry = JSON.parse(storage.getItem(key) ?? 'null');
-      return entry && entry.expires > Date.now() ? { ...entry, url: uploadUrl(entry.url) } : null;
-    })
-  );
+  const entry = withStorage((storage) => JSON.parse(storage.getItem(key) ?? 'null'));
+  return entry?.expires > Date.now() ? (withStorage(() => uploadUrl(entry.url)) ?? '') : '';
 }
 
-/**
- * @param {string} key
- * @param {string} url
- * @param {number} expires
- */
+/** @param {string} key @param {string} url @param {number} expires */
 function remember(key, url, expires) {
   withStorage((storage) => storage.setItem(key, JSON.stringify({ url, expires })));
 }
@@ -40,39 +32,33 @@ function forget(key) {
   withStorage((storage) => storage.removeItem(key));
 }
 
-/** The keys of all that is remembered; what has expired is removed. */
-function rememberedKeys() {
-  const keys = withStorage((storage) => Object.keys(storage)) ?? [];
-  return keys.filter((/** @type {string} */ key) => {
-    if (!key.startsWith(REMEMBERED)) return false;
-    if (!remembered(key)) forget(key);
-    return remembered(key);
-  });
+/** Whether there is anything to go on with. What has expired is removed. */
+function tidyMemory() {
+  const keys = withStorage(Object.keys)?.filter((key) => key.startsWith(REMEMBERED)) ?? [];
+  const expired = keys.filter((key) => !remembered(key));
+  expired.forEach(forget);
+  return keys.length > expired.length;
 }
 
-/**
- * What a file is known by. Fails where it cannot be read.
- * @param {string} path
- * @param {File} file
- */
+/** What a file is known by. Fails where it cannot be read. @param {string} path @param {File} file */
 async function fingerprint(path, file) {
-  const about = JSON.stringify([new URL(page.endpoint, document.baseURI).href, path, file.size, file.lastModified]);
-  const parts = [file.slice(0, SAMPLE), file.slice(Math.max(SAMPLE, file.size - SAMPLE))];
-  const bytes = await new Blob([about, ...parts]).arrayBuffer();
+  const about = JSON.stringify([location.origin, page.endpoint, path, file.size, file.lastModified]);
+  const end = file.slice(Math.max(SAMPLE, file.size - SAMPLE));
+  const bytes = await new Blob([about, file.slice(0, SAMPLE), end]).arrayBuffer();
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
   return REMEMBERED + Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /**
- * Takes a remembered upload for this tab: two of them going on with it would take it from each other without end.
- * @param {string} key
- * @returns {Promise<(() => void) | null>} what gives it back; nothing where another tab has it
+ * Keeps other tabs from going on with the same upload: they would take it from each other without end.
+ * @param {string} key @returns {Promise<(() => void) | null>} what gives it back; nothing where another tab has it
  */
 function claim(key) {
   return new Promise((resolve) => {
-    const nothing = () => {};
-    if (!navigator.locks) return resolve(nothing);
-    const held = (/** @type {Lock | null} */ lock) => (lock ? new Promise((release) => resolve(() => release(null))) : resolve(null));
-    navigator.locks.request(key, { ifAvailable: true }, held).catch(() => resolve(nothing));
+    const free = () => resolve(() => {});
+    if (!navigator.locks) return free();
+    navigator.locks
+      .request(key, { ifAvailable: true }, (lock) => lock && new Promise((end) => resolve(() => end(null))))
+      .then(() => resolve(null), free);
   });
 }

@@ -1,227 +1,153 @@
-// What is to be sent, in order, and how many of it at once.
+// What is handed in: its uploads in order, how many of them run at once, and how they become one submission.
 
-/** So many at once; more of them while they are small, because then most of the time goes into waiting for answers. */
 const AT_ONCE = 3;
+/** Small ones mostly wait for answers, so more of them run. */
 const SMALL_AT_ONCE = 6;
 const SMALL = 1_000_000;
 const MOST_FILES = 10_000;
 
-class Queue {
-  /** @type {Upload[]} In the order in which they were added; those that were cancelled are gone. */
-  uploads = [];
-  /** Whether Send was pressed. */
-  sending = false;
-  speed = new Speed();
-  /** Told of every change: which upload, and whether it is in another state. @type {(upload: Upload, state: boolean) => void} */
-  onchange = () => {};
-  /** What there is already, so that nothing is sent twice. @type {Set<string>} */
-  #known = new Set();
-  /** @type {Promise<unknown> | null} The creation that the others wait for, to join it. */
-  #founding = null;
-  #pumping = false;
-  /** @type {Set<Upload>} */
-  #running = new Set();
-  /** Nothing in front of this waits. */
-  #next = 0;
-  /** Counts hand-ins, so that what belongs to an earlier one is told apart. */
-  #run = 0;
+/** @type {Upload[]} What was cancelled is gone from it. */
+let uploads = [];
+/** Whether Send was pressed. */
+let isSending = false;
+/** Whether nothing may be started now. */
+let isHeld = false;
+const totalSpeed = new Speed();
+/** A creation that others wait for, to join it. @type {Promise<void> | null} */
+let founding = null;
 
-  /** @param {Upload} upload */
-  #identity({ path, size, blob }) {
-    return JSON.stringify([path, size, blob instanceof File ? blob.lastModified : 0]);
-  }
+/** What makes it the same file. @param {Upload} upload */
+function identity({ path, size, blob }) {
+  return JSON.stringify([path, size, blob instanceof File && blob.lastModified]);
+}
 
-  /**
-   * Adds files. Gives what came of each.
-   * @param {{path: string, file: File}[]} files
-   */
-  add(files) {
-    /** @type {Upload[]} */
-    const added = [];
-    let skipped = 0;
-    let left = 0;
+/** Adds files; gives how many, how many were there already, and how many are too many. @param {Chosen[]} files */
+function addFiles(files) {
+  const known = new Set(uploads.map(identity));
+  const counts = { added: 0, skipped: 0, left: 0 };
+  together(() => {
     for (const { path, file } of files) {
-      const upload = new Upload(this, file, path);
-      const identity = this.#identity(upload);
-      if (this.#known.has(identity)) skipped += 1;
-      else if (this.uploads.length >= MOST_FILES) left += 1;
+      const upload = new Upload(file, path);
+      if (known.has(identity(upload))) counts.skipped += 1;
+      else if (uploads.length >= MOST_FILES) counts.left += 1;
       else {
-        this.#known.add(identity);
-        this.uploads.push(upload);
-        added.push(upload);
-        if (upload.size > page.maxSize) upload.refuse('too-large');
-        else if (new TextEncoder().encode(path).length > page.maxName) upload.refuse('name-too-long');
+        counts.added += 1;
+        known.add(identity(upload));
+        uploads.push(upload);
+        if (file.size > page.maxSize) upload.fail('too-large', true);
+        else if (new TextEncoder().encode(path).length > page.maxName) upload.fail('name-too-long', true);
+        else changed(upload);
       }
     }
-    this.#pump();
-    return { added, skipped, left };
-  }
+  });
+  return counts;
+}
 
-  /** Does several things before another upload is started. @param {() => void} act */
-  #together(act) {
-    const before = this.#pumping;
-    this.#pumping = true;
-    act();
-    this.#pumping = before;
-    this.#pump();
-  }
-
-  /** Begins. `fields`: the texts of the form, which go first. @param {Blob | null} fields */
-  async start(fields) {
-    const run = this.#run;
-    this.sending = true;
-    if (fields) {
-      const upload = new Upload(this, fields, '', 'fields');
-      this.uploads.unshift(upload);
-      this.changed(upload, true);
-    }
-    this.#pumping = true;
-    await this.#findAnchor();
-    if (run !== this.#run) return;
-    this.#pumping = false;
-    this.#pump();
-  }
-
-  /** What goes on from an earlier visit belongs to the submission of then: the rest of this one joins it. */
-  async #findAnchor() {
-    if (!rememberedKeys().length) return;
-    for (const upload of [...this.uploads]) {
-      if (upload.size < REMEMBERED_FROM || upload.state !== 'waiting') continue;
+/** Begins, with the texts of the form where there are any. @param {Blob | null} texts */
+async function startSending(texts) {
+  isSending = isHeld = true;
+  if (texts) uploads.unshift(new Upload(texts, ''));
+  uploads.forEach(changed);
+  // What goes on from another visit belongs to a submission of then; the rest joins it.
+  if (tidyMemory()) {
+    for (const upload of [...uploads]) {
       // A file that cannot be read says so when its turn comes.
-      await upload.recall().catch(() => {});
-      if (upload.url) return;
+      if (upload.state === 'waiting' && upload.size >= REMEMBERED_FROM) await upload.recall().catch(() => {});
+      if (upload.url) break;
     }
   }
+  isHeld = false;
+  startNext();
+}
 
-  /**
-   * Something about an upload changed.
-   * @param {Upload} upload
-   * @param {boolean} [state] whether it is in another state
-   */
-  changed(upload, state = false) {
-    const place = state ? this.uploads.indexOf(upload) : -1;
-    if (upload.underWay) this.#running.add(upload);
-    else this.#running.delete(upload);
-    if (upload.state === 'waiting' && place >= 0) this.#next = Math.min(this.#next, place);
-    if (upload.state === 'cancelled' && place >= 0) {
-      this.uploads.splice(place, 1);
-      this.#next = Math.min(this.#next, place);
-      this.#known.delete(this.#identity(upload));
+/** Something about an upload is different. @param {Upload} upload */
+function changed(upload) {
+  const place = uploads.indexOf(upload);
+  // What an earlier hand-in left behind may still come to its end.
+  if (place < 0) return;
+  if (upload.state === 'cancelled') uploads.splice(place, 1);
+  showSoon(upload);
+  startNext();
+}
+
+function startNext() {
+  if (!isSending || isHeld) return;
+  const running = uploads.filter((upload) => upload.underWay);
+  const upload = running.length < SMALL_AT_ONCE && uploads.find(({ state }) => state === 'waiting');
+  if (!upload) return;
+  const small = [upload, ...running].every(({ size }) => size <= SMALL);
+  // Starting is a change, which starts the next.
+  if (small || running.length < AT_ONCE) upload.start();
+}
+
+/** Does several things before anything is started. @param {() => void} act */
+function together(act) {
+  const before = isHeld;
+  isHeld = true;
+  act();
+  isHeld = before;
+  startNext();
+}
+
+/** Does something to all of some uploads. @param {(upload: Upload) => boolean} which @param {(upload: Upload) => void} act */
+function toAll(which, act) {
+  together(() => uploads.filter(which).forEach(act));
+}
+
+/** Somebody has to do something first: what waits is not tried one by one. @param {string} code */
+function hold(code) {
+  toAll(
+    ({ state }) => state === 'waiting',
+    (upload) => upload.fail(code),
+  );
+}
+
+/**
+ * Creates an upload of this hand-in: the first alone, the others when there is one to join.
+ * @param {AbortSignal} turn @param {(anchor?: string) => Promise<void>} create
+ */
+async function join(turn, create) {
+  while (!turn.aborted) {
+    const anchor = uploads.find(({ url, joinable }) => url && joinable);
+    if (!anchor && founding) {
+      await founding.catch(() => {});
+      continue;
     }
-    this.onchange(upload, state);
-    if (state) this.#pump();
-  }
-
-  /** Starts as many as may run. */
-  #pump() {
-    if (!this.sending || this.#pumping) return;
-    const running = [...this.#running];
-    if (running.length >= SMALL_AT_ONCE) return;
-    // Starting one is a change, too.
-    this.#pumping = true;
-    for (; this.#next < this.uploads.length; this.#next += 1) {
-      const upload = this.uploads[this.#next];
-      if (upload?.state !== 'waiting') continue;
-      const small = [upload, ...running].every((one) => one.size <= SMALL);
-      if (running.length >= (small ? SMALL_AT_ONCE : AT_ONCE)) break;
-      running.push(upload);
-      upload.start();
-    }
-    this.#pumping = false;
-  }
-
-  /**
-   * Creates an upload as one of this hand-in: the first alone, the others when there is one that they can join.
-   * @param {AbortSignal} turn
-   * @param {(anchor: string) => Promise<void>} create
-   */
-  async join(turn, create) {
-    while (!turn.aborted) {
-      const anchor = this.uploads.find((other) => other.url && other.anchoring);
-      if (!anchor && this.#founding) {
-        await this.#founding.catch(() => {});
-        continue;
-      }
-      const creation = create(anchor?.url ?? '');
-      if (!anchor) this.#founding = creation;
-      try {
-        return await creation;
-      } catch (error) {
-        if (!(error instanceof UploadError) || error.follows !== 'join' || !anchor) throw error;
-        anchor.anchoring = false;
-      } finally {
-        if (this.#founding === creation) this.#founding = null;
-      }
+    const creation = create(anchor?.url);
+    if (!anchor) founding = creation;
+    try {
+      return await creation;
+    } catch (error) {
+      if (!anchor || asUploadError(error).follows !== 'join') throw error;
+      anchor.joinable = false;
+    } finally {
+      if (founding === creation) founding = null;
     }
   }
+}
 
-  /**
-   * Somebody has to do something before anything goes on: what waits is not tried one by one.
-   * @param {string} code
-   */
-  hold(code) {
-    this.#together(() => {
-      for (const upload of this.uploads) if (upload.state === 'waiting') upload.refuse(code);
-    });
-  }
+/** How many there are in some state, and how many bytes of how many were sent. */
+function totals() {
+  const own = uploads.filter(({ refused }) => !refused);
+  const count = (/** @type {(upload: Upload) => boolean} */ which) => own.filter(which).length;
+  return {
+    count: own.length,
+    done: count(({ state }) => state === 'done'),
+    failed: count(({ state }) => state === 'failed'),
+    paused: count(({ state }) => state === 'paused'),
+    lost: count(({ state }) => state === 'reconnecting'),
+    running: count(({ underWay }) => underWay),
+    open: count(({ underWay, state }) => underWay || state === 'waiting'),
+    pausable: count(({ pausable }) => pausable),
+    resumable: count(({ hopeful, state }) => hopeful || state === 'paused'),
+    size: own.reduce((sum, { size }) => sum + size, 0),
+    sent: own.reduce((sum, { part, size }) => sum + part * size, 0),
+    left: own.reduce((sum, { underWay, state, size, sent }) => sum + (underWay || state === 'waiting' ? size - sent : 0), 0),
+  };
+}
 
-  pauseAll() {
-    this.#together(() => {
-      for (const upload of this.uploads) if (upload.pausable) upload.pause();
-    });
-  }
-
-  /** Goes on with what is paused, and tries again what failed. */
-  resumeAll() {
-    this.#together(() => {
-      for (const upload of this.uploads) if (upload.state === 'paused' || upload.hopeful) upload.wait();
-    });
-  }
-
-  cancelAll() {
-    this.#together(() => {
-      for (const upload of [...this.uploads]) upload.cancel();
-    });
-  }
-
-  nudge() {
-    for (const upload of this.#running) upload.nudge();
-  }
-
-  /** @param {number} seconds */
-  watch(seconds) {
-    for (const upload of this.#running) upload.watch(seconds);
-  }
-
-  /** Forgets all of it, for the next hand-in. */
-  clear() {
-    this.#run += 1;
-    this.uploads = [];
-    this.#known.clear();
-    this.#running.clear();
-    this.#next = 0;
-    this.#pumping = this.sending = false;
-    this.speed.reset();
-  }
-
-  /** Where everything stands. */
-  totals() {
-    const totals = { count: 0, done: 0, size: 0, sent: 0, left: 0, failed: 0, paused: 0, underWay: 0, waiting: 0, lost: 0, pausable: 0, hopeful: 0 };
-    for (const upload of this.uploads) {
-      if (upload.refused) continue;
-      totals.count += 1;
-      totals.size += upload.size;
-      totals.sent += upload.part * upload.size;
-      if (upload.state === 'done') totals.done += 1;
-      if (upload.state === 'failed') totals.failed += 1;
-      if (upload.state === 'paused') totals.paused += 1;
-      if (upload.state === 'waiting') totals.waiting += 1;
-      if (upload.state === 'reconnecting') totals.lost += 1;
-      if (upload.underWay) totals.underWay += 1;
-      if (upload.pausable) totals.pausable += 1;
-      if (upload.hopeful) totals.hopeful += 1;
-      if (upload.underWay || upload.state === 'waiting') totals.left += upload.size - upload.sent;
-    }
-    return totals;
-  }
+function clearQueue() {
+  uploads = [];
+  isSending = isHeld = false;
+  totalSpeed.reset();
 }

@@ -1,168 +1,110 @@
-// One upload's life, from being chosen to its receipt:
-//
-//   waiting -> preparing -> sending -> finishing -> done
-//
-// with `reconnecting` wherever an answer failed to come, `paused` and `cancelled` when somebody says so, and `failed`.
-// Whatever happens in between, the server is asked how far it is, and is sent what it lacks.
+// One upload's life: waiting -> preparing -> sending -> finishing -> done, and failed where it cannot be helped. It is
+// `reconnecting` wherever an answer did not come; `paused` or `cancelled` when somebody says so. Whatever happened before, the
+// server is asked how far it is, and is sent what it lacks.
 
-/** @typedef {'waiting' | 'preparing' | 'sending' | 'finishing' | 'reconnecting' | 'paused' | 'done' | 'failed' | 'cancelled'} State */
-
-const UNDER_WAY = new Set(['preparing', 'sending', 'finishing', 'reconnecting']);
-/** No longer than this, in seconds, may a connection stand still: while it sends, and while the server finishes. */
-const STANDSTILL = { sending: 60, finishing: 300 };
-/** As often in a row may the server fail, or not know what it had, before it goes on only when asked to. */
+const UNDER_WAY = ['preparing', 'sending', 'finishing', 'reconnecting'];
+/** For as long may a connection stand still, in seconds: while it sends, and while the server stores. */
+const STILL_SENDING = 60;
+const STILL_FINISHING = 300;
+/** As often in a row may the server fail, or lose what it had. */
 const MOST_FAULTS = 8;
 const MOST_BEGINNINGS = 4;
-/** As long is something out of the ordinary told, in milliseconds. */
-const NOTE_STANDS = 6000;
-/** Failures after which trying the same again is in vain. */
-const HOPELESS = new Set(['file-changed', 'too-large', 'name-too-long', 'fields-too-large']);
+/** Trying the same again is in vain. */
+const HOPELESS = ['file-changed', 'too-large', 'name-too-long', 'fields-too-large'];
 
 class Upload {
   /** @type {State} */
   state = 'waiting';
-  /** What the server said that it has. */
-  offset = 0;
-  /** The same, with what is on its way. */
-  sent = 0;
-  /** The URL; empty until it was created. A capability: never shown. */
+  /** A capability: never shown. Empty until the upload was created. */
   url = '';
-  /** What went wrong last, as a code. */
+  /** Bytes that the server has, or that are on their way to it. */
+  sent = 0;
+  /** What went wrong last, and a message to show when it goes on. */
   problem = '';
+  note = '';
   /** Refused before anything was sent. */
   refused = false;
   /** Whether others may join its submission. */
-  anchoring = true;
+  joinable = true;
   /** @type {Receipt | null} */
   receipt = null;
   speed = new Speed();
-  /** The key of a message to show for a while. */
-  note = '';
 
-  /** What the file was known by when it was first read. */
+  /** Ends what is under way. @type {AbortController | undefined} */
+  #turn;
+  /** Breaks off one request of it. @type {AbortController | undefined} */
+  #request;
+  /** Ends a wait. @type {(() => void) | undefined} */
+  #wake;
+  /** When all that was begun has come to rest: there are never two requests for one upload. */
+  #rest = Promise.resolve();
   #fingerprint = '';
-  /** @type {(() => void) | null} Where the upload is remembered: what gives it back to other tabs. */
+  /** Where it is remembered: lets other tabs have it. @type {(() => void) | null} */
   #release = null;
-  /** Ends what is under way for good. @type {AbortController | null} */
-  #turn = null;
-  /** Breaks off one request. @type {AbortController | null} */
-  #request = null;
-  /** When everything that was begun has come to rest: there are never two requests for one upload. */
-  #settled = Promise.resolve();
-  /** Ends a wait for the next attempt. @type {(() => void) | null} */
-  #wake = null;
-  /** Whether the server has to be asked how far it is. */
-  #unsure = false;
-  /** Whether the server said that it is finished. */
-  #confirmed = false;
-  /** Whether it goes on from an earlier visit. */
-  #recalled = false;
-  #unwanted = false;
+  /** What the server said that it has, and that it has all of it. */
+  #offset = 0;
+  #finished = false;
+  /** Whether it has to be asked. */
+  #unsure = true;
   #attempts = 0;
   #faults = 0;
   #beginnings = 0;
+  /** Seconds without movement. */
   #still = 0;
 
-  /**
-   * @param {Queue} queue
-   * @param {Blob} blob
-   * @param {string} path
-   * @param {'file' | 'fields'} kind
-   */
-  constructor(queue, blob, path, kind = 'file') {
-    this.queue = queue;
+  /** @param {Blob} blob @param {string} path empty for the texts of the form */
+  constructor(blob, path) {
     this.blob = blob;
     this.path = path;
-    this.kind = kind;
     this.size = blob.size;
   }
 
   get name() {
-    return this.kind === 'fields' ? say('fields-name') : this.path;
+    return this.path || say('fields-name');
   }
 
   get underWay() {
-    return UNDER_WAY.has(this.state);
-  }
-
-  /** How much of it is on the server, from 0 to 1. */
-  get part() {
-    if (this.state === 'done') return 1;
-    return this.size ? this.sent / this.size : 0;
+    return UNDER_WAY.includes(this.state);
   }
 
   get pausable() {
     return this.state === 'waiting' || (this.underWay && this.state !== 'finishing');
   }
 
-  /** Whether it may still work when it is tried again. */
   get hopeful() {
-    return this.state === 'failed' && !HOPELESS.has(this.problem);
+    return this.state === 'failed' && !HOPELESS.includes(this.problem);
+  }
+
+  /** How much of it is on the server, from 0 to 1. */
+  get part() {
+    return this.state === 'done' ? 1 : this.sent / (this.size || 1);
   }
 
   /** @param {State} state */
   #become(state) {
-    if (state === 'reconnecting' || state === 'paused') this.speed.reset();
+    if (!['sending', 'finishing'].includes(state)) this.speed.reset();
     this.state = state;
     this.#still = 0;
-    this.queue.changed(this, true);
+    changed(this);
   }
 
-  /** @param {string} key */
-  #tell(key) {
-    this.note = key;
-    setTimeout(() => {
-      if (this.note === key) this.note = '';
-      this.queue.changed(this);
-    }, NOTE_STANDS);
-  }
-
-  /** Refuses it before anything is sent. @param {string} code */
-  refuse(code) {
+  /** @param {string} code */
+  fail(code, refused = false) {
     this.problem = code;
-    this.refused = HOPELESS.has(code);
+    this.refused = refused;
     this.#become('failed');
   }
 
-  /** Lets it begin, or go on, when its turn comes. */
+  /** Lets it begin, go on or try again when its turn comes. */
   wait() {
-    this.problem = '';
     this.#attempts = this.#faults = this.#beginnings = 0;
     this.#become('waiting');
   }
 
   start() {
-    const turn = new AbortController();
-    this.#turn = turn;
-    this.#unsure = true;
+    const turn = (this.#turn = new AbortController());
     this.#become('preparing');
-    this.#settled = this.#settled.then(() => this.#go(turn.signal));
-  }
-
-  pause() {
-    this.#stop();
-    this.#become('paused');
-  }
-
-  /** Gives it up. Where the server may have all of it already, it is asked first: then it was received. */
-  cancel() {
-    if (this.state === 'done' || this.#unwanted) return;
-    const inDoubt = this.url && this.size === this.sent;
-    this.#unwanted = true;
-    this.#stop();
-    this.#become(inDoubt ? 'finishing' : 'cancelled');
-    this.#settled = this.#settled.then(() => this.#discard());
-  }
-
-  async #discard() {
-    const ending = setTimeout(() => this.#become('cancelled'), 10_000);
-    if (this.url && this.sent === this.size) this.receipt = await fetchReceipt(this.url).catch(() => null);
-    clearTimeout(ending);
-    this.#forget();
-    if (this.receipt) return this.#become('done');
-    if (this.url) void cancelUpload(this.url);
-    this.anchoring = false;
-    if (this.state !== 'cancelled') this.#become('cancelled');
+    this.#rest = this.#rest.then(() => this.#go(turn.signal));
   }
 
   #stop() {
@@ -171,46 +113,50 @@ class Upload {
     this.#wake?.();
   }
 
-  /**
-   * Breaks off a connection that has stood still for too long.
-   * @param {number} seconds since it was asked last
-   */
+  pause() {
+    this.#stop();
+    this.#become('paused');
+  }
+
+  /** Where the server may have all of it, it is asked before: then it was received. */
+  cancel() {
+    const inDoubt = this.url && this.sent === this.size;
+    this.#stop();
+    this.#become(inDoubt ? 'finishing' : 'cancelled');
+    this.#rest = this.#rest.then(async () => {
+      if (inDoubt) this.receipt = await fetchReceipt(this.url).catch(() => null);
+      if (!this.receipt) this.#abandon();
+      this.#forget();
+      if (inDoubt) this.#become(this.receipt ? 'done' : 'cancelled');
+    });
+  }
+
+  /** Breaks off what stands still. @param {number} seconds since the last time */
   watch(seconds) {
     // A machine that slept has not waited.
     this.#still += Math.min(seconds, 15);
-    const longest = this.state === 'sending' || this.state === 'finishing' ? STANDSTILL[this.state] : Infinity;
-    if (this.#still > longest) this.#request?.abort();
+    if (this.state === 'sending' && this.#still > STILL_SENDING) this.#request?.abort();
+    if (this.state === 'finishing' && this.#still > STILL_FINISHING) this.#request?.abort();
   }
 
-  /** The network may be back, or may have changed: goes on at once, and trusts no connection that does not move. */
+  /** The network may have come back or changed: goes on at once, and soon trusts no connection that does not move. */
   nudge() {
+    const request = this.#request;
     this.#attempts = 0;
     this.#wake?.();
-    const request = this.#request;
-    setTimeout(() => {
-      if (request === this.#request && this.#still >= 3) request?.abort();
-    }, 4000);
+    setTimeout(() => this.#still >= 3 && request === this.#request && request?.abort(), 4000);
   }
 
-  /** Finds out where an earlier hand-in of the same file was broken off. Fails where the file cannot be read. */
+  /** Finds where the same file was left the last time. Fails where it cannot be read. */
   async recall() {
     if (!(this.blob instanceof File) || this.#fingerprint) return;
     const key = await fingerprint(this.path, this.blob);
     if (this.size >= REMEMBERED_FROM) this.#release = await claim(key);
     this.#fingerprint = key;
-    const known = this.#release && remembered(key);
-    if (!known || this.#unwanted || this.url) return;
-    this.url = known.url;
-    this.#recalled = true;
+    if (this.#release) this.url ||= remembered(key);
   }
 
-  #forget() {
-    if (this.#release) forget(this.#fingerprint);
-    this.#release?.();
-    this.#release = null;
-  }
-
-  /** Fails where the file is not what it was when it was chosen. */
+  /** Fails where the file is not the one that was chosen any more. */
   async #checkFile() {
     if (!(this.blob instanceof File)) return;
     try {
@@ -222,150 +168,138 @@ class Upload {
     throw new UploadError('never', 'file-changed');
   }
 
+  #forget() {
+    if (this.#release) forget(this.#fingerprint);
+    this.#release?.();
+    this.#release = null;
+  }
+
+  /** Lets go of what the server has of it. */
+  #abandon() {
+    if (this.url && !this.#finished) cancelUpload(this.url);
+    if (this.#release) forget(this.#fingerprint);
+    this.url = '';
+    this.sent = this.#offset = 0;
+  }
+
   /** @param {AbortSignal} turn */
   async #go(turn) {
+    this.#unsure = true;
     try {
-      if (turn.aborted) return;
-      await this.#checkFile();
-      while (!turn.aborted) {
-        try {
-          if (await this.#step(turn)) break;
-        } catch (error) {
-          if (!turn.aborted) await this.#recover(error, turn);
-        }
+      if (!turn.aborted) await this.#checkFile();
+      while (!turn.aborted && !this.receipt) {
+        await this.#step(turn).catch((error) => this.#recover(error, turn));
       }
       if (turn.aborted) return;
       this.#forget();
       this.#become('done');
     } catch (error) {
       if (turn.aborted) return;
-      this.problem = error instanceof UploadError ? error.code : 'script';
-      if (this.problem === 'file-changed') this.#abandon();
-      this.#become('failed');
-      if (error instanceof UploadError && error.follows === 'person') this.queue.hold(error.code);
+      const { code, follows } = asUploadError(error);
+      if (code === 'file-changed') this.#abandon();
+      this.fail(code);
+      if (follows === 'person') hold(code);
     }
   }
 
-  /**
-   * Does what comes next. Gives true when all is done.
-   * @param {AbortSignal} turn
-   */
+  /** Does what comes next, up to the receipt. @param {AbortSignal} turn */
   async #step(turn) {
-    const request = new AbortController();
-    this.#request = request;
-    const { signal } = request;
-    if (!this.url) {
-      // Not broken off, whatever happens: what was created would have no owner.
-      await this.#create(turn);
-    } else if (this.#unsure) {
-      this.#learn(await askOffset(this.url, this.size, signal));
-      if (this.#recalled && this.offset) this.#tell('resumed');
-      this.#recalled = this.#unsure = false;
-    }
-    if (turn.aborted) return false;
-    if (this.offset < this.size) await this.#append(signal);
-    if (turn.aborted) return false;
+    const { signal } = (this.#request = new AbortController());
+    // Never broken off: what is created then would have no owner.
+    if (!this.url) await this.#create(turn);
+    else if (this.#unsure) await this.#ask(signal);
+    if (!turn.aborted && this.#offset < this.size) await this.#append(signal);
+    if (turn.aborted) return;
     if (this.state !== 'finishing') this.#become('finishing');
-    this.receipt = await this.#fetchReceipt(signal);
-    // All bytes are there, but the end of the upload is not: saying nothing more brings it about.
-    if (!this.receipt) this.#learn(await appendRest(this.url, this.blob, this.size, signal, () => {}));
-    return Boolean(this.receipt);
+    this.receipt = await fetchReceipt(this.url, signal).catch((error) => {
+      // It was told that all arrived, and that has expired since: nothing is sent twice.
+      if (error.follows === 'anew' && this.#finished) return { size: this.size, name: this.path };
+      throw error;
+    });
+    if (this.receipt) return;
+    // All of it is there, but not its end: sending nothing more brings that about.
+    await this.#append(signal);
+    throw new UploadError('fault', 'unfinished');
   }
 
   /** @param {AbortSignal} turn */
-  async #create(turn) {
-    await this.queue.join(turn, async (anchor) => {
-      const { url, told } = await createUpload(this, anchor);
-      this.url = url;
-      this.anchoring = true;
-      this.offset = 0;
-      this.#unsure = this.#confirmed = false;
-      this.#learn(told);
+  #create(turn) {
+    return join(turn, async (anchor) => {
+      const xhr = await createUpload(this, anchor);
+      this.url = uploadUrl(xhr.getResponseHeader('Location'));
+      this.joinable = true;
+      this.#offset = 0;
+      this.#learn(xhr);
     });
+  }
+
+  /** @param {AbortSignal} signal */
+  async #ask(signal) {
+    const xhr = await request('HEAD', this.url, { signal });
+    if (xhr.getResponseHeader('Upload-Length') !== String(this.size)) throw new UploadError('anew', 'other-length');
+    this.#learn(xhr);
+    if (this.#offset) this.note = 'resumed';
   }
 
   /** @param {AbortSignal} signal */
   async #append(signal) {
-    this.#become('sending');
+    const before = this.#offset;
     this.#unsure = true;
-    const before = this.offset;
-    this.speed.add(0);
-    this.queue.speed.add(0);
-    this.#learn(
-      await appendRest(this.url, this.blob, before, signal, (loaded, all) => {
-        if (signal.aborted) return;
-        const sent = Math.min(before + loaded, this.size);
-        this.#still = 0;
-        this.speed.add(Math.max(0, sent - this.sent));
-        this.queue.speed.add(Math.max(0, sent - this.sent));
-        this.sent = sent;
-        if (all) this.#become('finishing');
-        else this.queue.changed(this);
-      }),
-    );
+    this.#become(before < this.size ? 'sending' : 'finishing');
+    this.#count(before);
+    const moved = (/** @type {number} */ loaded, /** @type {boolean} */ all) => {
+      if (signal.aborted) return;
+      this.#count(Math.min(before + loaded, this.size));
+      if (all) this.#become('finishing');
+    };
+    this.#learn(await appendRest(this, before, { signal, moved }));
+  }
+
+  /** @param {number} sent */
+  #count(sent) {
+    this.#still = 0;
+    for (const speed of [this.speed, totalSpeed]) speed.add(Math.max(0, sent - this.sent));
+    this.sent = sent;
+    changed(this);
+  }
+
+  /** What an answer says of the upload. @param {XMLHttpRequest} xhr */
+  #learn(xhr) {
+    const offset = Number(xhr.getResponseHeader('Upload-Offset') ?? NaN);
+    if (!(offset >= 0 && offset <= this.size)) throw new UploadError('fault', 'no-offset');
+    if (offset > this.#offset) this.#attempts = this.#faults = this.#beginnings = 0;
+    this.#offset = this.sent = offset;
     this.#unsure = false;
-  }
-
-  /** @param {AbortSignal} signal */
-  async #fetchReceipt(signal) {
-    try {
-      return await fetchReceipt(this.url, signal);
-    } catch (error) {
-      if (!(error instanceof UploadError) || error.follows !== 'anew' || !this.#confirmed) throw error;
-      // It was told that all arrived, and expired since: it is not sent twice.
-      return { size: this.size, name: this.path, kind: this.kind };
-    }
-  }
-
-  /** @param {Told} told */
-  #learn({ offset, expires, finished }) {
-    if (offset > this.offset) this.#attempts = this.#faults = this.#beginnings = 0;
-    this.offset = this.sent = offset;
-    this.#confirmed ||= finished;
+    this.#finished ||= xhr.getResponseHeader('Content-Location') !== null;
+    const expires = Date.parse(xhr.getResponseHeader('Upload-Expires') ?? '');
     if (this.#release && expires) remember(this.#fingerprint, this.url, expires);
   }
 
-  /** Lets go of what the server has, or had, of it. */
-  #abandon() {
-    if (this.url && !this.#confirmed) void cancelUpload(this.url);
-    if (this.#release) forget(this.#fingerprint);
-    this.url = '';
-    this.offset = this.sent = 0;
-  }
-
-  /**
-   * After a failure: waits until it is time for the next attempt, or fails with what cannot be helped.
-   * @param {unknown} error
-   * @param {AbortSignal} turn
-   */
+  /** After a failure: waits for the next attempt, or fails with what cannot be helped. @param {unknown} error @param {AbortSignal} turn */
   async #recover(error, turn) {
-    if (!(error instanceof UploadError)) throw error;
+    if (turn.aborted) return;
+    const { follows, code, wait } = asUploadError(error);
     this.#unsure = true;
-    if (error.follows === 'anew') {
-      if (++this.#beginnings >= MOST_BEGINNINGS) throw error;
-      if (this.sent || this.#attempts) this.#tell('restarted');
-      // It is not there to be cancelled.
+    if (follows === 'anew' && ++this.#beginnings < MOST_BEGINNINGS) {
+      if (this.sent) this.note = 'restarted';
       this.url = '';
-      this.#abandon();
-      return;
+      return this.#abandon();
     }
-    if (error.follows === 'person' || error.follows === 'never') throw error;
-    if (error.follows === 'fault' && ++this.#faults >= MOST_FAULTS) throw error;
-    this.problem = error.code;
+    if (!['again', 'join', 'fault'].includes(follows) || (follows === 'fault' && ++this.#faults >= MOST_FAULTS)) throw error;
+    this.problem = code;
     if (this.state !== 'reconnecting') this.#become('reconnecting');
-    // A browser fails a request whose file it cannot read as it does one whose connection is lost.
+    // A browser that cannot read a file says that the connection is lost.
     await this.#checkFile();
-    const seconds = Math.max(error.wait, Math.min(2 ** this.#attempts, 30));
-    this.#attempts += 1;
-    if (!turn.aborted) await this.#rest(seconds * (0.75 + Math.random() / 2));
-  }
-
-  /** @param {number} seconds */
-  async #rest(seconds) {
+    const seconds = Math.max(wait, Math.min(2 ** this.#attempts++, 30)) * (0.75 + Math.random() / 2);
+    if (turn.aborted) return;
     await new Promise((resolve) => {
       this.#wake = () => resolve(null);
       setTimeout(resolve, seconds * 1000);
     });
-    this.#wake = null;
   }
+}
+
+/** What the page itself did not expect counts as a fault, too. @param {unknown} error */
+function asUploadError(error) {
+  return error instanceof UploadError ? error : new UploadError('fault', 'script');
 }

@@ -1,253 +1,169 @@
-// The list of files and the totals, as they are seen and heard.
+// What is seen and heard of the hand-in.
 
-/** Rows are brought up to date this often, in milliseconds, and so many at a time: a large folder does not stop the page. */
+/** In milliseconds; and so many rows at a time, so that a large folder does not stop the page. */
 const REFRESH = 200;
 const MOST_ROWS = 200;
-/** Progress is spoken no more often than this, in milliseconds, and in steps of this. */
+/** Progress is spoken in steps no smaller than these. */
 const SPOKEN_EVERY = 10_000;
 const SPOKEN_STEP = 0.1;
 
-/**
- * An element of the page that has to be there.
- * @param {string} id
- * @returns {HTMLElement}
- */
-function element(id) {
-  const found = document.getElementById(id);
-  if (!found) throw new Error(`no #${id}`);
-  return found;
+/** @type {Map<Upload, HTMLElement>} */
+const rows = new Map();
+/** Whose row says what is true no more. @type {Set<Upload>} */
+const stale = new Set();
+let refreshing = 0;
+let spoken = { part: 0, time: 0, lost: false };
+
+/** @param {string} id */
+function $(id) {
+  return /** @type {HTMLElement} */ (document.getElementById(id));
 }
 
-/**
- * A copy of what a template holds.
- * @param {string} id
- */
+/** A copy of what a template holds. @param {string} id */
 function copyOf(id) {
-  const template = element(id);
-  const content = template instanceof HTMLTemplateElement ? template.content.firstElementChild : null;
-  if (!content) throw new Error(`#${id} is empty`);
-  return /** @type {HTMLElement} */ (document.importNode(content, true));
+  const { content } = /** @type {HTMLTemplateElement} */ ($(id));
+  return /** @type {HTMLElement} */ (document.importNode(content, true).firstElementChild);
 }
 
-/**
- * Writes a text where it is another one: what is read aloud would be read again.
- * @param {Element | null} place
- * @param {string} text
- */
+/** Writes only what is another text: what is read aloud would be read again. @param {Element | null} place @param {string} text */
 function write(place, text) {
   if (place && place.textContent !== text) place.textContent = text;
 }
 
 /** @param {string} text */
 function announce(text) {
-  write(element('live'), text);
+  write($('live'), text);
 }
 
-/** What an upload has to say for itself. @param {Upload} upload @param {boolean} chosen whether it was not begun yet */
-function statusText(upload, chosen) {
-  const percent = percentText(upload.part);
-  switch (upload.state) {
-    case 'waiting':
-      return chosen ? '' : say('waiting');
-    case 'preparing':
-    case 'finishing':
-      return say(upload.note || upload.state, { percent });
-    case 'sending': {
-      if (upload.note) return say(upload.note, { percent });
-      const rate = upload.speed.rate();
-      if (rate < 1) return say('percent-done', { percent });
-      const time = durationText((upload.size - upload.sent) / rate);
-      return say('sending-left', { percent, speed: speedText(rate), time });
-    }
-    case 'reconnecting':
-      if (!navigator.onLine) return say('offline', { percent });
-      return say(upload.problem === 'busy' ? 'server-busy' : 'reconnecting', { percent });
-    case 'failed':
-      return problemText(upload.problem);
-    default:
-      return say(upload.state, { percent });
-  }
+/** @param {Upload} upload */
+function statusOf({ state, part, note, problem, speed, size, sent }) {
+  const percent = percentText(part);
+  if (state === 'failed') return problemText(problem);
+  if (state === 'waiting' && !isSending) return '';
+  if (state === 'reconnecting' && !navigator.onLine) return say('offline', { percent });
+  if (state === 'reconnecting' && problem === 'busy') return say('server-busy');
+  if (state !== 'sending') return say(state, { percent });
+  const rate = speed.rate();
+  if (rate < 1) return say(note || 'percent-done', { percent });
+  return say('sending-left', { percent, speed: say('speed', { size: sizeText(rate) }), time: durationText((size - sent) / rate) });
 }
 
-/** What can be done with an upload. @param {Upload} upload @param {boolean} chosen */
-function actionsOf(upload, chosen) {
-  if (chosen || upload.refused) return ['remove'];
-  if (upload.state === 'paused') return ['resume', 'cancel'];
-  if (upload.state === 'failed') return upload.hopeful ? ['retry', 'remove'] : ['remove'];
-  if (upload.pausable) return ['pause', 'cancel'];
-  return upload.state === 'finishing' ? ['cancel'] : [];
+/** @param {Upload} upload */
+function actionsOf({ state, refused, hopeful, pausable }) {
+  if (!isSending || refused) return ['remove'];
+  if (state === 'paused') return ['resume', 'cancel'];
+  if (state === 'failed') return hopeful ? ['retry', 'remove'] : ['remove'];
+  if (pausable) return ['pause', 'cancel'];
+  return state === 'finishing' ? ['cancel'] : [];
 }
 
-/** One upload in the list. */
-class Row {
-  /** @param {Upload} upload */
-  constructor(upload) {
-    this.upload = upload;
-    this.item = copyOf('file-template');
-    this.progress = this.item.querySelector('progress');
-    this.status = this.item.querySelector('.file-status');
-    /** @type {HTMLButtonElement[]} */
-    this.buttons = Array.from(this.item.querySelectorAll('button[data-action]'));
-    const { name } = upload;
-    const end = name.lastIndexOf('/') + 1;
-    write(this.item.querySelector('.folder'), name.slice(0, end));
-    write(this.item.querySelector('.name'), name.slice(end));
-    write(this.item.querySelector('.file-size'), sizeText(upload.size));
-    this.progress?.setAttribute('aria-label', name);
-    for (const button of this.buttons) {
-      button.setAttribute('aria-label', say('file-action', { action: button.textContent ?? '', name }));
-    }
+/** @param {Upload} upload */
+function newRow(upload) {
+  const row = copyOf('file-template');
+  const { name, size } = upload;
+  const end = name.lastIndexOf('/') + 1;
+  write(row.querySelector('.folder'), name.slice(0, end));
+  write(row.querySelector('.name'), name.slice(end));
+  write(row.querySelector('.file-size'), sizeText(size));
+  row.querySelector('progress')?.setAttribute('aria-label', name);
+  for (const button of row.querySelectorAll('button')) {
+    button.setAttribute('aria-label', say('file-action', { action: button.textContent ?? '', name }));
+    button.onclick = () => act(upload, button.dataset.action ?? '');
   }
-
-  /** @param {boolean} chosen */
-  refresh(chosen) {
-    const { upload, item, progress } = this;
-    if (item.dataset.state !== upload.state) item.dataset.state = upload.state;
-    write(this.status, statusText(upload, chosen));
-    if (progress) {
-      progress.hidden = chosen || upload.state === 'failed' || upload.state === 'done';
-      progress.value = upload.part;
-    }
-    const actions = actionsOf(upload, chosen);
-    const focused = this.buttons.find((button) => button === document.activeElement);
-    for (const button of this.buttons) button.hidden = !actions.includes(button.dataset.action ?? '');
-    // Where the button that was pressed gives way to another, that one is next.
-    if (focused?.hidden) this.buttons.find((button) => !button.hidden)?.focus();
-  }
+  rows.set(upload, row);
+  return row;
 }
 
-class View {
-  /** @type {Map<Upload, Row>} */
-  #rows = new Map();
-  /** @type {WeakMap<Element, Upload>} */
-  #uploads = new WeakMap();
-  /** Whose rows have to be brought up to date. @type {Set<Upload>} */
-  #stale = new Set();
-  #timer = 0;
-  #spoken = { part: 0, time: 0, lost: false };
-  #list = element('files-list');
+/** @param {Upload} upload @param {string} action */
+function act(upload, action) {
+  if (action === 'pause' && upload.pausable) upload.pause();
+  if (action === 'resume' || action === 'retry') upload.wait();
+  if (action === 'cancel' || action === 'remove') upload.cancel();
+  if (action === 'cancel') announce(say('cancelled'));
+  if (action === 'pause') announce(say('announce-paused'));
+  refresh();
+}
 
-  /** @param {Queue} queue @param {() => void} settle told after every refresh */
-  constructor(queue, settle) {
-    this.queue = queue;
-    this.settle = settle;
-    this.#list.addEventListener('click', (event) => this.#click(event));
+/** @param {Upload} upload @param {HTMLElement} row */
+function refreshRow(upload, row) {
+  row.dataset.state = upload.state;
+  write(row.querySelector('.file-status'), statusOf(upload));
+  const progress = row.querySelector('progress');
+  if (progress) {
+    progress.hidden = !isSending || upload.state === 'done' || upload.state === 'failed';
+    progress.value = upload.part;
   }
+  const actions = actionsOf(upload);
+  for (const button of row.querySelectorAll('button')) button.hidden = !actions.includes(button.dataset.action ?? '');
+}
 
-  /** @param {Upload} upload */
-  changed(upload) {
-    this.#stale.add(upload);
-    this.#timer ||= setTimeout(() => this.#refresh(), REFRESH);
-  }
+/** @param {Upload} upload */
+function showSoon(upload) {
+  stale.add(upload);
+  refreshing ||= setTimeout(refresh, REFRESH);
+}
 
-  /** Shows at once what changed. */
-  refresh() {
-    clearTimeout(this.#timer);
-    this.#refresh();
+/** Brings the page up to date, and what has to follow from it about. */
+function refresh() {
+  clearTimeout(refreshing);
+  const focused = document.activeElement;
+  const place = focused?.closest('li, .actions');
+  const beside = place?.nextElementSibling ?? place?.previousElementSibling;
+  const batch = [...stale].slice(0, MOST_ROWS);
+  for (const upload of batch) {
+    stale.delete(upload);
+    const row = rows.get(upload) ?? newRow(upload);
+    if (upload.state === 'cancelled' && rows.delete(upload)) row.remove();
+    else if (!row.isConnected) $('files-list')[upload.path ? 'append' : 'prepend'](row);
+    refreshRow(upload, row);
   }
+  refreshing = stale.size ? setTimeout(refresh, REFRESH / 4) : 0;
+  const all = totals();
+  showTotals(all);
+  settle(all);
+  // Where what was pressed is gone, what is beside it is next.
+  if (!(focused instanceof HTMLButtonElement) || (focused.isConnected && !focused.hidden)) return;
+  if (document.activeElement !== focused && document.activeElement !== document.body) return;
+  const next = [place, beside].map((near) => near?.isConnected && near.querySelector('button:not([hidden])')).find(Boolean);
+  (next instanceof HTMLElement ? next : $('choose-files')).focus();
+}
 
-  #refresh() {
-    this.#timer = 0;
-    const chosen = !this.queue.sending;
-    const fresh = document.createDocumentFragment();
-    let left = MOST_ROWS;
-    for (const upload of this.#stale) {
-      if (left-- === 0) break;
-      this.#stale.delete(upload);
-      if (upload.state === 'cancelled') this.#remove(upload);
-      else this.#row(upload, fresh)?.refresh(chosen);
-    }
-    if (fresh.childElementCount) this.#list.append(fresh);
-    if (this.#stale.size) this.#timer = setTimeout(() => this.#refresh(), REFRESH / 4);
-    this.#refreshTotals();
-    this.settle();
-  }
+/** @param {ReturnType<typeof totals>} all */
+function showTotals(all) {
+  const { count, done, size, left } = all;
+  const sent = all.sent / (size || 1);
+  $('queue').hidden = !uploads.length;
+  write($('queue-summary'), say('chosen', { count, size: sizeText(size) }));
+  $('send').hidden = isSending;
+  $('total').hidden = !isSending;
+  $('pause-all').hidden = !isSending || all.pausable < 2;
+  $('resume-all').hidden = !isSending || all.resumable < 2;
+  $('cancel-all').hidden = !isSending || done === count;
+  if (!isSending) return;
+  /** @type {HTMLProgressElement} */ ($('total-progress')).value = sent;
+  const words = [say('total', { done, count, sent: sizeText(all.sent), size: sizeText(size) })];
+  const lost = all.running > 0 && all.running === all.lost;
+  if (!all.running || lost) totalSpeed.reset();
+  const rate = totalSpeed.rate();
+  if (rate >= 1) words.push(say('speed', { size: sizeText(rate) }), say('total-left', { time: durationText(left / rate) }));
+  else if (all.paused && !all.open) words.push(say('total-paused'));
+  write($('total-status'), words.join(' · '));
+  speak(sent, lost);
+}
 
-  /** @param {Upload} upload @param {DocumentFragment} fresh where new rows go */
-  #row(upload, fresh) {
-    let row = this.#rows.get(upload);
-    if (row || !this.queue.uploads.includes(upload)) return row;
-    row = new Row(upload);
-    this.#rows.set(upload, row);
-    this.#uploads.set(row.item, upload);
-    if (upload.kind === 'fields') this.#list.prepend(row.item);
-    else fresh.append(row.item);
-    return row;
-  }
+/** @param {number} part @param {boolean} lost */
+function speak(part, lost) {
+  const time = performance.now();
+  if (lost && !spoken.lost) announce(say('announce-reconnecting'));
+  spoken.lost = lost;
+  if (lost || part < spoken.part + SPOKEN_STEP || time < spoken.time + SPOKEN_EVERY) return;
+  announce(say('announce-progress', { percent: percentText(part) }));
+  spoken = { part, time, lost };
+}
 
-  /** @param {Upload} upload */
-  #remove(upload) {
-    const row = this.#rows.get(upload);
-    if (!row) return;
-    const { item } = row;
-    this.#rows.delete(upload);
-    if (item.contains(document.activeElement)) {
-      const next = item.nextElementSibling ?? item.previousElementSibling;
-      /** @type {HTMLElement | null} */
-      const button = next?.querySelector('button:not([hidden])') ?? null;
-      (button ?? element('choose-files')).focus();
-    }
-    item.remove();
-  }
-
-  /** @param {Event} event */
-  #click(event) {
-    const button = event.target instanceof Element ? event.target.closest('button[data-action]') : null;
-    const item = button?.closest('li');
-    const upload = item && this.#uploads.get(item);
-    if (!upload || !(button instanceof HTMLElement)) return;
-    const { action } = button.dataset;
-    if (action === 'pause' && upload.pausable) upload.pause();
-    if (action === 'resume' && upload.state === 'paused') upload.wait();
-    if (action === 'retry' && upload.state === 'failed') upload.wait();
-    if (action === 'cancel' || action === 'remove') {
-      upload.cancel();
-      if (action === 'cancel') announce(say('cancelled'));
-    }
-    if (action === 'pause') announce(say('announce-paused'));
-    this.refresh();
-  }
-
-  #refreshTotals() {
-    const { queue } = this;
-    const totals = queue.totals();
-    const part = totals.size ? totals.sent / totals.size : 0;
-    element('queue').hidden = queue.uploads.length === 0;
-    write(element('queue-summary'), totals.count ? say('chosen', { count: totals.count, size: sizeText(totals.size) }) : '');
-    element('total').hidden = !queue.sending;
-    element('pause-all').hidden = !queue.sending || totals.pausable < 2;
-    element('resume-all').hidden = !queue.sending || totals.paused + totals.hopeful < 2;
-    element('cancel-all').hidden = !queue.sending || totals.count - totals.done === 0;
-    if (!queue.sending) return;
-    const progress = element('total-progress');
-    if (progress instanceof HTMLProgressElement) progress.value = totals.size ? part : totals.done / totals.count;
-    const words = [say('total', { done: totals.done, count: totals.count, sent: sizeText(totals.sent), size: sizeText(totals.size) })];
-    if (totals.underWay === totals.lost) queue.speed.reset();
-    const rate = queue.speed.rate();
-    if (rate >= 1) words.push(speedText(rate), say('total-left', { time: durationText(totals.left / rate) }));
-    else if (totals.paused && !totals.underWay && !totals.waiting) words.push(say('total-paused'));
-    write(element('total-status'), words.join(' · '));
-    this.#speak(part, totals.lost > 0 && totals.lost === totals.underWay);
-  }
-
-  /** @param {number} part @param {boolean} lost */
-  #speak(part, lost) {
-    const spoken = this.#spoken;
-    const now = performance.now();
-    if (lost && !spoken.lost) announce(say('announce-reconnecting'));
-    else if (part >= spoken.part + SPOKEN_STEP && now - spoken.time >= SPOKEN_EVERY && part < 1) {
-      announce(say('announce-progress', { percent: percentText(part) }));
-      spoken.part = part;
-      spoken.time = now;
-    }
-    spoken.lost = lost;
-  }
-
-  /** Empties the list. */
-  clear() {
-    this.#rows.clear();
-    this.#stale.clear();
-    this.#list.replaceChildren();
-    this.#spoken = { part: 0, time: 0, lost: false };
-  }
+function clearView() {
+  rows.clear();
+  stale.clear();
+  $('files-list').replaceChildren();
+  spoken = { part: 0, time: 0, lost: false };
 }

@@ -1,31 +1,13 @@
-// The words of the page, in its language, and numbers as they are written in it.
-
-/**
- * @typedef {{[category: string]: string}} Plurals
- * @typedef {object} PageData
- * @property {string} endpoint
- * @property {number} maxSize
- * @property {number} maxName
- * @property {number} maxFields
- * @property {{name: string | null, fingerprint: string}[]} recipients
- * @property {{[key: string]: string | Plurals}} messages
- * @property {{unnamed: string, 'text-fields': string, bytes: string}} receipt
- * @property {{[code: string]: string}} problems
- * @typedef {{[name: string]: string | number}} Values
- */
+// The words of the page, and numbers as its language writes them.
 
 /** What the server says to this script. A receipt that it made itself may come without. */
-const page = /** @type {PageData} */ (JSON.parse(document.getElementById('page-data')?.textContent || '{}'));
+const page = /** @type {PageData} */ (JSON.parse($('page-data')?.textContent || '{}'));
 const language = document.documentElement.lang || 'en';
 const plurals = new Intl.PluralRules(language);
 const wholeNumber = new Intl.NumberFormat(language);
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte', 'petabyte'];
 
-/**
- * Fills words in braces.
- * @param {string} text
- * @param {Values} values
- */
+/** Fills in what stands in braces. @param {string} text @param {Values} values */
 function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (braced, name) => {
     const value = values[name] ?? braced;
@@ -33,75 +15,45 @@ function fill(text, values) {
   });
 }
 
-/**
- * A message of the page. Where it has several forms, `count` chooses.
- * @param {string} key
- * @param {Values} [values]
- */
+/** A message; where it has several forms, `count` chooses. @param {string} key @param {Values} [values] */
 function say(key, values = {}) {
   const message = page.messages?.[key] ?? '';
   if (typeof message === 'string') return fill(message, values);
   return fill(message[plurals.select(Number(values.count))] ?? message.other ?? '', values);
 }
 
-/**
- * @param {number} value
- * @param {string} unit
- * @param {Intl.NumberFormatOptions} [options]
- */
-function withUnit(value, unit, options) {
-  return new Intl.NumberFormat(language, { style: 'unit', unit, ...options }).format(value);
+/** @param {number} value @param {string} unit @param {'short' | 'long'} unitDisplay */
+function withUnit(value, unit, unitDisplay, maximumFractionDigits = 0) {
+  return new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay, maximumFractionDigits }).format(value);
 }
 
-/**
- * A size: decimal, as shops and file managers have them.
- * @param {number} bytes
- */
+/** @param {number} bytes */
 function sizeText(bytes) {
-  let unit = 0;
-  let value = bytes;
+  let power = 0;
   // What would be written as 1000 of one unit is 1 of the next.
-  for (; value >= (unit ? 999.5 : 1000) && unit < UNITS.length - 1; unit += 1) value /= 1000;
-  const maximumFractionDigits = unit && value < 99.95 ? 1 : 0;
-  return withUnit(value, UNITS[unit] ?? 'byte', { maximumFractionDigits, unitDisplay: unit ? 'short' : 'long' });
+  for (; bytes >= (power ? 999.5 : 1000); power += 1) bytes /= 1000;
+  return withUnit(bytes, UNITS[power] ?? '', power ? 'short' : 'long', power && bytes < 99.95 ? 1 : 0);
 }
 
-/**
- * Never rounded up: 100% is said when it is true.
- * @param {number} part
- */
+/** Never rounded up: 100% is said when it is true. @param {number} part */
 function percentText(part) {
-  return new Intl.NumberFormat(language, { style: 'percent' }).format(Math.floor(Math.min(part, 1) * 100) / 100);
+  return new Intl.NumberFormat(language, { style: 'percent' }).format(Math.floor(part * 100) / 100);
 }
 
-/** @param {number} bytesPerSecond */
-function speedText(bytesPerSecond) {
-  return say('speed', { size: sizeText(Math.round(bytesPerSecond)) });
-}
-
-/**
- * A time that is left, as roughly as it is known.
- * @param {number} seconds
- */
+/** A time that is left, as roughly as it is known. @param {number} seconds */
 function durationText(seconds) {
-  const long = /** @type {const} */ ({ unitDisplay: 'long', maximumFractionDigits: 0 });
-  if (seconds < 55) return withUnit(seconds < 10 ? Math.max(1, Math.ceil(seconds)) : Math.ceil(seconds / 5) * 5, 'second', long);
+  if (seconds < 55) return withUnit(Math.ceil(seconds / 5) * 5, 'second', 'long');
   const minutes = Math.ceil(seconds / 60);
-  if (minutes < 60) return withUnit(minutes, 'minute', long);
-  const hours = withUnit(Math.floor(minutes / 60), 'hour', long);
-  if (minutes >= 600 || minutes % 60 === 0) return hours;
-  const both = [hours, withUnit(minutes % 60, 'minute', long)];
+  if (minutes < 60) return withUnit(minutes, 'minute', 'long');
+  const both = [withUnit(Math.floor(minutes / 60), 'hour', 'long'), withUnit(minutes % 60, 'minute', 'long')];
   return new Intl.ListFormat(language, { type: 'unit', style: 'narrow' }).format(both);
 }
 
-/**
- * What went wrong, for whoever sends.
- * @param {string} code
- */
+/** What went wrong, for whoever sends. @param {string} code */
 function problemText(code) {
   if (code === 'file-changed') return say(code);
   if (code === 'too-large') return say(code, { limit: sizeText(page.maxSize) });
-  return page.problems?.[code] ?? say('failed', { code });
+  return page.problems[code] ?? say('failed', { code });
 }
 
 /** How fast something goes, smoothed over some seconds. */
@@ -111,25 +63,23 @@ class Speed {
   #since = 0;
   #began = 0;
 
-  /** @param {number} bytes */
-  add(bytes) {
-    if (!this.#since) this.#since = this.#began = performance.now();
-    this.#bytes += bytes;
-  }
-
-  /** Begins anew, after a pause or where the connection was lost. */
   reset() {
     this.#rate = this.#bytes = this.#since = this.#began = 0;
+  }
+
+  /** @param {number} bytes */
+  add(bytes) {
+    this.#began ||= this.#since ||= performance.now();
+    this.#bytes += bytes;
   }
 
   /** In bytes a second; 0 until it means something. */
   rate() {
     const now = performance.now();
     const seconds = (now - this.#since) / 1000;
-    if (!this.#since) return 0;
-    if (seconds >= 0.5) {
-      // By time, not by samples: however often it is asked, five seconds count most.
-      const old = this.#rate ? Math.exp(-seconds / 5) : 0;
+    if (this.#began && seconds >= 0.5) {
+      // By time, not by the number of samples: the last five seconds count most.
+      const old = this.#rate && Math.exp(-seconds / 5);
       this.#rate = this.#rate * old + (this.#bytes / seconds) * (1 - old);
       this.#bytes = 0;
       this.#since = now;
