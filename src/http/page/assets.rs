@@ -19,7 +19,17 @@ use crate::http::{Response, empty, respond_with};
 pub(super) const STYLE: &str = include_str!("assets/style.css");
 
 /// The script, one module: each file is a part of it, in this order.
-const SCRIPT: &str = concat!(include_str!("assets/script/main.js"),);
+const SCRIPT: &str = concat!(
+    include_str!("assets/script/words.js"),
+    include_str!("assets/script/memory.js"),
+    include_str!("assets/script/tus.js"),
+    include_str!("assets/script/gather.js"),
+    include_str!("assets/script/upload.js"),
+    include_str!("assets/script/queue.js"),
+    include_str!("assets/script/receipt.js"),
+    include_str!("assets/script/view.js"),
+    include_str!("assets/script/main.js"),
+);
 
 const ICON: &str = include_str!("assets/icon.svg");
 
