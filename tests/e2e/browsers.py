@@ -26,7 +26,7 @@ QUIET = {
 }
 WIDE = {"width": 1024, "height": 768}
 # Waiting is always for something: it fails after so long, and a machine that is busy has as long.
-PATIENCE = 45_000
+PATIENCE = int(os.environ.get("PATIENCE", 45_000))
 
 VIOLATIONS = """addEventListener("securitypolicyviolation", event =>
     policyBroken(`${event.violatedDirective} stopped ${event.blockedURI} ${event.sample} in ${event.sourceFile}`))"""
@@ -132,6 +132,11 @@ class Browser:
         try:
             yield page
             watch.expect_nothing()
+        except Exception:
+            if os.environ.get("PAGE_SHOTS"):
+                for number, shown in enumerate(context.pages):
+                    shown.screenshot(path=f"{os.environ['PAGE_SHOTS']}/failed-{number}.png", full_page=True)
+            raise
         finally:
             context.close()
 
