@@ -333,9 +333,13 @@ fn the_page_is_light() {
             parts.map(|path| asking(&server, path, headers).is(200).body.len())
         };
         let plain: usize = weight(&[]).iter().sum();
-        assert!(plain < 60 << 10, "{plain}");
+        assert!(plain < 72 << 10, "{plain}");
+        // As browsers ask for it.
+        let sent = weight(&[("accept-encoding", "gzip, deflate, br, zstd")]);
+        let all: usize = sent.iter().sum();
+        assert!(all < 30 << 10, "{all}");
         // What a server sends before it hears of the first piece (RFC 6928) holds the whole page.
-        let [page, ..] = weight(&[("accept-encoding", "gzip, deflate, br, zstd")]);
+        let [page, ..] = sent;
         assert!(page < 14_000, "{page}");
     }
 }

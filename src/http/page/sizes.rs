@@ -4,13 +4,15 @@ const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
 
 /// A size, rounded: `3.1 MB`, `107 GB`.
 pub(super) fn size(bytes: u64) -> String {
-    let (unit, name) = unit(bytes);
-    written(
-        bytes,
-        unit,
-        (bytes % unit + unit / 20) / (unit / 10).max(1),
-        name,
-    )
+    let (exact, _) = unit(bytes);
+    let shown = if bytes / exact < 100 {
+        exact / 10
+    } else {
+        exact
+    };
+    // Rounding may bring it to the next unit.
+    let rounded = bytes.saturating_add(shown / 2);
+    limit(rounded)
 }
 
 /// A limit: never rounded up, so that what is said is taken.
@@ -68,6 +70,8 @@ mod tests {
             (1050, "1.1 kB"),
             (3_145_728, "3.1 MB"),
             (99_960_000, "100 MB"),
+            (716_800, "717 kB"),
+            (999_700, "1 MB"),
             (107_374_182_400, "107 GB"),
             (u64::MAX, "18.4 EB"),
         ] {
