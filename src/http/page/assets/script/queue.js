@@ -47,7 +47,7 @@ function addFiles(files) {
 async function startSending(texts) {
   isSending = isHeld = true;
   if (texts) uploads.unshift(new Upload(texts, ''));
-  uploads.forEach(changed);
+  uploads.forEach(showSoon);
   // What goes on from another visit belongs to a submission of then; the rest joins it.
   if (tidyMemory()) {
     for (const upload of [...uploads]) {

@@ -1,9 +1,11 @@
 // The receipt: made of what the server said of each upload, or by the server; to be copied, printed or saved.
 
+const timeFormat = new Intl.DateTimeFormat(language, { dateStyle: 'long', timeStyle: 'long' });
+
 /** In the reader's own time. @param {Element | null} place @param {string} time */
 function writeTime(place, time) {
   place?.setAttribute('datetime', time);
-  write(place, new Intl.DateTimeFormat(language, { dateStyle: 'long', timeStyle: 'long' }).format(new Date(time)));
+  write(place, timeFormat.format(new Date(time)));
 }
 
 /** @param {string} tag @param {(string | Node)[]} content */

@@ -109,14 +109,17 @@ function refresh() {
   const focused = document.activeElement;
   const place = focused?.closest('li, .actions');
   const beside = place?.nextElementSibling ?? place?.previousElementSibling;
-  const batch = [...stale].slice(0, MOST_ROWS);
-  for (const upload of batch) {
+  const added = document.createDocumentFragment();
+  for (const upload of [...stale].slice(0, MOST_ROWS)) {
     stale.delete(upload);
     const row = rows.get(upload) ?? newRow(upload);
-    if (upload.state === 'cancelled' && rows.delete(upload)) row.remove();
-    else if (!row.isConnected) $('files-list')[upload.path ? 'append' : 'prepend'](row);
     refreshRow(upload, row);
+    if (upload.state === 'cancelled' && rows.delete(upload)) row.remove();
+    else if (!row.isConnected && upload.path) added.append(row);
+    else if (!row.isConnected) $('files-list').prepend(row);
   }
+  // At once: a browser looks at the whole page for each change to it.
+  $('files-list').append(added);
   refreshing = stale.size ? setTimeout(refresh, REFRESH / 4) : 0;
   const all = totals();
   showTotals(all);
@@ -133,6 +136,7 @@ function showTotals(all) {
   const { count, done, size, left } = all;
   const sent = all.sent / (size || 1);
   $('queue').hidden = !uploads.length;
+  $('form').classList.toggle('filled', uploads.length > 0);
   write($('queue-summary'), say('chosen', { count, size: sizeText(size) }));
   $('send').hidden = isSending;
   $('total').hidden = !isSending;

@@ -4,14 +4,15 @@
 const page = /** @type {PageData} */ (JSON.parse($('page-data')?.textContent || '{}'));
 const language = document.documentElement.lang || 'en';
 const plurals = new Intl.PluralRules(language);
-const wholeNumber = new Intl.NumberFormat(language);
+/** Made once each: that takes longer than their use. @type {Map<string, Intl.NumberFormat>} */
+const numberFormats = new Map();
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte', 'petabyte'];
 
 /** Fills in what stands in braces. @param {string} text @param {Values} values */
 function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (braced, name) => {
     const value = values[name] ?? braced;
-    return typeof value === 'number' ? wholeNumber.format(value) : value;
+    return typeof value === 'number' ? numberText(value) : value;
   });
 }
 
@@ -22,9 +23,17 @@ function say(key, values = {}) {
   return fill(message[plurals.select(Number(values.count))] ?? message.other ?? '', values);
 }
 
+/** @param {number} value @param {Intl.NumberFormatOptions} [options] */
+function numberText(value, options) {
+  const key = JSON.stringify(options ?? {});
+  const format = numberFormats.get(key) ?? new Intl.NumberFormat(language, options);
+  numberFormats.set(key, format);
+  return format.format(value);
+}
+
 /** @param {number} value @param {string} unit @param {'short' | 'long'} unitDisplay */
 function withUnit(value, unit, unitDisplay, maximumFractionDigits = 0) {
-  return new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay, maximumFractionDigits }).format(value);
+  return numberText(value, { style: 'unit', unit, unitDisplay, maximumFractionDigits });
 }
 
 /** @param {number} bytes */
@@ -37,12 +46,12 @@ function sizeText(bytes) {
 
 /** Never rounded up: 100% is said when it is true. @param {number} part */
 function percentText(part) {
-  return new Intl.NumberFormat(language, { style: 'percent' }).format(Math.floor(part * 100) / 100);
+  return numberText(Math.floor(part * 100) / 100, { style: 'percent' });
 }
 
 /** A time that is left, as roughly as it is known. @param {number} seconds */
 function durationText(seconds) {
-  if (seconds < 55) return withUnit(Math.ceil(seconds / 5) * 5, 'second', 'long');
+  if (seconds < 55) return withUnit(Math.ceil(seconds / 5) * 5 || 5, 'second', 'long');
   const minutes = Math.ceil(seconds / 60);
   if (minutes < 60) return withUnit(minutes, 'minute', 'long');
   const both = [withUnit(Math.floor(minutes / 60), 'hour', 'long'), withUnit(minutes % 60, 'minute', 'long')];
