@@ -88,7 +88,7 @@ def plain_journey(page, url, folder, language):
         page.click("#send")
     expect(answer.value.status == 201, f"answered {answer.value.status}")
     yield "plain-receipt"
-    page.go_back()
+    visit(page, url, language)
     page.set_input_files("#files", str(folder / TOO_LARGE))
     page.watch.failing = True
     with page.expect_navigation():
