@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::languages::{Phrase, fill};
 use super::{Content, Reader, receipt, sizes};
 
-/// Where a form is sent to, and where tus creates uploads.
+/// Where a form is sent to, and where the script creates uploads.
 const ENDPOINT: &str = "/uploads";
 
 pub(super) fn title(reader: Reader<'_>) -> String {
@@ -171,8 +171,13 @@ fn after(reader: Reader<'_>) -> Markup {
             }
         }
         (receipt::templates(reader))
-        script type="application/json" id="page-data" { (PreEscaped(in_script(&Data::of(reader)))) }
+        (data(reader))
     }
+}
+
+/// The words and the limits, for the script.
+pub(super) fn data(reader: Reader<'_>) -> Markup {
+    html! { script type="application/json" id="page-data" { (PreEscaped(in_script(&Data::of(reader)))) } }
 }
 
 /// What the page says to the script.

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::languages::fill;
-use super::{Content, Reader, sizes};
+use super::{Content, Reader, form, sizes};
 use crate::http::create::Submission;
 use crate::upload::{Kind, Receipt};
 
@@ -11,6 +11,7 @@ use crate::upload::{Kind, Receipt};
 pub(super) fn content(reader: Reader<'_>, submission: &Submission) -> Content {
     Content {
         main: article(reader, Some(submission)),
+        after: form::data(reader),
         // It unhides the buttons.
         scripted: true,
         ..Content::default()

@@ -49,13 +49,15 @@ function textFields() {
 function send(event) {
   event.preventDefault();
   if (isSending) return;
-  const fields = textFields().map(({ name, value }) => ({ name, value }));
+  // Lines end as a form that the browser sends ends them.
+  const fields = textFields().map(({ name, value }) => ({ name, value: value.replace(/\r?\n/g, '\r\n') }));
   const written = fields.some(({ value }) => value.trim());
   const texts = written ? new Blob([JSON.stringify({ fields })], { type: 'application/json' }) : null;
   if (!texts && uploads.every(({ refused }) => refused)) {
     complain(say('nothing-chosen'));
     return $('choose-files').focus();
   }
+  if (!textFields().every((field) => field.reportValidity())) return;
   if (texts && texts.size > page.maxFields) return complain(problemText('fields-too-large'));
   complain('');
   announce(say('announce-started'));
@@ -96,6 +98,13 @@ async function stayAwake(on) {
 function showReceipt() {
   const article = receiptOf(uploads.flatMap(({ receipt }) => receipt ?? []));
   enhanceReceipt(article);
+  const refused = uploads.filter((upload) => upload.refused).map(({ name }) => name);
+  if (refused.length) {
+    const names = refused.length > 10 ? [...refused.slice(0, 10), '…'] : refused;
+    const notice = made('p', say('not-sent', { count: refused.length, names: names.join(', ') }));
+    notice.className = 'error';
+    article.querySelector('.lead')?.after(notice);
+  }
   /** @type {HTMLAnchorElement | null} */
   const more = article.querySelector('a.button');
   if (more) {
@@ -131,7 +140,7 @@ function startOver() {
 
 function enhance() {
   document.documentElement.classList.add('enhanced');
-  // What cannot be seen cannot be asked for.
+  // What cannot be seen cannot be asked for: the required file.
   form.noValidate = true;
   form.dataset.state = 'choosing';
   filesInput.hidden = true;

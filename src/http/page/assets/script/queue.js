@@ -132,6 +132,9 @@ function totals() {
   const count = (/** @type {(upload: Upload) => boolean} */ which) => own.filter(which).length;
   return {
     count: own.length,
+    // The texts are none.
+    files: own.filter(({ path }) => path).length,
+    filesDone: count(({ path, state }) => path !== '' && state === 'done'),
     done: count(({ state }) => state === 'done'),
     failed: count(({ state }) => state === 'failed'),
     paused: count(({ state }) => state === 'paused'),

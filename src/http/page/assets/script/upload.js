@@ -9,6 +9,9 @@ const STILL_FINISHING = 300;
 /** As often in a row may the server fail, or lose what it had. */
 const MOST_FAULTS = 8;
 const MOST_BEGINNINGS = 4;
+/** As much is read into memory and sent, and as much is held to its digest, in bytes. */
+const AT_A_TIME = 4 << 20;
+const DIGESTED = 32 << 20;
 /** Trying the same again is in vain. */
 const HOPELESS = ['file-changed', 'too-large', 'name-too-long', 'fields-too-large'];
 
@@ -120,6 +123,7 @@ class Upload {
 
   /** Where the server may have all of it, it is asked before: then it was received. */
   cancel() {
+    if (this.state === 'done') return;
     const inDoubt = this.url && this.sent === this.size;
     this.#stop();
     this.#become(inDoubt ? 'finishing' : 'cancelled');
@@ -208,17 +212,44 @@ class Upload {
     // Never broken off: what is created then would have no owner.
     if (!this.url) await this.#create(turn);
     else if (this.#unsure) await this.#ask(signal);
-    if (!turn.aborted && this.#offset < this.size) await this.#append(signal);
+    if (turn.aborted) return;
+    if (this.#finished) this.receipt = await this.#fetch(signal);
+    else if (this.size <= AT_A_TIME) await this.#sendAtOnce(turn, signal);
+    else await this.#sendStreamed(turn, signal);
+  }
+
+  /** What fits in memory is read once: it is sent, and held to its digest, as it was then. @param {AbortSignal} turn @param {AbortSignal} signal */
+  async #sendAtOnce(turn, signal) {
+    const bytes = await this.#read();
+    const headers = await reprDigest(bytes);
+    if (!turn.aborted) await this.#append(true, signal, { headers, body: new Blob([bytes.slice(this.#offset)]) });
+  }
+
+  /** What the browser reads while it sends may be changed meanwhile: it is complete only when it has been looked at again. @param {AbortSignal} turn @param {AbortSignal} signal */
+  async #sendStreamed(turn, signal) {
+    if (this.#offset < this.size) await this.#append(false, signal, { body: this.blob.slice(this.#offset) });
     if (turn.aborted) return;
     if (this.state !== 'finishing') this.#become('finishing');
-    this.receipt = await fetchReceipt(this.url, signal).catch((error) => {
+    await this.#checkFile();
+    const headers = this.size <= DIGESTED ? await reprDigest(await this.#read()) : {};
+    if (!turn.aborted) await this.#append(true, signal, { headers });
+  }
+
+  async #read() {
+    const bytes = await this.blob.arrayBuffer().catch(() => null);
+    if (bytes?.byteLength !== this.size) throw new UploadError('never', 'file-changed');
+    return bytes;
+  }
+
+  /** @param {AbortSignal} signal @returns {Promise<Receipt>} */
+  async #fetch(signal) {
+    if (this.state !== 'finishing') this.#become('finishing');
+    const receipt = await fetchReceipt(this.url, signal).catch((error) => {
       // It was told that all arrived, and that has expired since: nothing is sent twice.
-      if (error.follows === 'anew' && this.#finished) return { size: this.size, name: this.path };
+      if (error.follows === 'anew') return { size: this.size, name: this.path };
       throw error;
     });
-    if (this.receipt) return;
-    // All of it is there, but not its end: sending nothing more brings that about.
-    await this.#append(signal);
+    if (receipt) return receipt;
     throw new UploadError('fault', 'unfinished');
   }
 
@@ -241,8 +272,8 @@ class Upload {
     if (this.#offset) this.note = 'resumed';
   }
 
-  /** @param {AbortSignal} signal */
-  async #append(signal) {
+  /** @param {boolean} complete @param {AbortSignal} signal @param {RequestOptions} options */
+  async #append(complete, signal, options) {
     const before = this.#offset;
     this.#unsure = true;
     this.#become(before < this.size ? 'sending' : 'finishing');
@@ -252,7 +283,9 @@ class Upload {
       this.#count(Math.min(before + loaded, this.size));
       if (all) this.#become('finishing');
     };
-    this.#learn(await appendRest(this, before, { signal, moved }));
+    const xhr = await append(this.url, before, complete, { ...options, signal, moved });
+    this.#learn(xhr);
+    if (complete) this.receipt = JSON.parse(xhr.responseText);
   }
 
   /** @param {number} sent */
@@ -270,9 +303,9 @@ class Upload {
     if (offset > this.#offset) this.#attempts = this.#faults = this.#beginnings = 0;
     this.#offset = this.sent = offset;
     this.#unsure = false;
-    this.#finished ||= xhr.getResponseHeader('Content-Location') !== null;
-    const expires = Date.parse(xhr.getResponseHeader('Upload-Expires') ?? '');
-    if (this.#release && expires) remember(this.#fingerprint, this.url, expires);
+    this.#finished ||= xhr.getResponseHeader('Upload-Complete') === '?1';
+    const [, seconds] = /max-age=(\d+)/.exec(xhr.getResponseHeader('Upload-Limit') ?? '') ?? [];
+    if (this.#release && seconds) remember(this.#fingerprint, this.url, Date.now() + Number(seconds) * 1000);
   }
 
   /** After a failure: waits for the next attempt, or fails with what cannot be helped. @param {unknown} error @param {AbortSignal} turn */

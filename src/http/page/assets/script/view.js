@@ -133,11 +133,11 @@ function refresh() {
 
 /** @param {ReturnType<typeof totals>} all */
 function showTotals(all) {
-  const { count, done, size, left } = all;
+  const { count, done, files, size, left } = all;
   const sent = all.sent / (size || 1);
   $('queue').hidden = !uploads.length;
   $('form').classList.toggle('filled', uploads.length > 0);
-  write($('queue-summary'), say('chosen', { count, size: sizeText(size) }));
+  write($('queue-summary'), files ? say('chosen', { count: files, size: sizeText(size) }) : '');
   $('send').hidden = isSending;
   $('total').hidden = !isSending;
   $('pause-all').hidden = !isSending || all.pausable < 2;
@@ -145,7 +145,7 @@ function showTotals(all) {
   $('cancel-all').hidden = !isSending || done === count;
   if (!isSending) return;
   /** @type {HTMLProgressElement} */ ($('total-progress')).value = sent;
-  const words = [say('total', { done, count, sent: sizeText(all.sent), size: sizeText(size) })];
+  const words = [say('total', { done: all.filesDone, count: files, sent: sizeText(all.sent), size: sizeText(size) })];
   const lost = all.running > 0 && all.running === all.lost;
   if (!all.running || lost) totalSpeed.reset();
   const rate = totalSpeed.rate();

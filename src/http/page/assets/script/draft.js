@@ -1,4 +1,6 @@
-// The protocol: tus 1.0.0. An upload is created without a byte of it, so that its URL is known before there is anything to lose.
+// The protocol: Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload). An upload is created without a byte of it, so
+// that its URL is known before there is anything to lose; and it is complete only when this page says so, once it has seen that
+// the file is still the one that was chosen.
 
 class UploadError extends Error {
   /** @param {Follows} follows @param {string} code @param {number} wait seconds that the server asks for */
@@ -24,7 +26,9 @@ function refusal(xhr, created) {
   if (created && (status === 404 || status === 410)) return new UploadError('anew', code);
   if (status === 401 || status === 507) return new UploadError('person', code);
   if ([429, 502, 503, 504].includes(status)) return new UploadError('again', 'busy', wait);
-  if ([408, 409, 423].includes(status) || code === 'body-incomplete') return new UploadError('again', code, wait);
+  if (code === 'digest-mismatch') return new UploadError('never', 'file-changed');
+  // What is complete already is asked for its receipt.
+  if ([408, 409, 423].includes(status) || ['body-incomplete', 'completed-upload'].includes(code)) return new UploadError('again', code, wait);
   return new UploadError(status >= 500 ? 'fault' : 'never', code, wait);
 }
 
@@ -39,7 +43,7 @@ function request(method, url, { headers, body, signal, moved } = {}) {
     const xhr = new XMLHttpRequest();
     const abort = () => xhr.abort();
     xhr.open(method, url);
-    const all = { 'Tus-Resumable': '1.0.0', Accept: 'application/json', ...headers };
+    const all = { Accept: 'application/json', ...headers };
     for (const [name, value] of Object.entries(all)) xhr.setRequestHeader(name, value);
     if (moved) {
       // How long a body takes is for the watch to judge.
@@ -64,30 +68,43 @@ function uploadUrl(location) {
   throw new UploadError('never', 'foreign-location');
 }
 
-/** @param {string} text */
-function base64(text) {
-  return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
+/** As RFC 8187 has it. @param {string} text */
+function extended(text) {
+  return `UTF-8''${encodeURIComponent(text).replace(/['()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)}`;
 }
 
 /** Creates an upload, in the submission of another one. @param {Upload} upload @param {string} [anchor] that one's URL */
 function createUpload({ path, blob }, anchor) {
-  const metadata = [path && `filename ${base64(path)}`, blob.type && `filetype ${base64(blob.type)}`].filter(Boolean);
   /** @type {{[name: string]: string}} */
-  const headers = { 'Upload-Length': String(blob.size) };
-  if (metadata.length) headers['Upload-Metadata'] = metadata.join();
+  const headers = { 'Upload-Complete': '?0', 'Upload-Length': String(blob.size) };
+  if (path) headers['Content-Disposition'] = `attachment; filename*=${extended(path)}`;
+  if (blob.type) headers['Content-Type'] = blob.type;
   if (anchor) headers['Sealslot-Submission'] = new URL(anchor).pathname;
   if (!path) headers['Sealslot-Kind'] = 'fields';
   return request('POST', page.endpoint, { headers });
 }
 
-/** Sends what follows an offset, in one body. @param {Upload} upload @param {number} offset @param {RequestOptions} options */
-function appendRest({ url, blob }, offset, options) {
-  const type = 'application/offset+octet-stream';
-  const headers = { 'Content-Type': type, 'Upload-Offset': String(offset) };
-  return request('PATCH', url, { ...options, headers, body: blob.slice(offset, blob.size, type) });
+/**
+ * Sends what follows an offset, in one body.
+ * @param {string} url @param {number} offset @param {boolean} complete whether that is all @param {RequestOptions} options
+ */
+function append(url, offset, complete, options) {
+  const headers = {
+    'Content-Type': 'application/partial-upload',
+    'Upload-Offset': String(offset),
+    'Upload-Complete': complete ? '?1' : '?0',
+    ...options.headers,
+  };
+  return request('PATCH', url, { ...options, headers });
 }
 
-/** The receipt; nothing while not all arrived. @param {string} url @param {AbortSignal} [signal] @returns {Promise<Receipt | null>} */
+/** What the server holds the whole to (RFC 9530). @param {ArrayBuffer} bytes */
+async function reprDigest(bytes) {
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  return { 'Repr-Digest': `sha-256=:${btoa(String.fromCharCode(...digest))}:` };
+}
+
+/** The receipt; nothing while it is not complete. @param {string} url @param {AbortSignal} [signal] @returns {Promise<Receipt | null>} */
 async function fetchReceipt(url, signal) {
   const xhr = await request('GET', url, { signal });
   return xhr.status === 204 ? null : JSON.parse(xhr.responseText);
@@ -95,5 +112,5 @@ async function fetchReceipt(url, signal) {
 
 /** Cancels, even while the page is being closed. Where that fails, the upload expires. @param {string} url */
 function cancelUpload(url) {
-  fetch(url, { method: 'DELETE', headers: { 'Tus-Resumable': '1.0.0' }, keepalive: true }).catch(() => {});
+  fetch(url, { method: 'DELETE', keepalive: true }).catch(() => {});
 }
