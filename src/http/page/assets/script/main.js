@@ -3,6 +3,7 @@
 const filesInput = /** @type {HTMLInputElement} */ ($('files'));
 const folderInput = /** @type {HTMLInputElement} */ ($('folder'));
 const form = /** @type {HTMLFormElement} */ ($('form'));
+const chooseText = $('choose-files')?.textContent ?? '';
 /** @type {WakeLockSentinel | null} */
 let awake = null;
 let isAwake = false;
@@ -28,7 +29,6 @@ async function take(gathering) {
   const wrong = [left && say('too-many', { count: MOST_FILES }), unreadable && say('unreadable', { count: unreadable })];
   const empty = !files.length && !unreadable && say('empty-folder');
   if (!isSending || empty || left || unreadable) complain([...wrong, empty].filter(Boolean).join(' '));
-  write($('choose-files'), say('add-more'));
   refresh();
 }
 

@@ -27,7 +27,7 @@ function addFiles(files) {
   const counts = { added: 0, skipped: 0, left: 0 };
   together(() => {
     for (const { path, file } of files) {
-      const upload = new Upload(file, path);
+      const upload = new Upload(file, path || page.receipt.unnamed);
       if (known.has(identity(upload))) counts.skipped += 1;
       else if (uploads.length >= MOST_FILES) counts.left += 1;
       else {

@@ -21,8 +21,12 @@ function receivedItem({ kind, name, size, sha256 = '', id = '', time = '' }, tim
   write(item.querySelector('.name bdi'), kind === 'fields' ? page.receipt['text-fields'] : name || page.receipt.unnamed);
   const bytes = fill(page.receipt.bytes, { count: size });
   write(item.querySelector('.size'), size < 1000 ? bytes : `${sizeText(size)} (${bytes})`);
-  write(item.querySelector('.sha256'), sha256);
-  write(item.querySelector('.id'), id);
+  for (const [place = '', text = ''] of [['.sha256', sha256], ['.id', id]]) {
+    const value = item.querySelector(place);
+    write(value, text);
+    // The server does not say what has expired.
+    if (!text) for (const part of [value?.closest('dd')?.previousElementSibling, value?.closest('dd')]) part?.remove();
+  }
   if (timeLabel && time) {
     const own = made('time');
     writeTime(own, time);

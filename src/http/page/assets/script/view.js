@@ -32,12 +32,14 @@ function write(place, text) {
 
 /** @param {string} text */
 function announce(text) {
-  write($('live'), text);
+  // The same again is heard only where it is another text.
+  write($('live'), $('live').textContent === text ? `${text}\u00a0` : text);
 }
 
 /** @param {Upload} upload */
 function statusOf({ state, part, note, problem, speed, size, sent }) {
-  const percent = percentText(part);
+  // What is on its way may not arrive.
+  const percent = percentText(state === 'done' ? 1 : Math.min(part, 0.99));
   if (state === 'failed') return problemText(problem);
   if (state === 'waiting' && !isSending) return '';
   if (state === 'reconnecting' && !navigator.onLine) return say('offline', { percent });
@@ -133,11 +135,12 @@ function refresh() {
 
 /** @param {ReturnType<typeof totals>} all */
 function showTotals(all) {
-  const { count, done, files, size, left } = all;
+  const { count, done, size, left } = all;
   const sent = all.sent / (size || 1);
   $('queue').hidden = !uploads.length;
   $('form').classList.toggle('filled', uploads.length > 0);
-  write($('queue-summary'), files ? say('chosen', { count: files, size: sizeText(size) }) : '');
+  write($('choose-files'), uploads.length ? say('add-more') : chooseText);
+  write($('queue-summary'), say('chosen', { count, size: sizeText(size) }));
   $('send').hidden = isSending;
   $('total').hidden = !isSending;
   $('pause-all').hidden = !isSending || all.pausable < 2;
@@ -145,7 +148,7 @@ function showTotals(all) {
   $('cancel-all').hidden = !isSending || done === count;
   if (!isSending) return;
   /** @type {HTMLProgressElement} */ ($('total-progress')).value = sent;
-  const words = [say('total', { done: all.filesDone, count: files, sent: sizeText(all.sent), size: sizeText(size) })];
+  const words = [say('total', { done, count, sent: sizeText(all.sent), size: sizeText(size) })];
   const lost = all.running > 0 && all.running === all.lost;
   if (!all.running || lost) totalSpeed.reset();
   const rate = totalSpeed.rate();
