@@ -22,7 +22,7 @@ pub(super) const STYLE: &str = include_str!("assets/style.css");
 const SCRIPT: &str = concat!(
     include_str!("assets/script/words.js"),
     include_str!("assets/script/memory.js"),
-    include_str!("assets/script/tus.js"),
+    include_str!("assets/script/draft.js"),
     include_str!("assets/script/gather.js"),
     include_str!("assets/script/upload.js"),
     include_str!("assets/script/queue.js"),
