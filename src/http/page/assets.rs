@@ -21,6 +21,7 @@ pub(super) const STYLE: &str = include_str!("assets/style.css");
 /// The script, one module: each file is a part of it, in this order.
 const SCRIPT: &str = concat!(
     include_str!("assets/script/words.js"),
+    include_str!("assets/script/digest.js"),
     include_str!("assets/script/memory.js"),
     include_str!("assets/script/draft.js"),
     include_str!("assets/script/gather.js"),

@@ -98,16 +98,22 @@ function append(url, offset, complete, options) {
   return request('PATCH', url, { ...options, headers });
 }
 
-/** What the server holds the whole to (RFC 9530). @param {ArrayBuffer} bytes */
-async function reprDigest(bytes) {
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-  return { 'Repr-Digest': `sha-256=:${btoa(String.fromCharCode(...digest))}:` };
+/** The receipt; nothing while it is not complete. @param {Upload} upload @param {AbortSignal} [signal] */
+async function fetchReceipt(upload, signal) {
+  const xhr = await request('GET', upload.url, { signal });
+  return xhr.status === 204 ? null : receiptFrom(xhr, upload);
 }
 
-/** The receipt; nothing while it is not complete. @param {string} url @param {AbortSignal} [signal] @returns {Promise<Receipt | null>} */
-async function fetchReceipt(url, signal) {
-  const xhr = await request('GET', url, { signal });
-  return xhr.status === 204 ? null : JSON.parse(xhr.responseText);
+/** What was received, if that is what an answer says. @param {XMLHttpRequest} xhr @param {Upload} upload @returns {Receipt} */
+function receiptFrom(xhr, { url, size }) {
+  const id = new URL(url).pathname.split('/').pop()?.split('.')[0];
+  try {
+    const receipt = JSON.parse(xhr.responseText);
+    if (receipt.id === id && receipt.size === size && /^[0-9a-f]{64}$/.test(receipt.sha256)) return receipt;
+  } catch {
+    // Something in between answered.
+  }
+  throw new UploadError('fault', 'no-receipt');
 }
 
 /** Cancels, even while the page is being closed. Where that fails, the upload expires. @param {string} url */

@@ -8,6 +8,8 @@ const chooseText = $('choose-files')?.textContent ?? '';
 let awake = null;
 let isAwake = false;
 let isAsking = false;
+/** How many drops are still being read. */
+let gatherings = 0;
 let failures = 0;
 
 function isReceived() {
@@ -22,9 +24,12 @@ function complain(text) {
 
 /** @param {Gathered | Promise<Gathered>} gathering */
 async function take(gathering) {
-  const { files, unreadable } = await gathering;
   if (isReceived()) return;
-  const { added, skipped, left } = addFiles(files);
+  gatherings += 1;
+  const { files, unreadable } = await gathering;
+  const { added, skipped, left } = await addFiles(files);
+  gatherings -= 1;
+  notice = skipped ? say('skipped', { count: skipped }) : '';
   announce([added && say('added', { count: added }), skipped && say('skipped', { count: skipped })].filter(Boolean).join(' '));
   const wrong = [left && say('too-many', { count: MOST_FILES }), unreadable && say('unreadable', { count: unreadable })];
   const empty = !files.length && !unreadable && say('empty-folder');
@@ -42,7 +47,7 @@ function takeFrom(input) {
 
 /** @returns {(HTMLInputElement | HTMLTextAreaElement)[]} */
 function textFields() {
-  return Array.from(form.querySelectorAll('.field input, .field textarea'));
+  return Array.from(document.querySelectorAll('.field input, .field textarea'));
 }
 
 /** @param {Event} event */
@@ -73,9 +78,10 @@ function settle({ count, done, failed, open, paused }) {
   isAsking = underWay;
   void stayAwake(isSending && open > 0);
   if (!isSending) return;
-  form.dataset.state = paused && !open ? 'paused' : 'sending';
+  setState(paused && !open ? 'paused' : 'sending');
   if (failed !== failures) complain(failed ? say('failures', { count: failed }) : '');
   failures = failed;
+  if (gatherings) return;
   if (!count) startOver();
   else if (done === count) showReceipt();
 }
@@ -110,12 +116,12 @@ function showReceipt() {
   if (more) {
     more.onclick = (event) => {
       event.preventDefault();
-      form.reset();
+      HTMLFormElement.prototype.reset.call(form);
       startOver();
     };
   }
   startOver();
-  form.dataset.state = 'done';
+  setState('done');
   $('received').append(article);
   $('received').hidden = false;
   $('handing-in').hidden = true;
@@ -124,13 +130,18 @@ function showReceipt() {
   article.focus();
 }
 
+/** Fields that are named like what a form has hide it: nothing is read from the form itself. @param {string} state */
+function setState(state) {
+  Element.prototype.setAttribute.call(form, 'data-state', state);
+}
+
 /** Back to choosing. What was written stays. */
 function startOver() {
   clearQueue();
   clearView();
   complain('');
   failures = 0;
-  form.dataset.state = 'choosing';
+  setState('choosing');
   $('received').hidden = true;
   $('received').replaceChildren();
   $('handing-in').hidden = false;
@@ -141,13 +152,13 @@ function startOver() {
 function enhance() {
   document.documentElement.classList.add('enhanced');
   // What cannot be seen cannot be asked for: the required file.
-  form.noValidate = true;
-  form.dataset.state = 'choosing';
+  Element.prototype.setAttribute.call(form, 'novalidate', '');
+  setState('choosing');
   filesInput.hidden = true;
-  /** @type {HTMLElement} */ (form.querySelector('.chooser-label')).hidden = true;
+  /** @type {HTMLElement} */ (document.querySelector('.chooser-label')).hidden = true;
   $('choose').hidden = false;
   $('choose-folder').hidden = !('webkitdirectory' in folderInput);
-  form.onsubmit = send;
+  document.addEventListener('submit', send);
   $('choose-files').onclick = () => filesInput.click();
   $('choose-folder').onclick = () => folderInput.click();
   for (const input of [filesInput, folderInput]) input.onchange = () => takeFrom(input);

@@ -40,13 +40,13 @@ function tidyMemory() {
   return keys.length > expired.length;
 }
 
-/** What a file is known by. Fails where it cannot be read. @param {string} path @param {File} file */
+/** What a file is known by. Fails where it cannot be read. @param {string} path @param {Blob} file */
 async function fingerprint(path, file) {
-  const about = JSON.stringify([location.origin, page.endpoint, path, file.size, file.lastModified]);
+  const time = file instanceof File && file.lastModified;
+  const about = JSON.stringify([location.origin, page.endpoint, path, file.size, time]);
   const end = file.slice(Math.max(SAMPLE, file.size - SAMPLE));
   const bytes = await new Blob([about, file.slice(0, SAMPLE), end]).arrayBuffer();
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-  return REMEMBERED + Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return REMEMBERED + hex(await digestOf(bytes));
 }
 
 /**

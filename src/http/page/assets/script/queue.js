@@ -8,6 +8,8 @@ const MOST_FILES = 10_000;
 
 /** @type {Upload[]} What was cancelled is gone from it. */
 let uploads = [];
+/** What there is to say of those that were added last. */
+let notice = '';
 /** Whether Send was pressed. */
 let isSending = false;
 /** Whether nothing may be started now. */
@@ -22,25 +24,41 @@ function identity({ path, size, blob }) {
 }
 
 /** Adds files; gives how many, how many were there already, and how many are too many. @param {Chosen[]} files */
-function addFiles(files) {
-  const known = new Set(uploads.map(identity));
+async function addFiles(files) {
+  const known = new Map(uploads.map((upload) => [identity(upload), upload]));
   const counts = { added: 0, skipped: 0, left: 0 };
+  /** @type {Upload[]} */
+  const alike = [];
+  const add = (/** @type {Upload} */ upload) => {
+    if (uploads.length >= MOST_FILES) return (counts.left += 1);
+    counts.added += 1;
+    uploads.push(upload);
+    if (upload.size > page.maxSize) upload.fail('too-large', true);
+    else if (new TextEncoder().encode(upload.path).length > page.maxName) upload.fail('name-too-long', true);
+    else changed(upload);
+  };
   together(() => {
     for (const { path, file } of files) {
       const upload = new Upload(file, path || page.receipt.unnamed);
-      if (known.has(identity(upload))) counts.skipped += 1;
-      else if (uploads.length >= MOST_FILES) counts.left += 1;
-      else {
-        counts.added += 1;
-        known.add(identity(upload));
-        uploads.push(upload);
-        if (file.size > page.maxSize) upload.fail('too-large', true);
-        else if (new TextEncoder().encode(path).length > page.maxName) upload.fail('name-too-long', true);
-        else changed(upload);
-      }
+      const same = identity(upload);
+      if (known.has(same)) alike.push(upload);
+      else add(upload);
+      if (!known.has(same)) known.set(same, upload);
     }
   });
+  // Scans have names, times and even sizes in common that are not the same.
+  for (const upload of alike) {
+    const other = known.get(identity(upload));
+    if (other && (await holdsSame(upload, other))) counts.skipped += 1;
+    else add(upload);
+  }
   return counts;
+}
+
+/** @param {Upload} one @param {Upload} other */
+async function holdsSame(one, other) {
+  const [a, b] = await Promise.all([one, other].map(({ path, blob }) => fingerprint(path, blob).catch(() => null)));
+  return a !== null && a === b;
 }
 
 /** Begins, with the texts of the form where there are any. @param {Blob | null} texts */
@@ -152,5 +170,6 @@ function totals() {
 function clearQueue() {
   uploads = [];
   isSending = isHeld = false;
+  notice = '';
   totalSpeed.reset();
 }

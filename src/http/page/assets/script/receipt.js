@@ -83,7 +83,7 @@ function saveReceipt(article) {
 
 /** Makes a receipt's buttons work. @param {HTMLElement} article */
 function enhanceReceipt(article) {
-  for (const time of article.querySelectorAll('time')) writeTime(time, time.dateTime);
+  for (const time of article.querySelectorAll('time')) if (time.dateTime) writeTime(time, time.dateTime);
   const notice = article.querySelector('.notice');
   for (const button of article.querySelectorAll('button')) {
     const { action } = button.dataset;

@@ -9,9 +9,8 @@ const STILL_FINISHING = 300;
 /** As often in a row may the server fail, or lose what it had. */
 const MOST_FAULTS = 8;
 const MOST_BEGINNINGS = 4;
-/** As much is read into memory and sent, and as much is held to its digest, in bytes. */
+/** As much is read into memory and sent, in bytes. */
 const AT_A_TIME = 4 << 20;
-const DIGESTED = 32 << 20;
 /** Trying the same again is in vain. */
 const HOPELESS = ['file-changed', 'too-large', 'name-too-long', 'fields-too-large'];
 
@@ -25,6 +24,8 @@ class Upload {
   /** What went wrong last, and a message to show when it goes on. */
   problem = '';
   note = '';
+  /** How much of it was read again, where it is; else less than nothing. */
+  checked = -1;
   /** Refused before anything was sent. */
   refused = false;
   /** Whether others may join its submission. */
@@ -47,6 +48,12 @@ class Upload {
   /** What the server said that it has, and that it has all of it. */
   #offset = 0;
   #finished = false;
+  /** What it holds, read when all of it had been sent. @type {Uint8Array | null} */
+  #sha256 = null;
+  /** Whether the server may have been told that it is complete. */
+  #inDoubt = false;
+  /** Whether it is only asked after because it was cancelled. */
+  #isUnwanted = false;
   /** Whether it has to be asked. */
   #unsure = true;
   #attempts = 0;
@@ -71,7 +78,12 @@ class Upload {
   }
 
   get pausable() {
-    return this.state === 'waiting' || (this.underWay && this.state !== 'finishing');
+    return this.state === 'waiting' || (this.underWay && this.state !== 'finishing' && !this.#isUnwanted);
+  }
+
+  /** Cancelled, and perhaps too late. */
+  get unwanted() {
+    return this.#isUnwanted;
   }
 
   get hopeful() {
@@ -86,6 +98,7 @@ class Upload {
   /** @param {State} state */
   #become(state) {
     if (!['sending', 'finishing'].includes(state)) this.speed.reset();
+    this.checked = -1;
     this.state = state;
     this.#still = 0;
     changed(this);
@@ -121,18 +134,16 @@ class Upload {
     this.#become('paused');
   }
 
-  /** Where the server may have all of it, it is asked before: then it was received. */
+  /** Where the server may have been told that it is complete, it is asked until it answers: then it was received. */
   cancel() {
-    if (this.state === 'done') return;
-    const inDoubt = this.url && this.sent === this.size;
+    if (this.state === 'done' || this.#isUnwanted) return;
     this.#stop();
-    this.#become(inDoubt ? 'finishing' : 'cancelled');
-    this.#rest = this.#rest.then(async () => {
-      if (inDoubt) this.receipt = await fetchReceipt(this.url).catch(() => null);
-      if (!this.receipt) this.#abandon();
-      this.#forget();
-      if (inDoubt) this.#become(this.receipt ? 'done' : 'cancelled');
-    });
+    if (this.#inDoubt) {
+      this.#isUnwanted = true;
+      return this.start();
+    }
+    this.#become('cancelled');
+    this.#rest = this.#rest.then(() => this.#abandon());
   }
 
   /** Breaks off what stands still. @param {number} seconds since the last time */
@@ -184,22 +195,26 @@ class Upload {
     if (this.#release) forget(this.#fingerprint);
     this.url = '';
     this.sent = this.#offset = 0;
+    this.#finished = this.#inDoubt = false;
+    if (this.state === 'cancelled') this.#forget();
   }
 
   /** @param {AbortSignal} turn */
   async #go(turn) {
     this.#unsure = true;
     try {
-      if (!turn.aborted) await this.#checkFile();
+      if (!turn.aborted && !this.#isUnwanted) await this.#checkFile();
       while (!turn.aborted && !this.receipt) {
         await this.#step(turn).catch((error) => this.#recover(error, turn));
       }
       if (turn.aborted) return;
       this.#forget();
+      this.#isUnwanted = false;
       this.#become('done');
     } catch (error) {
       if (turn.aborted) return;
       const { code, follows } = asUploadError(error);
+      this.#isUnwanted = false;
       if (code === 'file-changed') this.#abandon();
       this.fail(code);
       if (follows === 'person') hold(code);
@@ -213,44 +228,62 @@ class Upload {
     if (!this.url) await this.#create(turn);
     else if (this.#unsure) await this.#ask(signal);
     if (turn.aborted) return;
-    if (this.#finished) this.receipt = await this.#fetch(signal);
+    if (this.#finished) this.receipt = await this.#fetch(turn, signal);
+    else if (this.#isUnwanted) this.#giveUp();
     else if (this.size <= AT_A_TIME) await this.#sendAtOnce(turn, signal);
     else await this.#sendStreamed(turn, signal);
   }
 
+  /** It was cancelled in time. */
+  #giveUp() {
+    this.#turn?.abort();
+    this.#become('cancelled');
+    this.#abandon();
+  }
+
   /** What fits in memory is read once: it is sent, and held to its digest, as it was then. @param {AbortSignal} turn @param {AbortSignal} signal */
   async #sendAtOnce(turn, signal) {
-    const bytes = await this.#read();
-    const headers = await reprDigest(bytes);
+    const bytes = await bytesOf(this.blob);
+    const headers = reprDigest((this.#sha256 = await digestOf(bytes)));
     if (!turn.aborted) await this.#append(true, signal, { headers, body: new Blob([bytes.slice(this.#offset)]) });
   }
 
-  /** What the browser reads while it sends may be changed meanwhile: it is complete only when it has been looked at again. @param {AbortSignal} turn @param {AbortSignal} signal */
+  /** What the browser reads while it sends is read once more when it has, and is complete only where that is the same. @param {AbortSignal} turn @param {AbortSignal} signal */
   async #sendStreamed(turn, signal) {
-    if (this.#offset < this.size) await this.#append(false, signal, { body: this.blob.slice(this.#offset) });
+    if (this.#offset < this.size) {
+      this.#sha256 = null;
+      await this.#append(false, signal, { body: this.blob.slice(this.#offset) });
+    }
     if (turn.aborted) return;
     if (this.state !== 'finishing') this.#become('finishing');
-    await this.#checkFile();
-    const headers = this.size <= DIGESTED ? await reprDigest(await this.#read()) : {};
-    if (!turn.aborted) await this.#append(true, signal, { headers });
+    const digest = await this.#digest(turn);
+    if (digest) await this.#append(true, signal, { headers: reprDigest(digest) });
   }
 
-  async #read() {
-    const bytes = await this.blob.arrayBuffer().catch(() => null);
-    if (bytes?.byteLength !== this.size) throw new UploadError('never', 'file-changed');
-    return bytes;
-  }
-
-  /** @param {AbortSignal} signal @returns {Promise<Receipt>} */
-  async #fetch(signal) {
-    if (this.state !== 'finishing') this.#become('finishing');
-    const receipt = await fetchReceipt(this.url, signal).catch((error) => {
-      // It was told that all arrived, and that has expired since: nothing is sent twice.
-      if (error.follows === 'anew') return { size: this.size, name: this.path };
-      throw error;
+  /** What the file holds now, unless that was asked before. @param {AbortSignal} turn */
+  async #digest(turn) {
+    this.#sha256 ??= await sha256(this.blob, (part) => {
+      this.#still = 0;
+      this.checked = part;
+      changed(this);
+      return !turn.aborted;
     });
-    if (receipt) return receipt;
-    throw new UploadError('fault', 'unfinished');
+    this.checked = -1;
+    return turn.aborted ? null : this.#sha256;
+  }
+
+  /**
+   * The receipt of what was complete before: of another visit, or its answer was lost. It has to be that of what was chosen.
+   * @param {AbortSignal} turn @param {AbortSignal} signal
+   */
+  async #fetch(turn, signal) {
+    if (this.state !== 'finishing') this.#become('finishing');
+    const receipt = await fetchReceipt(this, signal);
+    if (!receipt) throw new UploadError('fault', 'unfinished');
+    const digest = this.#isUnwanted ? null : await this.#digest(turn);
+    if (!digest || hex(digest) === receipt.sha256) return receipt;
+    this.#abandon();
+    return null;
   }
 
   /** @param {AbortSignal} turn */
@@ -276,6 +309,7 @@ class Upload {
   async #append(complete, signal, options) {
     const before = this.#offset;
     this.#unsure = true;
+    this.#inDoubt ||= complete;
     this.#become(before < this.size ? 'sending' : 'finishing');
     this.#count(before);
     const moved = (/** @type {number} */ loaded, /** @type {boolean} */ all) => {
@@ -285,7 +319,7 @@ class Upload {
     };
     const xhr = await append(this.url, before, complete, { ...options, signal, moved });
     this.#learn(xhr);
-    if (complete) this.receipt = JSON.parse(xhr.responseText);
+    if (complete) this.receipt = receiptFrom(xhr, this);
   }
 
   /** @param {number} sent */
@@ -304,6 +338,7 @@ class Upload {
     this.#offset = this.sent = offset;
     this.#unsure = false;
     this.#finished ||= xhr.getResponseHeader('Upload-Complete') === '?1';
+    this.#inDoubt = this.#finished;
     const [, seconds] = /max-age=(\d+)/.exec(xhr.getResponseHeader('Upload-Limit') ?? '') ?? [];
     if (this.#release && seconds) remember(this.#fingerprint, this.url, Date.now() + Number(seconds) * 1000);
   }
@@ -313,8 +348,15 @@ class Upload {
     if (turn.aborted) return;
     const { follows, code, wait } = asUploadError(error);
     this.#unsure = true;
+    if (follows === 'anew' && this.#finished) {
+      // All of it arrived, and that has expired since: nothing is sent twice.
+      this.receipt = { size: this.size, name: this.path };
+      return;
+    }
+    if (follows === 'anew' && this.#isUnwanted) return this.#giveUp();
     if (follows === 'anew' && ++this.#beginnings < MOST_BEGINNINGS) {
       if (this.sent) this.note = 'restarted';
+      // It is gone: there is nothing to cancel.
       this.url = '';
       return this.#abandon();
     }
@@ -322,7 +364,7 @@ class Upload {
     this.problem = code;
     if (this.state !== 'reconnecting') this.#become('reconnecting');
     // A browser that cannot read a file says that the connection is lost.
-    await this.#checkFile();
+    if (!this.#isUnwanted) await this.#checkFile();
     const seconds = Math.max(wait, Math.min(2 ** this.#attempts++, 30)) * (0.75 + Math.random() / 2);
     if (turn.aborted) return;
     await new Promise((resolve) => {

@@ -37,7 +37,9 @@ function announce(text) {
 }
 
 /** @param {Upload} upload */
-function statusOf({ state, part, note, problem, speed, size, sent }) {
+function statusOf({ state, part, checked, unwanted, note, problem, speed, size, sent }) {
+  if (unwanted) return say('asking');
+  if (state === 'finishing' && checked >= 0) return say('checking', { percent: percentText(checked) });
   // What is on its way may not arrive.
   const percent = percentText(state === 'done' ? 1 : Math.min(part, 0.99));
   if (state === 'failed') return problemText(problem);
@@ -51,7 +53,8 @@ function statusOf({ state, part, note, problem, speed, size, sent }) {
 }
 
 /** @param {Upload} upload */
-function actionsOf({ state, refused, hopeful, pausable }) {
+function actionsOf({ state, refused, unwanted, hopeful, pausable }) {
+  if (unwanted) return [];
   if (!isSending || refused) return ['remove'];
   if (state === 'paused') return ['resume', 'cancel'];
   if (state === 'failed') return hopeful ? ['retry', 'remove'] : ['remove'];
@@ -135,12 +138,12 @@ function refresh() {
 
 /** @param {ReturnType<typeof totals>} all */
 function showTotals(all) {
-  const { count, done, size, left } = all;
+  const { count, done, files, size, left } = all;
   const sent = all.sent / (size || 1);
   $('queue').hidden = !uploads.length;
-  $('form').classList.toggle('filled', uploads.length > 0);
+  $('handing-in').classList.toggle('filled', uploads.length > 0);
   write($('choose-files'), uploads.length ? say('add-more') : chooseText);
-  write($('queue-summary'), say('chosen', { count, size: sizeText(size) }));
+  write($('queue-summary'), [files && say('chosen', { count: files, size: sizeText(size) }), notice].filter(Boolean).join(' · '));
   $('send').hidden = isSending;
   $('total').hidden = !isSending;
   $('pause-all').hidden = !isSending || all.pausable < 2;
@@ -148,7 +151,7 @@ function showTotals(all) {
   $('cancel-all').hidden = !isSending || done === count;
   if (!isSending) return;
   /** @type {HTMLProgressElement} */ ($('total-progress')).value = sent;
-  const words = [say('total', { done, count, sent: sizeText(all.sent), size: sizeText(size) })];
+  const words = [say('total', { done: all.filesDone, count: files, sent: sizeText(all.sent), size: sizeText(size) })];
   const lost = all.running > 0 && all.running === all.lost;
   if (!all.running || lost) totalSpeed.reset();
   const rate = totalSpeed.rate();

@@ -62,7 +62,7 @@ function durationText(seconds) {
 function problemText(code) {
   if (code === 'file-changed') return say(code);
   if (code === 'too-large') return say(code, { limit: sizeText(page.maxSize) });
-  return page.problems[code] ?? say('failed', { code });
+  return Object.hasOwn(page.problems, code) ? (page.problems[code] ?? '') : say('failed', { code });
 }
 
 /** How fast something goes, smoothed over some seconds. */
