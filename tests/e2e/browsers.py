@@ -7,6 +7,7 @@ page asks for, and whatever breaks its policy or fails in it, is watched in ever
 import contextlib
 import os
 import re
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from sealslot import ENVIRONMENT, expect, run, tool
 try:
     from playwright.sync_api import sync_playwright
 except ImportError:
-    raise SystemExit("FAIL Playwright is not there: run the check with the Python in $PYTHON, as .ci/run does") from None
+    raise SystemExit("FAIL this Python has no Playwright: use the one that .ci/run makes, and names in $PYTHON") from None
 
 KINDS = ("chromium", "firefox")
 # Firefox asks for nothing by itself.
@@ -26,7 +27,10 @@ QUIET = {
 }
 WIDE = {"width": 1024, "height": 768}
 # Waiting is always for something: it fails after so long, and a machine that is busy has as long.
-PATIENCE = int(os.environ.get("PATIENCE", 45_000))
+PATIENCE = 45_000
+
+# A folder for pictures of pages in which a check failed.
+FAILURES = os.environ.get("PAGE_FAILURES")
 
 VIOLATIONS = """addEventListener("securitypolicyviolation", event =>
     policyBroken(`${event.violatedDirective} stopped ${event.blockedURI} ${event.sample} in ${event.sourceFile}`))"""
@@ -113,12 +117,10 @@ class Browser:
 
     @contextlib.contextmanager
     def tab(self, origin, **options):
-        """A page in a context of its own: nothing is known there of other visits. With `axe`, scripts may be injected
-        into it. It ends with a look at what the page did."""
+        """A page in a context of its own: nothing is known there of other visits. It ends with a look at what the
+        page did."""
         script = options.get("java_script_enabled", True)
         options = {"viewport": WIDE} | options
-        if options.pop("axe", False):
-            options["bypass_csp"] = True
         if self.kind == "firefox":
             for name in ("color_scheme", "forced_colors", "reduced_motion"):
                 expect(name not in options, f"Firefox takes {name} as a preference")
@@ -133,9 +135,9 @@ class Browser:
             yield page
             watch.expect_nothing()
         except Exception:
-            if os.environ.get("PAGE_SHOTS"):
+            if FAILURES:
                 for number, shown in enumerate(context.pages):
-                    shown.screenshot(path=f"{os.environ['PAGE_SHOTS']}/failed-{number}.png", full_page=True)
+                    shown.screenshot(path=f"{FAILURES}/failed-{time.time():.0f}-{number}.png", full_page=True)
             raise
         finally:
             context.close()

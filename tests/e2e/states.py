@@ -10,7 +10,7 @@ LARGE = "interview.mov"
 CHANGED = "draft.odt"
 TOO_LARGE = "backup.img"
 # A server that takes less than one of the files.
-ARGUMENTS = ("--max-size", "25MiB")
+ARGUMENTS = ("--max-size", "25MiB", "--page-title", "Kanzlei <Müller> & Söhne", "--page-text", "Documents for the hearing.")
 FILES = {
     LARGE: 20 * MIB, "report für März.txt": 30 * KIB, "Fotos vom Gelände mit einem sehr langen Namen, der nirgends umbricht_"
     "und_noch_weiter_geht_bis_zum_Ende.jpeg": 3 * MIB, NAMES[3]: 5, NAMES[1]: 700 * KIB, CHANGED: 2 * MIB, TOO_LARGE: 26 * MIB,
@@ -96,3 +96,5 @@ def plain_journey(page, url, folder, language):
     yield "problem"
     page.goto(f"{url}/nothing?lang={language}")
     yield "nothing-here"
+    page.goto(f"{url}/welcome?lang={language}")
+    yield "welcome"
