@@ -120,17 +120,17 @@ def sealslot(*argv, **options):
 
 class Server:
     """`sealslot serve` on a free port of loopback, with its data in `folder`/data or in `data`, and its certificates in
-    `folder`/certs. A context manager, which ends the server whatever happens. With a `port` every start has that one;
+    `folder`/certs or in `certs`. A context manager, which ends the server whatever happens. With a `port` every start has that one;
     `environment` is added to its environment, and `binary` is another build of it."""
 
-    def __init__(self, folder, *arguments, data=None, port=0, environment=None, binary=BINARY):
+    def __init__(self, folder, *arguments, data=None, certs=None, port=0, environment=None, binary=BINARY):
         self.folder = Path(folder)
         self.data = Path(data or self.folder / "data")
-        where = ["--data", self.data] if data else []
+        where = [*(["--data", self.data] if data else []), *(["--certs", certs] if certs else [])]
         listen = ["--listen", f"127.0.0.1:{port}"]
         self.command = [str(word) for word in (binary, "serve", *listen, *where, *arguments)]
         self.environment = ENVIRONMENT | (environment or {})
-        self.ca = self.folder / "certs/ca.pem"
+        self.ca = Path(certs or self.folder / "certs") / "ca.pem"
         self.log = self.folder / "serve.log"
         self.process = None
         self.port = None
