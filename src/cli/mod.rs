@@ -18,6 +18,7 @@
 mod certs;
 pub mod exit;
 mod keygen;
+mod made;
 mod open;
 mod passphrase;
 mod progress;

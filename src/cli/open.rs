@@ -3,12 +3,12 @@
 mod age_file;
 mod upload_folder;
 
-use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::made::Made;
 use super::passphrase::PassphraseArgs;
 use super::staged;
 use super::{Exit, Failure};
@@ -20,8 +20,9 @@ use crate::upload::AgeFileError;
 ///
 /// An IN that is a folder is one upload as the server stores it, with its meta.age: its content goes into the folder
 /// OUT under the name that its sender gave, made safe, in folders below OUT where the name has some, and with a number
-/// where that name is taken. Any other IN is an age file: its content goes to OUT. With several INs, OUT is a folder,
-/// and x.age becomes OUT/x.
+/// where that name is taken. Without -o, folders that were there before get no new files: those go into folders with a
+/// number. Any other IN is an age file: its content goes to OUT. With several INs, OUT is a folder, and x.age becomes
+/// OUT/x.
 ///
 /// Nothing appears under its name before all of it has been verified. To stdout a file is read twice, so that nothing
 /// of a damaged one is printed. Only what comes from a pipe is printed as it is verified, piece by piece: every byte
@@ -68,8 +69,8 @@ pub(super) struct OpenArgs {
 struct Opener<'a> {
     args: &'a OpenArgs,
     identities: Vec<Identity>,
-    /// What this run has written: `--force` replaces what was there before, not what it has just made.
-    written: HashSet<PathBuf>,
+    /// What this run has made: `--force` replaces what was there before, not what it has just written.
+    made: Made,
 }
 
 /// Where the content of an age file goes.
@@ -87,7 +88,7 @@ pub(super) fn run(args: &OpenArgs) -> Result<(), Failure> {
     let mut opener = Opener {
         args,
         identities: read_identities(args)?,
-        written: HashSet::new(),
+        made: Made::default(),
     };
     if let [input] = &args.inputs[..] {
         return opener.open(input);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use super::made::Made;
 use super::restored_name::numbered;
 use super::{Exit, Failure};
 
@@ -35,10 +36,15 @@ impl Staged {
     }
 
     /// Lets the file appear in these folders, each in the one before, below the one that it was begun in. They are made where
-    /// they are missing.
-    pub(super) fn below(mut self, folders: &[String]) -> Result<Self, Failure> {
+    /// they are missing, and become part of `made`. One that is there is joined where this run made it, or `joins` says so.
+    pub(super) fn below(
+        mut self,
+        folders: &[String],
+        joins: Joins,
+        made: &mut Made,
+    ) -> Result<Self, Failure> {
         for name in folders {
-            self.folder = folder_in(&self.folder, name)?;
+            self.folder = folder_in(&self.folder, name, joins, made)?;
         }
         Ok(self)
     }
@@ -92,6 +98,15 @@ impl Staged {
         let synced = self.file.as_file().sync_all();
         synced.map_err(|error| Failure::io("write", target, &error))
     }
+}
+
+/// Which folders that are there already are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Joins {
+    /// All.
+    Any,
+    /// Those that this run made.
+    Made,
 }
 
 impl Write for Staged {
@@ -161,21 +176,20 @@ fn with_numbers(name: &str) -> impl Iterator<Item = String> {
 }
 
 /// The folder `name` in `folder`, for this user alone where it has to be made. A link is not followed, wherever it leads, and
-/// nothing is replaced: beside what is no folder there is one with a number.
-fn folder_in(folder: &Path, name: &str) -> Result<PathBuf, Failure> {
+/// nothing is replaced: beside what is no folder, or none that is joined, there is one with a number.
+fn folder_in(folder: &Path, name: &str, joins: Joins, made: &mut Made) -> Result<PathBuf, Failure> {
     for name in with_numbers(name) {
         let path = folder.join(name);
         match DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => {
+                made.insert(&path);
                 sync_folder(folder)?;
                 return Ok(path);
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let there = path.symlink_metadata();
-                if there
-                    .map_err(|error| Failure::io("look at", &path, &error))?
-                    .is_dir()
-                {
+                let there = there.map_err(|error| Failure::io("look at", &path, &error))?;
+                if there.is_dir() && (joins == Joins::Any || made.contains(&path)) {
                     return Ok(path);
                 }
             }
@@ -264,7 +278,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let below = |contents: &str, folders: &[&str]| {
             let folders: Vec<_> = folders.iter().map(|&name| name.to_owned()).collect();
-            staged(dir.path(), contents).below(&folders).unwrap()
+            let staged = staged(dir.path(), contents);
+            staged
+                .below(&folders, Joins::Any, &mut Made::default())
+                .unwrap()
         };
         for (expected, contents) in [("a/b/x", "1"), ("a/b/x (2)", "2")] {
             let path = below(contents, &["a", "b"]).publish_numbered("x").unwrap();
@@ -296,7 +313,7 @@ mod tests {
             for contents in ["1", "2"] {
                 // The second goes where the first went.
                 let below = staged(dir.path(), contents)
-                    .below(&[name.to_owned()])
+                    .below(&[name.to_owned()], Joins::Any, &mut Made::default())
                     .unwrap();
                 assert_eq!(below.folder(), dir.path().join(&number));
                 below.publish_numbered(contents).unwrap();
@@ -306,6 +323,32 @@ mod tests {
         assert_eq!(fs::read(dir.path().join("file")).unwrap(), b"old");
         assert!(names(outside.path()).is_empty());
         assert!(!dir.path().join("nowhere").exists());
+    }
+
+    #[test]
+    fn what_others_made_is_joined_only_where_that_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("bin/deep")).unwrap();
+        let mut made = Made::default();
+        for joins in [Joins::Any, Joins::Made] {
+            for contents in ["1", "2"] {
+                let folders = ["bin", "deep"].map(str::to_owned);
+                let below = staged(dir.path(), contents).below(&folders, joins, &mut made);
+                let path = below.unwrap().publish_numbered("ls").unwrap();
+                let expected = match (joins, contents) {
+                    (Joins::Any, "1") => "bin/deep/ls",
+                    (Joins::Any, _) => "bin/deep/ls (2)",
+                    // With all that came with it.
+                    (Joins::Made, "1") => "bin (2)/deep/ls",
+                    (Joins::Made, _) => "bin (2)/deep/ls (2)",
+                };
+                assert_eq!(path, dir.path().join(expected));
+            }
+        }
+        // The next run knows nothing of it.
+        let folders = ["bin".to_owned()];
+        let below = staged(dir.path(), "3").below(&folders, Joins::Made, &mut Made::default());
+        assert_eq!(below.unwrap().folder(), dir.path().join("bin (3)"));
     }
 
     #[test]

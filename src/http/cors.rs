@@ -73,7 +73,7 @@ pub(super) fn allowed<'a>(
     origins.iter().any(known).then_some(origin)
 }
 
-/// Adds what lets a page of another origin read the answer, and, to the answer to a preflight, what it may send.
+/// Adds what lets a page of another origin, on routes that are for those, read the answer, and, to the answer to a preflight, what it may send.
 pub(super) fn add_headers(origins: &[CorsOrigin], request: &HeaderMap, answer: &mut HeaderMap) {
     if origins.is_empty() {
         return;

@@ -96,7 +96,7 @@ pub(super) type Permit = tokio::sync::OwnedSemaphorePermit;
 /// Everything that can refuse an upload before its body is asked for.
 pub(super) fn admit(app: &App, head: &Parts, body: &RequestBody) -> Result<Permit, Problem> {
     // It brings something, whatever the method that it is sent with.
-    refuse_cross_site(app, &Method::POST, &head.headers)?;
+    refuse_cross_site(app, &Method::POST, head)?;
     app.access.uploader(&head.headers)?;
     body.check_announced()?;
     app.upload_permit()

@@ -66,14 +66,15 @@ pub(super) async fn encrypt(
 /// `POST /decrypt`: opens what `/encrypt`, or `age` with the same key, sealed.
 pub(super) async fn decrypt(
     app: &Arc<App>,
-    headers: &HeaderMap,
+    head: &http::request::Parts,
     body: RequestBody,
 ) -> Result<Response, Problem> {
+    let headers = &head.headers;
     if app.uploads.identities().is_empty() {
         return Err(Problem::no_private_key());
     }
     app.access.admin(headers)?;
-    super::access::refuse_cross_site(app, &http::Method::POST, headers)?;
+    super::access::refuse_cross_site(app, &http::Method::POST, head)?;
     let _permit = app
         .data_permits
         .try_acquire()

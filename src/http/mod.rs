@@ -176,6 +176,11 @@ pub async fn respond(app: Arc<App>, surface: Surface, request: Request<Incoming>
     let route = Route::of(head.uri.path());
     let name = route.as_ref().map_or("none", Route::name);
     let method = head.method.clone();
+    let for_other_origins = match &route {
+        Ok(route) => route.is_for_other_origins(&method),
+        // A name that cannot be read.
+        Err(_) => head.uri.path().starts_with("/uploads/"),
+    };
     let body = RequestBody::new(incoming, &head, &app.limits);
     let answer = match route {
         Ok(route) if surface == Surface::Public || route.is_operational() => {
@@ -194,7 +199,7 @@ pub async fn respond(app: Arc<App>, surface: Surface, request: Request<Incoming>
     if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
         resumable::add_limit(&app, response.headers_mut());
     }
-    if surface == Surface::Public {
+    if surface == Surface::Public && for_other_origins {
         cors::add_headers(&app.cors_origins, &head.headers, response.headers_mut());
     }
     if method == Method::HEAD {
@@ -251,6 +256,7 @@ async fn dispatch(
             .welcome()
             .ok_or_else(Problem::not_found),
         (&Method::GET, Route::Script) => Ok(page::UPLOAD_JS.respond(head)),
+        (&Method::GET, Route::NobleHashes(asset)) => Ok(asset.respond(head)),
         (&Method::GET, Route::Logo) => {
             let logo = app.pages.logo.as_ref().ok_or_else(Problem::not_found)?;
             Ok(logo.respond(head))
@@ -272,7 +278,7 @@ async fn dispatch(
         }
         (&Method::DELETE, Route::Upload(id)) => {
             app.access.admin(headers)?;
-            access::refuse_cross_site(app, &head.method, headers)?;
+            access::refuse_cross_site(app, &head.method, head)?;
             download::delete(app, id).await
         }
         (&Method::GET, Route::SealedFile(id, file)) => {
@@ -280,7 +286,7 @@ async fn dispatch(
             download::sealed_file(app, id, file, headers).await
         }
         (&Method::POST, Route::Encrypt) => crypt::encrypt(app, headers, body).await,
-        (&Method::POST, Route::Decrypt) => crypt::decrypt(app, headers, body).await,
+        (&Method::POST, Route::Decrypt) => crypt::decrypt(app, head, body).await,
         (&Method::GET, Route::Recipients) => Ok(recipients(app)),
         (&Method::GET, Route::Health) => Ok(text("ok\n")),
         (&Method::GET, Route::Ready) => ready(app).await,

@@ -17,15 +17,15 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use flate2::Compression;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, VARY,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, REFERRER_POLICY,
+    VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
-use assets::Asset;
-pub(super) use assets::{ICON_SVG, UPLOAD_JS};
+pub(super) use assets::{Asset, ICON_SVG, UPLOAD_JS, noble_hashes};
 pub use colour::Colour;
 use languages::{LANGUAGES, Language};
 pub use logo::{Logo, LogoError, MAX_LOGO};
@@ -134,8 +134,10 @@ impl<'a> Reader<'a> {
         } else {
             self.page(&title, &content)
         };
-        // Going back to it restores the files that were chosen.
         let headers = response.headers_mut();
+        // With `no-referrer` a browser would send the form from the origin `null`, which is nobody's.
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        // Going back to it restores the files that were chosen.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
         headers.insert(
             VARY,

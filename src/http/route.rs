@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
+use http::Method;
+
 use super::form::percent_decode;
+use super::page::{Asset, noble_hashes};
 use super::problem::Problem;
 use crate::store::{SealedFile, UploadId};
 use crate::upload::{ClientName, UploadUrl};
@@ -13,6 +16,8 @@ pub(super) enum Route {
     Page,
     /// `/upload.js`
     Script,
+    /// `/noble-hashes/{file}`
+    NobleHashes(&'static Asset),
     /// `/icon.svg`
     Icon,
     /// `/logo`
@@ -63,6 +68,10 @@ impl Route {
             "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
             _ => {
+                if let Some(file) = path.strip_prefix("/noble-hashes/") {
+                    let asset = noble_hashes(file).ok_or_else(Problem::not_found)?;
+                    return Ok(Self::NobleHashes(asset));
+                }
                 let rest = path
                     .strip_prefix("/uploads/")
                     .ok_or_else(Problem::not_found)?;
@@ -94,6 +103,7 @@ impl Route {
         match self {
             Self::Page => "/",
             Self::Script => "/upload.js",
+            Self::NobleHashes(_) => "/noble-hashes/{file}",
             Self::Icon => "/icon.svg",
             Self::Logo => "/logo",
             Self::Welcome => "/welcome",
@@ -136,6 +146,17 @@ impl Route {
                 | Self::Upload(_)
                 | Self::Session(_)
         )
+    }
+
+    /// Whether pages of other origins, where they are let in, have a use for it by this method. Lists, what arrived and its deletion
+    /// are the admin's, and pages are for who opens them.
+    pub(super) fn is_for_other_origins(&self, method: &Method) -> bool {
+        match self {
+            Self::Session(_) | Self::NamedUpload(_) | Self::Recipients => true,
+            Self::Uploads => !matches!(method, &Method::GET | &Method::HEAD),
+            Self::Upload(_) => matches!(method, &Method::PUT | &Method::OPTIONS),
+            _ => false,
+        }
     }
 
     /// Whether it belongs to running the server rather than to uploads.

@@ -320,6 +320,29 @@ fn another_site_cannot_use_the_browsers_password() {
     }
 }
 
+/// As browsers do that have no `Sec-Fetch-Site` yet.
+#[test]
+fn another_origin_cannot_either() {
+    let bench = Bench::new();
+    let server = Server::opening(&bench, &[]);
+    let basic = BASE64.encode(format!("me:{}", server.token()).as_bytes());
+    let own = format!("https://{}", server.address);
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        for (method, path) in [(Method::PUT, "/uploads/x"), (Method::POST, "/decrypt")] {
+            let from = |origin: &str| {
+                let request = Request::builder().method(method.clone()).uri(path);
+                let request = request.header("authorization", format!("Basic {basic}"));
+                let request = request.header("origin", origin).body(b"x".to_vec());
+                server.send_over(protocol, &TLS13, request.unwrap())
+            };
+            for origin in ["null", "https://evil.example"] {
+                from(origin).refused(403, "cross-site");
+            }
+            assert_ne!(from(&own).status, 403, "{method} {path}");
+        }
+    }
+}
+
 #[test]
 fn damage_cuts_the_download() {
     let bench = Bench::new();

@@ -244,6 +244,8 @@ fn what_the_page_loads_is_kept_until_it_changes() {
     let server = Server::sealing(&bench, &[]);
     let page = server.get("/").is(200);
     assert_eq!(page.header("cache-control"), "private, no-cache");
+    // So that the form comes with its origin.
+    assert_eq!(page.header("referrer-policy"), "same-origin");
     let page = page.text();
     for (path, media_type) in [
         ("/upload.js", "text/javascript; charset=utf-8"),
@@ -298,6 +300,51 @@ fn what_the_page_loads_is_kept_until_it_changes() {
         "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
     );
     server.get("/logo").refused(404, "not-found");
+}
+
+/// What the script imports where it needs it, from here and from nowhere else.
+#[test]
+fn what_others_wrote_is_served_whole() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &[]);
+    let mut imported = vec!["sha2.js".to_owned()];
+    let mut place = 0;
+    while let Some(file) = imported.get(place) {
+        let path = format!("/noble-hashes/{file}");
+        let plain = server.get(&path).is(200);
+        let text = plain.text();
+        assert_eq!(
+            plain.header("content-type"),
+            "text/javascript; charset=utf-8"
+        );
+        assert_eq!(plain.header("cache-control"), "no-cache");
+        let gzip = [("accept-encoding", "gzip")];
+        let packed = asking(&server, &path, &gzip).is(200);
+        assert_eq!(packed.header("content-encoding"), "gzip");
+        assert!(packed.body.len() < plain.body.len() / 2);
+        let known = [("if-none-match", plain.header("etag"))];
+        asking(&server, &path, &known).is(304);
+        for import in text.lines().filter(|line| line.starts_with("import ")) {
+            let other = between(import, "from \"./", "\";").to_owned();
+            if !imported.contains(&other) {
+                imported.push(other);
+            }
+        }
+        place += 1;
+    }
+    imported.sort();
+    assert_eq!(imported, ["_md.js", "_u64.js", "sha2.js", "utils.js"]);
+    let licence = server.get("/noble-hashes/LICENSE").is(200);
+    assert_eq!(licence.header("content-type"), "text/plain; charset=utf-8");
+    assert!(licence.text().starts_with("The MIT License (MIT)"));
+    for path in [
+        "/noble-hashes",
+        "/noble-hashes/",
+        "/noble-hashes/legacy.js",
+        "/noble-hashes/../upload.js",
+    ] {
+        server.get(path).refused(404, "not-found");
+    }
 }
 
 #[test]

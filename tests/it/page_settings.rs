@@ -25,9 +25,9 @@ fn title_text_and_labels_may_differ_by_language() {
         "<span>Kim &amp; Partners</span>",
         "<p class=\"lead\">For our clients.</p>",
         "<label for=\"field-1\">Message <span class=\"optional\">(optional)</span></label>\
-         <textarea id=\"field-1\" name=\"message\" rows=\"4\"></textarea>",
-        "<label for=\"field-2\">Case</label><input type=\"text\" id=\"field-2\" name=\"case\" required>",
-        "<textarea id=\"field-3\" name=\"notes\" rows=\"9\">",
+         <textarea id=\"field-1\" name=\"message\" autocomplete=\"off\" rows=\"4\"></textarea>",
+        "<label for=\"field-2\">Case</label><input type=\"text\" id=\"field-2\" name=\"case\" autocomplete=\"off\" required>",
+        "<textarea id=\"field-3\" name=\"notes\" autocomplete=\"off\" rows=\"9\">",
         "--accent:#aa0000;",
     ] {
         assert!(english.contains(part), "{part}: {english}");

@@ -274,6 +274,51 @@ fn folders_come_back_as_they_were_sent() {
 }
 
 #[test]
+fn without_a_folder_of_its_own_a_run_joins_no_folder_that_is_there() {
+    let bench = Bench::new();
+    let names = [
+        "bin/ls",
+        "bin/deep/cat",
+        "Library/LaunchAgents/x.plist",
+        "new/a",
+        "new/b",
+        "top",
+    ];
+    let folders = names.map(|name| file(&bench, name, name.as_bytes()));
+    let folders = folders.each_ref().map(|folder| text(folder));
+    for folder in ["bin/deep", "Library/LaunchAgents"] {
+        fs::create_dir_all(bench.path(folder)).unwrap();
+    }
+    let printed = |args: &[&str]| {
+        let args = [&["open", "-i", "key"], args, &folders].concat();
+        String::from_utf8(bench.run(&args).ok()).unwrap()
+    };
+    let expected = [
+        "./bin (2)/ls",
+        "./bin (2)/deep/cat",
+        "./Library (2)/LaunchAgents/x.plist",
+        "./new/a",
+        "./new/b",
+        "./top",
+    ];
+    assert_eq!(printed(&[]).lines().collect::<Vec<_>>(), expected);
+    // Nor what a run before it made, and nothing in them is replaced.
+    let again = [
+        "./bin (3)/ls",
+        "./bin (3)/deep/cat",
+        "./Library (3)/LaunchAgents/x.plist",
+        "./new (2)/a",
+        "./new (2)/b",
+        "./top",
+    ];
+    assert_eq!(printed(&["--force"]).lines().collect::<Vec<_>>(), again);
+    assert!(bench.names("bin/deep").is_empty() && bench.names("Library/LaunchAgents").is_empty());
+    // Whoever names the folder means it.
+    let joined = printed(&["-o", "."]);
+    assert!(joined.starts_with("./bin/ls\n./bin/deep/cat\n"), "{joined}");
+}
+
+#[test]
 fn a_folder_and_a_file_of_one_name_stand_side_by_side() {
     let bench = Bench::new();
     let names = ["a", "a/b", "a/c", "c/d", "c", "c"];

@@ -1,7 +1,9 @@
 //! The first page of a server that runs for development.
 
 use http::Request;
+use rustls::version::TLS13;
 
+use crate::client::Protocol;
 use crate::program::Bench;
 use crate::server::Server;
 
@@ -59,6 +61,25 @@ fn others_see_none_of_it() {
         wire.answer().refused(404, "not-found");
         wire.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         assert!(!wire.answer().is(200).text().contains("/welcome"));
+    }
+    // As it comes in through one that changes the name.
+    for name in [
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-forwarded-anything",
+        "x-real-ip",
+        "via",
+    ] {
+        for protocol in [Protocol::Http1, Protocol::Http2] {
+            let asking = |path: &str| {
+                let request = Request::get(path).header(name, "1.1 a-proxy");
+                server.send_over(protocol, &TLS13, request.body(Vec::new()).unwrap())
+            };
+            asking("/welcome").refused(404, "not-found");
+            assert!(!asking("/").is(200).text().contains("/welcome"));
+        }
     }
     drop(server);
     bench.write_private("token", "an-admin-token-that-is-long");

@@ -77,7 +77,7 @@ fn to_file(
     path: &Path,
     target: &Path,
 ) -> Result<(), Failure> {
-    let force = opener.args.force && !opener.written.contains(target);
+    let force = opener.args.force && !opener.made.contains(target);
     staged::check_target(target, force)?;
     let (folder, name) = staged::split(target)?;
     let mut staged = Staged::in_folder(folder)?;
@@ -93,7 +93,7 @@ fn to_file(
             "size": size,
         }))?;
     }
-    opener.written.insert(target.to_owned());
+    opener.made.insert(target);
     Ok(())
 }
 

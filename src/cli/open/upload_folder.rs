@@ -12,7 +12,7 @@ use super::Opener;
 use crate::cli::progress::Progress;
 use crate::cli::restored_path::{RestoredPath, restored_path};
 use crate::cli::results::{print, print_json};
-use crate::cli::staged::{self, Staged};
+use crate::cli::staged::{self, Joins, Staged};
 use crate::cli::{Exit, Failure};
 use crate::seal::Identity;
 use crate::store::{LocalFolder, SealedFile, UploadId};
@@ -107,11 +107,16 @@ fn publish(
     staged: Staged,
     restored: &RestoredPath,
 ) -> Result<PathBuf, Failure> {
-    let staged = staged.below(&restored.folders)?;
+    // The current folder may be any, and a name like `bin/ls` made for it: a folder that was named is for what arrives.
+    let joins = match opener.args.output {
+        Some(_) => Joins::Any,
+        None => Joins::Made,
+    };
+    let staged = staged.below(&restored.folders, joins, &mut opener.made)?;
     let target = staged.folder().join(&restored.name);
     // A folder is never replaced, and may well come from the same sender: there, a number does.
     let replaces = opener.args.force
-        && !opener.written.contains(&target)
+        && !opener.made.contains(&target)
         && !target.symlink_metadata().is_ok_and(|there| there.is_dir());
     let path = if replaces {
         staged.publish(Path::new(&restored.name), true)?;
@@ -119,7 +124,7 @@ fn publish(
     } else {
         staged.publish_numbered(&restored.name)?
     };
-    opener.written.insert(path.clone());
+    opener.made.insert(&path);
     Ok(path)
 }
 

@@ -34,12 +34,53 @@ const SCRIPT: &str = concat!(
 
 const ICON: &str = include_str!("assets/icon.svg");
 
+/// What others wrote, as it is in the npm package `@noble/hashes` 2.4.0 with its licence: SHA-256 piece by piece, which browsers do
+/// not have. The script imports it where it needs it.
+const NOBLE_HASHES: [(&str, &str, &str); 5] = [
+    (
+        "sha2.js",
+        JAVASCRIPT,
+        include_str!("assets/noble-hashes/sha2.js"),
+    ),
+    (
+        "_md.js",
+        JAVASCRIPT,
+        include_str!("assets/noble-hashes/_md.js"),
+    ),
+    (
+        "_u64.js",
+        JAVASCRIPT,
+        include_str!("assets/noble-hashes/_u64.js"),
+    ),
+    (
+        "utils.js",
+        JAVASCRIPT,
+        include_str!("assets/noble-hashes/utils.js"),
+    ),
+    (
+        "LICENSE",
+        "text/plain; charset=utf-8",
+        include_str!("assets/noble-hashes/LICENSE"),
+    ),
+];
+
 /// `/upload.js`
 pub(in crate::http) static UPLOAD_JS: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("text/javascript; charset=utf-8", SCRIPT));
+    LazyLock::new(|| Asset::new(JAVASCRIPT, SCRIPT));
 /// `/icon.svg`
 pub(in crate::http) static ICON_SVG: LazyLock<Asset> = LazyLock::new(|| Asset::new(SVG, ICON));
 
+static NOBLE_HASHES_ASSETS: LazyLock<[(&str, Asset); 5]> = LazyLock::new(|| {
+    NOBLE_HASHES.map(|(name, media_type, text)| (name, Asset::new(media_type, text)))
+});
+
+/// `/noble-hashes/{file}`, where there is such a file. They name each other, and so without a version.
+pub(in crate::http) fn noble_hashes(file: &str) -> Option<&'static Asset> {
+    let known = NOBLE_HASHES_ASSETS.iter().find(|(name, _)| *name == file);
+    known.map(|(_, asset)| asset)
+}
+
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 /// A drawing may have a style of its own. Opened by itself it still may do nothing.
 const STYLED: HeaderValue = HeaderValue::from_static(

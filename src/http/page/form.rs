@@ -89,7 +89,7 @@ fn chooser(reader: Reader<'_>) -> Markup {
     }
 }
 
-/// The text fields that the operator wants.
+/// The text fields that the operator wants. Browsers offer nobody what somebody else wrote there before: computers are shared.
 fn fields(reader: Reader<'_>) -> Markup {
     let optional = &reader.language.page.optional;
     let fields = reader.app.pages.settings.fields.iter().zip(1..);
@@ -103,9 +103,9 @@ fn fields(reader: Reader<'_>) -> Markup {
                     @if !field.required { " " span.optional { (optional) } }
                 }
                 @if field.lines > 1 {
-                    textarea id=(id) name=(field.name) rows=(field.lines) required[field.required] {}
+                    textarea id=(id) name=(field.name) autocomplete="off" rows=(field.lines) required[field.required] {}
                 } @else {
-                    input type="text" id=(id) name=(field.name) required[field.required];
+                    input type="text" id=(id) name=(field.name) autocomplete="off" required[field.required];
                 }
             }
         }

@@ -42,9 +42,12 @@ pub enum PageSettingError {
     Language(String),
     /// A name that would not come back as it was.
     #[error(
-        "a field's name has 1 to {MAX_NAME} letters, digits, `-`, `_` or `.`, and is not `file`: give NAME or NAME=LABEL"
+        "a field's name has 1 to {MAX_NAME} letters, digits, `-`, `_` or `.`: give NAME or NAME=LABEL"
     )]
     Name,
+    /// A name that browsers fill in, leave out or fill with files.
+    #[error("`{0}` means something else in a form: give the field another name")]
+    Taken(String),
     /// A field of no size, or larger than a screen.
     #[error("a field has 1 to {MAX_LINES} lines")]
     Lines,
@@ -173,8 +176,11 @@ impl TextField {
         let fine = |c: char| c.is_alphanumeric() || "-_.".contains(c);
         let length = name.chars().count();
         let taken = TAKEN.iter().any(|taken| name.eq_ignore_ascii_case(taken));
-        if !(1..=MAX_NAME).contains(&length) || !name.chars().all(fine) || taken {
+        if !(1..=MAX_NAME).contains(&length) || !name.chars().all(fine) {
             return Err(PageSettingError::Name);
+        }
+        if taken {
+            return Err(PageSettingError::Taken(name));
         }
         let usual = if name == "message" { MESSAGE_LINES } else { 1 };
         let lines = lines.unwrap_or(usual);

@@ -1,7 +1,7 @@
 //! The first page of a server that runs for development: where everything is, and how to go on. It shows lines for a shell and
-//! paths, never what is in the files, and shows them to this machine alone.
+//! paths, never what is in the files, and shows them under names of this machine alone.
 
-use http::header::HOST;
+use http::header::{HOST, HeaderName};
 use http::request::Parts;
 use maud::{Markup, html};
 use qrcodegen::{QrCode, QrCodeEcc};
@@ -43,14 +43,26 @@ pub struct Phone {
     pub network: Option<(String, String)>,
 }
 
-/// Whether the request was made to a name of this machine. What comes in through a tunnel or a proxy was made to another.
+/// Whether the request was made to a name of this machine and came straight from whoever made it. What comes in through a tunnel or
+/// a proxy was mostly made to another, and most of those that change the name say what they are.
 pub(super) fn is_of_this_machine(head: &Parts) -> bool {
+    let forwarded = |name: &HeaderName| {
+        let name = name.as_str();
+        ["forwarded", "x-real-ip", "via"].contains(&name) || name.starts_with("x-forwarded-")
+    };
+    if head.headers.keys().any(forwarded) {
+        return false;
+    }
     let header = head.headers.get(HOST).and_then(|host| host.to_str().ok());
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
     authority.or(header).is_some_and(is_local)
 }
 
 fn is_local(authority: &str) -> bool {
+    // What stands before an `@` is no host.
+    if authority.contains('@') {
+        return false;
+    }
     if authority == "[::1]" || authority.starts_with("[::1]:") {
         return true;
     }
@@ -181,6 +193,10 @@ mod tests {
             "[::1].example",
             "[2001:db8::1]",
             "1127.0.0.1",
+            "localhost@drop.example",
+            "localhost:x@drop.example",
+            "[::1]:x@drop.example",
+            "drop.example@localhost",
         ] {
             assert!(!is_local(authority), "{authority}");
         }

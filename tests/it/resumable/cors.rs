@@ -1,7 +1,11 @@
 //! Browsers on other origins, where they are let in.
 
+use http::Method;
+
 use crate::client::Answer;
+use crate::program::Bench;
 use crate::resumable::{Client, over_both};
+use crate::server::{Server, text};
 
 const ORIGIN: (&str, &str) = ("origin", "https://app.example");
 const OTHER: (&str, &str) = ("origin", "https://evil.example");
@@ -144,6 +148,52 @@ fn answers_are_readable_errors_too() {
             }
         }
     });
+}
+
+/// What is not for uploading stays with those who open it, even where everybody's pages may upload.
+#[test]
+fn pages_lists_and_what_arrived_are_not_for_other_origins() {
+    let bench = Bench::new();
+    let server = Server::start(&bench, &["--cors-origin", "*"], &[]);
+    let id = text(&server.put("/uploads/x", "a payload").receipt()["id"]);
+    let upload = format!("/uploads/{id}");
+    let asking = |method: Method, path: &str| {
+        let request = server.as_admin(method, path).header(ORIGIN.0, ORIGIN.1);
+        server.send(request.body(Vec::new()).unwrap())
+    };
+    for path in [
+        "/",
+        "/welcome",
+        "/upload.js",
+        "/noble-hashes/sha2.js",
+        "/icon.svg",
+        "/uploads",
+        &upload,
+        &format!("{upload}/0000.age"),
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    ] {
+        for method in [Method::GET, Method::HEAD] {
+            assert_closed(&asking(method, path).is(200));
+        }
+    }
+    for path in ["/logo", "/nowhere"] {
+        assert_closed(&asking(Method::GET, path).is(404));
+    }
+    assert_closed(&asking(Method::DELETE, &upload).is(204));
+    for path in ["/encrypt", "/decrypt"] {
+        assert_closed(&asking(Method::POST, path));
+    }
+    // The keys are public, and whoever seals before sending needs them; of what is refused the page learns why.
+    for (answer, status) in [
+        (asking(Method::GET, "/recipients"), 200),
+        (asking(Method::PUT, "/uploads/%zz"), 400),
+        (asking(Method::PATCH, "/uploads/no-url"), 405),
+        (asking(Method::PUT, &upload), 201),
+    ] {
+        assert_eq!(answer.is(status).header(ALLOW_ORIGIN), ORIGIN.1);
+    }
 }
 
 #[test]

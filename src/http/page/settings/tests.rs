@@ -90,6 +90,18 @@ fn what_is_no_field_is_refused() {
     ] {
         assert!(fields(&format!("[{toml}]")).is_err(), "{toml}");
     }
+    for (toml, words) in [
+        ("\" \"", "give NAME or NAME=LABEL"),
+        ("\"a\\u0007\"", "give NAME or NAME=LABEL"),
+        ("{ name = \"a\\n\" }", "give NAME or NAME=LABEL"),
+        ("{ name = \"\" }", "give NAME or NAME=LABEL"),
+        ("\"file\"", "another name"),
+        ("\"_Charset_=x\"", "another name"),
+        ("{ name = \"isindex\" }", "another name"),
+    ] {
+        let message = fields(&format!("[{toml}]")).unwrap_err();
+        assert!(message.contains(words), "{toml}: {message}");
+    }
     let field = |name: &str| name.parse::<TextField>().unwrap();
     let twice = PageSettings::new(None, None, None, vec![field("a"), field("a=b")]);
     assert_eq!(twice.unwrap_err(), PageSettingError::Twice("a".to_owned()));

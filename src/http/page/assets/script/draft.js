@@ -26,7 +26,6 @@ function refusal(xhr, created) {
   if (created && (status === 404 || status === 410)) return new UploadError('anew', code);
   if (status === 401 || status === 507) return new UploadError('person', code);
   if ([429, 502, 503, 504].includes(status)) return new UploadError('again', 'busy', wait);
-  if (code === 'digest-mismatch') return new UploadError('never', 'file-changed');
   // What is complete already is asked for its receipt.
   if ([408, 409, 423].includes(status) || ['body-incomplete', 'completed-upload'].includes(code)) return new UploadError('again', code, wait);
   return new UploadError(status >= 500 ? 'fault' : 'never', code, wait);

@@ -45,7 +45,7 @@ async function fingerprint(path, file) {
   const time = file instanceof File && file.lastModified;
   const about = JSON.stringify([location.origin, page.endpoint, path, file.size, time]);
   const end = file.slice(Math.max(SAMPLE, file.size - SAMPLE));
-  const bytes = await new Blob([about, file.slice(0, SAMPLE), end]).arrayBuffer();
+  const bytes = await bytesOf(new Blob([about, file.slice(0, SAMPLE), end]));
   return REMEMBERED + hex(await digestOf(bytes));
 }
 

@@ -52,6 +52,8 @@ class Upload {
   #sha256 = null;
   /** Whether the server may have been told that it is complete. */
   #inDoubt = false;
+  /** Whether it was begun in another visit, perhaps of another version. */
+  #isRecalled = false;
   /** Whether it is only asked after because it was cancelled. */
   #isUnwanted = false;
   /** Whether it has to be asked. */
@@ -169,6 +171,7 @@ class Upload {
     if (this.size >= REMEMBERED_FROM) this.#release = await claim(key);
     this.#fingerprint = key;
     if (this.#release) this.url ||= remembered(key);
+    this.#isRecalled = this.url !== '';
   }
 
   /** Fails where the file is not the one that was chosen any more. */
@@ -334,7 +337,7 @@ class Upload {
   #learn(xhr) {
     const offset = Number(xhr.getResponseHeader('Upload-Offset') ?? NaN);
     if (!(offset >= 0 && offset <= this.size)) throw new UploadError('fault', 'no-offset');
-    if (offset > this.#offset) this.#attempts = this.#faults = this.#beginnings = 0;
+    if (offset > this.#offset) this.#attempts = this.#faults = 0;
     this.#offset = this.sent = offset;
     this.#unsure = false;
     this.#finished ||= xhr.getResponseHeader('Upload-Complete') === '?1';
@@ -352,6 +355,13 @@ class Upload {
       // All of it arrived, and that has expired since: nothing is sent twice.
       this.receipt = { size: this.size, name: this.path };
       return;
+    }
+    if (code === 'digest-mismatch') {
+      // It is gone.
+      this.url = '';
+      if (!this.#isRecalled) throw new UploadError('never', 'file-changed');
+      this.#isRecalled = false;
+      return this.#abandon();
     }
     if (follows === 'anew' && this.#isUnwanted) return this.#giveUp();
     if (follows === 'anew' && ++this.#beginnings < MOST_BEGINNINGS) {
