@@ -129,6 +129,8 @@ class Browser:
         watch = Watch(origin)
         watch.attach(context, script)
         page = context.new_page()
+        # From here on, and not only while one is awaited: a key would be faster than the order to look out for dialogs.
+        page.on("filechooser", lambda _: None)
         page.watch = watch
         page.kind = self.kind
         try:
