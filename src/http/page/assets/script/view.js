@@ -155,7 +155,7 @@ function showTotals(all) {
   const lost = all.running > 0 && all.running === all.lost;
   if (!all.running || lost) totalSpeed.reset();
   const rate = totalSpeed.rate();
-  if (rate >= 1) words.push(say('speed', { size: sizeText(rate) }), say('total-left', { time: durationText(left / rate) }));
+  if (left && rate >= 1) words.push(say('speed', { size: sizeText(rate) }), say('total-left', { time: durationText(left / rate) }));
   else if (all.paused && !all.open) words.push(say('total-paused'));
   write($('total-status'), words.join(' · '));
   speak(sent, lost);
