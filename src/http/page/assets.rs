@@ -19,7 +19,7 @@ use crate::http::{Response, empty, respond_with};
 pub(super) const STYLE: &str = include_str!("assets/style.css");
 
 /// The script, one module: each file is a part of it, in this order.
-const SCRIPT: &str = concat!(
+pub(super) const SCRIPT: &str = concat!(
     include_str!("assets/script/words.js"),
     include_str!("assets/script/digest.js"),
     include_str!("assets/script/memory.js"),
