@@ -31,3 +31,4 @@ mod upload_faults;
 mod upload_folders;
 mod uploads;
 mod welcome;
+mod who_can_read;
