@@ -120,7 +120,12 @@ impl<'a> Reader<'a> {
 
     /// `GET /`: the form.
     pub(super) fn form(self) -> Response {
-        let (title, content) = (form::title(self), form::content(self));
+        let content = form::content(self);
+        let mut title = form::title(self);
+        // A configured one is in it.
+        if self.app.pages.settings.title.is_none() {
+            title = self.titled(&title);
+        }
         let mut response = if self.takes_gzip {
             // In the first round trip even of a slow start. A receipt is not compressed: it holds what a client sent.
             let page = gzip::compressed(
@@ -132,7 +137,7 @@ impl<'a> Reader<'a> {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             response
         } else {
-            self.page(&title, &content)
+            self.respond(self.document(&title, &content))
         };
         let headers = response.headers_mut();
         // With `no-referrer` a browser would send the form from the origin `null`, which is nobody's.
@@ -178,9 +183,14 @@ impl<'a> Reader<'a> {
         format!("/?lang={}", self.language.tag)
     }
 
+    /// A title with what the page is called.
+    fn titled(self, title: &str) -> String {
+        format!("{title} · {}", self.title().0)
+    }
+
     /// A whole page.
     fn page(self, title: &str, content: &Content) -> Response {
-        self.respond(self.document(title, content))
+        self.respond(self.document(&self.titled(title), content))
     }
 
     fn respond(self, page: impl Into<Bytes>) -> Response {
@@ -200,7 +210,7 @@ impl<'a> Reader<'a> {
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
                     meta name="robots" content="noindex";
-                    title { (title) " · " (self.title().0) }
+                    title { (title) }
                     link rel="icon" href=(ICON_SVG.address("/icon.svg"));
                     // The policy names it by its hash, so it holds nothing from outside.
                     style { (PreEscaped(&pages.style)) }
