@@ -365,7 +365,7 @@ fn the_page_is_light() {
             parts.map(|path| asking(&server, path, headers).is(200).body.len())
         };
         let plain: usize = weight(&[]).iter().sum();
-        assert!(plain < 72 << 10, "{plain}");
+        assert!(plain < 100 << 10, "{plain}");
         // As browsers ask for it.
         let sent = weight(&[("accept-encoding", "gzip, deflate, br, zstd")]);
         let all: usize = sent.iter().sum();
