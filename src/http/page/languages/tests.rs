@@ -127,6 +127,7 @@ fn first_arguments<'a>(script: &'a str, call: &str) -> BTreeSet<&'a str> {
 
 /// What no call names outright.
 const SAID_BY_VALUE: [(&str, &str); 6] = [
+    ("not-sent", "a notice in the receipt"),
     ("file-changed", "a problem that only the page knows"),
     (
         "too-large",
@@ -135,11 +136,9 @@ const SAID_BY_VALUE: [(&str, &str); 6] = [
     ("saved", "what became of a button of the receipt"),
     ("copied", "the same"),
     ("copy-failed", "the same"),
-    (
-        "nothing-chosen-or-written",
-        "where the form has text fields",
-    ),
 ];
+/// For where `hasFields` is true.
+const NOT_SAID_YET: [&str; 1] = ["nothing-chosen-or-written"];
 /// States whose rows say something else: how fast it is, what went wrong, and nothing, for they are gone.
 const SAY_SOMETHING_ELSE: [&str; 3] = ["sending", "failed", "cancelled"];
 
@@ -161,7 +160,11 @@ fn the_script_says_what_there_is_and_all_of_it() {
             .iter()
             .filter(|state| !SAY_SOMETHING_ELSE.contains(state)),
     );
-    said.extend(SAID_BY_VALUE.map(|(key, _)| key));
+    for (key, place) in SAID_BY_VALUE {
+        assert!(SCRIPT.contains(&format!("'{key}'")), "{key}: {place}");
+        said.insert(key);
+    }
+    said.extend(NOT_SAID_YET);
     let known: BTreeSet<_> = LANGUAGES[0].script.keys().map(String::as_str).collect();
     assert_eq!(said, known);
 }
