@@ -23,6 +23,7 @@ mod resumable;
 mod route;
 pub mod submission;
 pub mod tus_fields;
+mod weight;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
