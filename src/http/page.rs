@@ -9,6 +9,7 @@ mod languages;
 mod logo;
 mod problem;
 mod receipt;
+mod route;
 mod settings;
 mod sizes;
 mod welcome;
@@ -25,10 +26,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
-pub(super) use assets::{Asset, ICON_SVG, UPLOAD_JS, noble_hashes};
+use assets::{Asset, ICON_SVG, UPLOAD_JS};
 pub use colour::Colour;
 use languages::{LANGUAGES, Language};
 pub use logo::{Logo, LogoError, MAX_LOGO};
+pub(super) use route::PageRoute;
 pub use settings::{PageSettingError, PageSettings, PageText, PageTitle, TextField};
 pub use welcome::{Phone, Welcome};
 
@@ -55,7 +57,7 @@ const OF_PAGES: [(HeaderName, &str); 2] = [
 pub struct Pages {
     settings: PageSettings,
     /// `/logo`
-    pub(super) logo: Option<Asset>,
+    logo: Option<Asset>,
     /// The first page of a development server. None elsewhere.
     pub welcome: Option<Welcome>,
     style: String,
