@@ -19,6 +19,7 @@ mod layout;
 mod lifecycle;
 mod limits;
 mod page;
+mod page_answers;
 mod page_settings;
 mod program;
 mod promises;
