@@ -61,7 +61,7 @@ function send(event) {
   const written = fields.some(({ value }) => value.trim());
   const texts = written ? new Blob([JSON.stringify({ fields })], { type: 'application/json' }) : null;
   if (!texts && uploads.every(({ refused }) => refused)) {
-    complain(say('nothing-chosen'));
+    complain(page.hasFields ? say('nothing-chosen-or-written') : say('nothing-chosen'));
     return $('choose-files').focus();
   }
   // Spaces are no answer.
