@@ -146,27 +146,29 @@ class Browser:
         finally:
             context.close()
 
-    def processes(self):
-        """The process ids of this browser: all that have its profile among their arguments, and their children."""
-        children, found = {}, []
-        for path in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                parent = int(re.search(r"^PPid:\s+(\d+)", (path / "status").read_text(), re.M)[1])
-                children.setdefault(parent, []).append(int(path.name))
-                if os.fsencode(self.folder / "profile") in (path / "cmdline").read_bytes():
-                    found.append(int(path.name))
-        for process in found:
-            found += [child for child in children.get(process, []) if child not in found]
-        return set(found)
 
-    def memory(self):
-        """What all its processes hold, in KiB: what they share is counted once (PSS)."""
-        total = 0
-        for process in self.processes():
-            with contextlib.suppress(OSError):
-                rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
-                total += int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.M)[1])
-        return total
+def processes(folder):
+    """The process ids of the browser whose profile lies in `folder`: all that have it among their arguments, and their children."""
+    children, found = {}, []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int(re.search(r"^PPid:\s+(\d+)", (path / "status").read_text(), re.M)[1])
+            children.setdefault(parent, []).append(int(path.name))
+            if os.fsencode(folder / "profile") in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+    for process in found:
+        found += [child for child in children.get(process, []) if child not in found]
+    return set(found)
+
+
+def memory(folder):
+    """What all processes of that browser hold, in KiB: what they share is counted once (PSS)."""
+    total = 0
+    for process in processes(folder):
+        with contextlib.suppress(OSError):
+            rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+            total += int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.M)[1])
+    return total
 
 
 @contextlib.contextmanager

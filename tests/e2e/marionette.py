@@ -1,7 +1,8 @@
-"""Firefox through Marionette, which can do one thing that BiDi cannot: give a folder to a field, as the dialog would.
+"""Firefox through Marionette, which can do what BiDi cannot: give a folder to a field, as the dialog would, and stay out of what
+goes over the network. Just what the checks need that need it.
 
 Firefox reads the folder itself; only whoever would point at it in the dialog is played, by a script with the browser's own
-rights. Just what that one check needs.
+rights.
 """
 
 import contextlib
@@ -88,6 +89,10 @@ class Marionette:
 
     def visit(self, url):
         self.call("WebDriver:Navigate", url=url)
+
+    def choose(self, selector, path):
+        found = self.call("WebDriver:FindElement", using="css selector", value=selector)["value"]
+        self.call("WebDriver:ElementSendKeys", id=next(iter(found.values())), text=str(path))
 
     def choose_folder(self, selector, path):
         self.run(CHOOSE, selector, str(path), rights="system")
