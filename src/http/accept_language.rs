@@ -4,12 +4,12 @@
 use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;
 
+use super::weight::weighted;
+
 /// As many ranges are looked at. Browsers send a handful.
 const MAX_RANGES: usize = 32;
 /// A longer range names no language (RFC 5646, section 4.4.1, has 35 characters in mind).
 const MAX_RANGE: usize = 64;
-/// A weight of one, in thousandths.
-const FULL: u16 = 1000;
 
 /// The best of the offered languages, by its place among them; `None` where none of them is wanted.
 pub fn preferred(query: Option<&str>, headers: &HeaderMap, offered: &[&str]) -> Option<usize> {
@@ -47,35 +47,6 @@ fn accepted(headers: &HeaderMap, offered: &[&str]) -> Option<usize> {
         range => lookup(range, offered).filter(|&found| !refused(offered[found])),
     });
     found.next()
-}
-
-/// A range with its weight in thousandths. What is malformed says nothing.
-fn weighted(text: &str) -> Option<(&str, u16)> {
-    let mut parts = text.split(';').map(str::trim);
-    let range = parts.next().filter(|range| !range.is_empty())?;
-    let Some(parameter) = parts.next() else {
-        return Some((range, FULL));
-    };
-    let (name, value) = parameter.split_once('=')?;
-    if !name.eq_ignore_ascii_case("q") || parts.next().is_some() {
-        return None;
-    }
-    Some((range, weight(value)?))
-}
-
-/// RFC 9110, section 12.4.2: from `0` to `1`, with up to three decimals.
-fn weight(text: &str) -> Option<u16> {
-    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
-    if decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let whole = match whole {
-        "0" => 0,
-        "1" => FULL,
-        _ => return None,
-    };
-    let thousandths: u16 = format!("{decimals:0<3}").parse().ok()?;
-    Some(whole + thousandths).filter(|&weight| weight <= FULL)
 }
 
 /// The offered language that a range names, however closely: `ko-KR` finds `ko`.

@@ -23,6 +23,7 @@ mod resumable;
 mod route;
 pub mod submission;
 pub mod tus_fields;
+mod weight;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -247,21 +248,7 @@ async fn dispatch(
         (_, Route::Uploads | Route::NamedUpload(None)) if resumable::creates(head) => {
             create::from_post(app, head, body).await
         }
-        (&Method::GET, Route::Page) => {
-            // A browser asks for the token now, and not after the files were chosen and sent.
-            app.access.uploader(headers)?;
-            Ok(page::Reader::of(app, head).form())
-        }
-        (&Method::GET, Route::Welcome) => page::Reader::of(app, head)
-            .welcome()
-            .ok_or_else(Problem::not_found),
-        (&Method::GET, Route::Script) => Ok(page::UPLOAD_JS.respond(head)),
-        (&Method::GET, Route::NobleHashes(asset)) => Ok(asset.respond(head)),
-        (&Method::GET, Route::Logo) => {
-            let logo = app.pages.logo.as_ref().ok_or_else(Problem::not_found)?;
-            Ok(logo.respond(head))
-        }
-        (&Method::GET, Route::Icon) => Ok(page::ICON_SVG.respond(head)),
+        (&Method::GET, Route::Page(page)) => page.respond(app, head),
         (&Method::PUT, Route::NamedUpload(name)) => create::from_put(app, head, name, body).await,
         // Nothing is put to an id: a name that looks like one, as checksums do, is a name.
         (&Method::PUT, Route::Upload(id)) => {

@@ -3,6 +3,8 @@
 use http::HeaderMap;
 use http::header::ACCEPT;
 
+use super::weight::{self, FULL};
+
 /// The forms that answers come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -22,7 +24,7 @@ impl Form {
                 .iter()
                 .filter_map(|value| value.to_str().ok())
                 .flat_map(|value| value.split(','))
-                .filter_map(|range| weight(range, form))
+                .filter_map(|range| fit(range, form))
                 .max_by_key(|&(specificity, _)| specificity)
                 .map_or(0, |(_, weight)| weight);
             if weight > best.1 {
@@ -42,7 +44,7 @@ impl Form {
 }
 
 /// How well one media range fits a form, as (specificity, weight in thousandths).
-fn weight(range: &str, form: Form) -> Option<(u8, u16)> {
+fn fit(range: &str, form: Form) -> Option<(u8, u16)> {
     let mut parts = range.split(';').map(str::trim);
     let (kind, subtype) = parts.next()?.split_once('/')?;
     let (own_kind, own_subtype) = form.essence();
@@ -57,16 +59,10 @@ fn weight(range: &str, form: Form) -> Option<(u8, u16)> {
     } else {
         return None;
     };
-    let quality = parts
-        .filter_map(|parameter| parameter.strip_prefix("q="))
-        .find_map(|value| value.parse::<f32>().ok())
-        .map_or(1.0, |value| value.clamp(0.0, 1.0));
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "0 to 1000"
-    )]
-    let weight = (quality * 1000.0) as u16;
+    // A range has parameters of its own in front of it. One with a malformed weight says nothing.
+    let weight = parts
+        .find_map(weight::q)
+        .map_or(Some(FULL), weight::weight)?;
     Some((specificity, weight))
 }
 
@@ -93,6 +89,15 @@ mod tests {
         );
         assert_eq!(preferred("text/html;q=0", &offered), Form::Json);
         assert_eq!(preferred("image/png", &offered), Form::Json);
+        // Thousandths count, and are exact.
+        for accept in [
+            "application/json;q=0.289, text/html;q=0.29",
+            "application/json;Q=0, text/html;q=0.001",
+            "application/json;q=0, text/html;level=1;q=0.5",
+            "application/json;q=high, text/html;q=0.1",
+        ] {
+            assert_eq!(preferred(accept, &offered), Form::Html, "{accept}");
+        }
         assert_eq!(Form::preferred(&HeaderMap::new(), &offered), Form::Json);
         assert_eq!(preferred("*/*", &[Form::Text, Form::Json]), Form::Text);
     }

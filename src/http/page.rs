@@ -9,6 +9,7 @@ mod languages;
 mod logo;
 mod problem;
 mod receipt;
+mod route;
 mod settings;
 mod sizes;
 mod welcome;
@@ -25,10 +26,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
-pub(super) use assets::{Asset, ICON_SVG, UPLOAD_JS, noble_hashes};
+use assets::{Asset, ICON_SVG, UPLOAD_JS};
 pub use colour::Colour;
 use languages::{LANGUAGES, Language};
 pub use logo::{Logo, LogoError, MAX_LOGO};
+pub(super) use route::PageRoute;
 pub use settings::{PageSettingError, PageSettings, PageText, PageTitle, TextField};
 pub use welcome::{Phone, Welcome};
 
@@ -55,7 +57,7 @@ const OF_PAGES: [(HeaderName, &str); 2] = [
 pub struct Pages {
     settings: PageSettings,
     /// `/logo`
-    pub(super) logo: Option<Asset>,
+    logo: Option<Asset>,
     /// The first page of a development server. None elsewhere.
     pub welcome: Option<Welcome>,
     style: String,
@@ -120,7 +122,12 @@ impl<'a> Reader<'a> {
 
     /// `GET /`: the form.
     pub(super) fn form(self) -> Response {
-        let (title, content) = (form::title(self), form::content(self));
+        let content = form::content(self);
+        let mut title = form::title(self);
+        // A configured one is in it.
+        if self.app.pages.settings.title.is_none() {
+            title = self.titled(&title);
+        }
         let mut response = if self.takes_gzip {
             // In the first round trip even of a slow start. A receipt is not compressed: it holds what a client sent.
             let page = gzip::compressed(
@@ -132,7 +139,7 @@ impl<'a> Reader<'a> {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             response
         } else {
-            self.page(&title, &content)
+            self.respond(self.document(&title, &content))
         };
         let headers = response.headers_mut();
         // With `no-referrer` a browser would send the form from the origin `null`, which is nobody's.
@@ -178,9 +185,14 @@ impl<'a> Reader<'a> {
         format!("/?lang={}", self.language.tag)
     }
 
+    /// A title with what the page is called.
+    fn titled(self, title: &str) -> String {
+        format!("{title} · {}", self.title().0)
+    }
+
     /// A whole page.
     fn page(self, title: &str, content: &Content) -> Response {
-        self.respond(self.document(title, content))
+        self.respond(self.document(&self.titled(title), content))
     }
 
     fn respond(self, page: impl Into<Bytes>) -> Response {
@@ -200,7 +212,7 @@ impl<'a> Reader<'a> {
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
                     meta name="robots" content="noindex";
-                    title { (title) " · " (self.title().0) }
+                    title { (title) }
                     link rel="icon" href=(ICON_SVG.address("/icon.svg"));
                     // The policy names it by its hash, so it holds nothing from outside.
                     style { (PreEscaped(&pages.style)) }

@@ -5,25 +5,15 @@ use std::str::FromStr;
 use http::Method;
 
 use super::form::percent_decode;
-use super::page::{Asset, noble_hashes};
+use super::page::PageRoute;
 use super::problem::Problem;
 use crate::store::{SealedFile, UploadId};
 use crate::upload::{ClientName, UploadUrl};
 
 /// What a path names.
 pub(super) enum Route {
-    /// `/`
-    Page,
-    /// `/upload.js`
-    Script,
-    /// `/noble-hashes/{file}`
-    NobleHashes(&'static Asset),
-    /// `/icon.svg`
-    Icon,
-    /// `/logo`
-    Logo,
-    /// `/welcome`
-    Welcome,
+    /// What browsers open, and what that loads.
+    Page(PageRoute),
     /// `/uploads`
     Uploads,
     /// `/uploads/{name}`, for `PUT`; also `/uploads/`, without a name.
@@ -55,11 +45,6 @@ impl Route {
     pub(super) fn of(path: &str) -> Result<Self, Problem> {
         Ok(match path {
             "*" => Self::Server,
-            "/" => Self::Page,
-            "/upload.js" => Self::Script,
-            "/icon.svg" => Self::Icon,
-            "/logo" => Self::Logo,
-            "/welcome" => Self::Welcome,
             "/uploads" => Self::Uploads,
             "/encrypt" => Self::Encrypt,
             "/decrypt" => Self::Decrypt,
@@ -68,9 +53,8 @@ impl Route {
             "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
             _ => {
-                if let Some(file) = path.strip_prefix("/noble-hashes/") {
-                    let asset = noble_hashes(file).ok_or_else(Problem::not_found)?;
-                    return Ok(Self::NobleHashes(asset));
+                if let Some(page) = PageRoute::of(path) {
+                    return Ok(Self::Page(page));
                 }
                 let rest = path
                     .strip_prefix("/uploads/")
@@ -101,12 +85,7 @@ impl Route {
     /// The route as logs and metrics call it: never with an id or a name in it.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::Page => "/",
-            Self::Script => "/upload.js",
-            Self::NobleHashes(_) => "/noble-hashes/{file}",
-            Self::Icon => "/icon.svg",
-            Self::Logo => "/logo",
-            Self::Welcome => "/welcome",
+            Self::Page(page) => page.name(),
             Self::Uploads => "/uploads",
             Self::NamedUpload(_) => "/uploads/{name}",
             Self::Upload(_) => "/uploads/{id}",

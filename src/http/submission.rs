@@ -112,13 +112,9 @@ pub(super) async fn place_upload(
     body: &RequestBody,
     mut new: NewUpload,
 ) -> Result<NewUpload, Problem> {
-    let place = Place::of(headers)?;
-    place.check_length(app, body.announced())?;
-    new.kind = place.kind;
-    if place.kind == Kind::Fields {
-        (new.name, new.media_type) = fields();
-    }
-    new.submission = place.submission(app).await?;
+    let named = (&mut new.name, &mut new.media_type);
+    let found = place(app, headers, body.announced(), named).await?;
+    (new.kind, new.submission) = found;
     Ok(new)
 }
 
@@ -134,19 +130,28 @@ pub(super) async fn place_session(
             "Parts, and what is made of them, join no submission: leave Sealslot-Submission and Sealslot-Kind out.",
         )?;
     }
-    let place = Place::of(headers)?;
-    place.check_length(app, new.length)?;
-    new.kind = place.kind;
-    if place.kind == Kind::Fields {
-        (new.name, new.media_type) = fields();
-    }
-    new.submission = place.submission(app).await?;
+    let named = (&mut new.name, &mut new.media_type);
+    let found = place(app, headers, new.length, named).await?;
+    (new.kind, new.submission) = found;
     Ok(new)
 }
 
-/// What fields are called: nothing, whatever the client says, and so they are never taken for something else.
-fn fields() -> (Option<ClientName>, Option<String>) {
-    (None, Some(FIELDS_TYPE.to_owned()))
+/// What an upload of this length is, and the submission that it joins. Fields are called nothing, whatever the client says, and so
+/// they are never taken for something else.
+async fn place(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    length: Option<u64>,
+    (name, media_type): (&mut Option<ClientName>, &mut Option<String>),
+) -> Result<(Kind, Option<UploadId>), Problem> {
+    let place = Place::of(headers)?;
+    place.check_length(app, length)?;
+    let kind = place.kind;
+    if kind == Kind::Fields {
+        *name = None;
+        *media_type = Some(FIELDS_TYPE.to_owned());
+    }
+    Ok((kind, place.submission(app).await?))
 }
 
 #[cfg(test)]

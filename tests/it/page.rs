@@ -1,15 +1,17 @@
 //! The upload page: what it is made of, in whose words, and what comes along with it.
 
-use data_encoding::{BASE64, HEXLOWER};
+use std::collections::BTreeSet;
+
+use data_encoding::BASE64;
 use http::Request;
 use rustls::version::TLS13;
 use sha2::{Digest, Sha256};
 
-use crate::client::{Answer, Multipart, Protocol};
+use crate::client::{Answer, Protocol};
 use crate::program::Bench;
 use crate::server::Server;
 
-const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+pub(crate) const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
 fn request(path: &str, headers: &[(&str, &str)]) -> Request<Vec<u8>> {
     let mut request = Request::get(path);
@@ -19,13 +21,13 @@ fn request(path: &str, headers: &[(&str, &str)]) -> Request<Vec<u8>> {
     request.body(Vec::new()).unwrap()
 }
 
-fn asking(server: &Server<'_>, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) fn asking(server: &Server<'_>, path: &str, headers: &[(&str, &str)]) -> Answer {
     server.send(request(path, headers))
 }
 
 /// What stands between two marks, the first time.
 #[track_caller]
-fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+pub(crate) fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     let rest = text.split_once(before);
     let found = rest.and_then(|(_, rest)| rest.split_once(after));
     found
@@ -62,42 +64,24 @@ fn the_page_is_in_the_language_of_its_reader() {
 fn the_page_has_what_its_script_looks_for() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &["--page-field", "message"]);
+    let script = server.get("/upload.js").is(200).text();
+    let mut ids = BTreeSet::new();
+    for call in ["$('", "copyOf('"] {
+        let named = script.split(call).skip(1);
+        ids.extend(named.map(|rest| rest.split('\'').next().unwrap()));
+    }
+    assert!(ids.len() > 20, "{ids:?}");
     for path in ["/?lang=en", "/?lang=ko"] {
         let page = server.get(path).is(200).text();
-        for id in [
-            "main",
-            "handing-in",
-            "form",
-            "chooser",
-            "files",
-            "files-hint",
-            "choose",
-            "choose-files",
-            "choose-folder",
-            "folder",
-            "queue",
-            "queue-heading",
-            "queue-summary",
-            "files-list",
-            "field-1",
-            "total",
-            "total-heading",
-            "total-progress",
-            "total-status",
-            "error",
-            "send",
-            "pause-all",
-            "resume-all",
-            "cancel-all",
-            "received",
-            "live",
-            "drop-here",
-            "file-template",
-            "receipt-template",
-            "received-template",
-            "page-data",
-        ] {
-            assert_eq!(page.matches(&format!("id=\"{id}\"")).count(), 1, "{id}");
+        for id in &ids {
+            assert_eq!(page.matches(&format!(" id=\"{id}\"")).count(), 1, "{id}");
+        }
+        // What is named by another, or named to browsers, is there.
+        for attribute in ["aria-labelledby", "aria-describedby", "for"] {
+            for named in page.split(&format!(" {attribute}=\"")).skip(1) {
+                let id = format!(" id=\"{}\"", named.split('"').next().unwrap());
+                assert_eq!(page.matches(&id).count(), 1, "{attribute} {id}");
+            }
         }
         for part in [
             "class=\"receipt\"",
@@ -128,85 +112,14 @@ fn the_page_has_what_its_script_looks_for() {
         assert_eq!(data["maxSize"], 100_u64 << 30);
         assert_eq!(data["maxName"], 32 << 10);
         assert_eq!(data["maxFields"], 1 << 20);
-        assert!(path.ends_with(data["language"].as_str().unwrap()));
+        assert_eq!(data["hasFields"], true);
         assert!(data["recipients"][0]["fingerprint"].is_string());
         assert!(data["messages"]["added"]["other"].is_string());
         assert!(data["receipt"]["unnamed"].is_string());
-        let too_large = data["problems"]["too-large"].as_str().unwrap();
-        assert!(too_large.contains("107 GB"), "{too_large}");
+        assert!(data["problems"]["store-full"].is_string());
+        // What no upload of the script's is answered with.
+        assert!(data["problems"]["too-many-parts"].is_null());
     }
-}
-
-#[test]
-fn receipts_and_problems_are_in_the_language_of_the_form() {
-    let bench = Bench::new();
-    let server = Server::sealing(&bench, &["--max-size", "1MB"]);
-    for protocol in [Protocol::Http1, Protocol::Http2] {
-        for (path, accept, tag, received, too_large) in [
-            (
-                "/uploads?lang=en",
-                "ko",
-                "en",
-                "<h1>Received</h1>",
-                "<h1>Too large</h1>",
-            ),
-            (
-                "/uploads?lang=ko",
-                "en",
-                "ko",
-                "<h1>잘 받았습니다</h1>",
-                "<h1>너무 큽니다</h1>",
-            ),
-            (
-                "/uploads",
-                "ko",
-                "ko",
-                "<h1>잘 받았습니다</h1>",
-                "<h1>너무 큽니다</h1>",
-            ),
-        ] {
-            let post = |size: usize| {
-                let form = Multipart::new().file("a.bin", "a/b", vec![7; size]);
-                let request = Request::post(path)
-                    .header("content-type", Multipart::TYPE)
-                    .header("accept", BROWSER)
-                    .header("accept-language", accept);
-                server.send_over(protocol, &TLS13, request.body(form.finish()).unwrap())
-            };
-            for (answer, heading) in [
-                (post(12_345).is(201), received),
-                (post(1_500_000).is(413), too_large),
-            ] {
-                assert_eq!(answer.header("content-language"), tag);
-                assert_eq!(answer.header("vary"), "Accept-Language, Accept");
-                assert_eq!(answer.header("cache-control"), "no-store");
-                let text = answer.text();
-                assert!(text.contains(heading), "{heading}: {text}");
-                assert!(text.contains(&format!("href=\"/?lang={tag}\"")), "{text}");
-            }
-            let receipt = post(12_345).text();
-            let digest = HEXLOWER.encode(&Sha256::digest(vec![7; 12_345]));
-            assert!(receipt.contains("12.3 kB (12,345"), "{receipt}");
-            assert!(receipt.contains(&digest) && receipt.contains("<bdi>a.bin</bdi>"));
-            // To another language leads nothing that would lose it.
-            assert!(!receipt.contains("<nav"));
-            let refused = post(1_500_000).text();
-            assert!(refused.contains("1 MB") && refused.contains("<code>too-large</code>"));
-        }
-    }
-}
-
-#[test]
-fn a_problem_without_words_of_its_own_is_told_as_to_programs() {
-    let bench = Bench::new();
-    let server = Server::sealing(&bench, &[]);
-    let page = asking(&server, "/uploads/%zz?lang=ko", &[("accept", BROWSER)]).is(400);
-    let text = page.text();
-    assert!(text.contains("<code>malformed-path</code>"), "{text}");
-    assert!(
-        text.contains("lang=\"en\" dir=\"ltr\">The path is not properly"),
-        "{text}"
-    );
 }
 
 #[test]
@@ -380,7 +293,7 @@ fn the_page_is_light() {
             parts.map(|path| asking(&server, path, headers).is(200).body.len())
         };
         let plain: usize = weight(&[]).iter().sum();
-        assert!(plain < 72 << 10, "{plain}");
+        assert!(plain < 100 << 10, "{plain}");
         // As browsers ask for it.
         let sent = weight(&[("accept-encoding", "gzip, deflate, br, zstd")]);
         let all: usize = sent.iter().sum();

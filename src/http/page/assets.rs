@@ -19,7 +19,7 @@ use crate::http::{Response, empty, respond_with};
 pub(super) const STYLE: &str = include_str!("assets/style.css");
 
 /// The script, one module: each file is a part of it, in this order.
-const SCRIPT: &str = concat!(
+pub(super) const SCRIPT: &str = concat!(
     include_str!("assets/script/words.js"),
     include_str!("assets/script/digest.js"),
     include_str!("assets/script/memory.js"),
@@ -65,17 +65,16 @@ const NOBLE_HASHES: [(&str, &str, &str); 5] = [
 ];
 
 /// `/upload.js`
-pub(in crate::http) static UPLOAD_JS: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new(JAVASCRIPT, SCRIPT));
+pub(super) static UPLOAD_JS: LazyLock<Asset> = LazyLock::new(|| Asset::new(JAVASCRIPT, SCRIPT));
 /// `/icon.svg`
-pub(in crate::http) static ICON_SVG: LazyLock<Asset> = LazyLock::new(|| Asset::new(SVG, ICON));
+pub(super) static ICON_SVG: LazyLock<Asset> = LazyLock::new(|| Asset::new(SVG, ICON));
 
 static NOBLE_HASHES_ASSETS: LazyLock<[(&str, Asset); 5]> = LazyLock::new(|| {
     NOBLE_HASHES.map(|(name, media_type, text)| (name, Asset::new(media_type, text)))
 });
 
 /// `/noble-hashes/{file}`, where there is such a file. They name each other, and so without a version.
-pub(in crate::http) fn noble_hashes(file: &str) -> Option<&'static Asset> {
+pub(super) fn noble_hashes(file: &str) -> Option<&'static Asset> {
     let known = NOBLE_HASHES_ASSETS.iter().find(|(name, _)| *name == file);
     known.map(|(_, asset)| asset)
 }
@@ -122,7 +121,7 @@ impl Asset {
     }
 
     /// The answer to a request for it.
-    pub(in crate::http) fn respond(&self, head: &Parts) -> Response {
+    pub(super) fn respond(&self, head: &Parts) -> Response {
         let gzip = self
             .gzip
             .as_ref()

@@ -11,6 +11,19 @@ use super::{Content, Reader, receipt, sizes};
 /// Where a form is sent to, and where the script creates uploads.
 const ENDPOINT: &str = "/uploads";
 
+/// The problems that the script tells in the words of their pages. Others come from forms alone, pass by themselves, or are told in
+/// words of the script's own.
+const REACHING_THE_SCRIPT: [&str; 8] = [
+    "cross-site",
+    "fields-too-large",
+    "internal",
+    "name-too-long",
+    "no-such-upload",
+    "store-full",
+    "unauthorized",
+    "unsettled",
+];
+
 pub(super) fn title(reader: Reader<'_>) -> String {
     let words = &reader.language.page;
     match &reader.app.pages.settings.title {
@@ -37,12 +50,13 @@ pub(super) fn content(reader: Reader<'_>) -> Content {
                 section.queue id="queue" aria-labelledby="queue-heading" hidden {
                     h2 id="queue-heading" { (words.queue) }
                     p.summary id="queue-summary" {}
-                    ul id="files-list" {}
+                    // Without its dots a list is none to Safari, unless it says so.
+                    ul id="files-list" role="list" {}
                 }
                 (fields(reader))
                 (promise(reader))
                 div.dock id="dock" {
-                    section.total id="total" aria-labelledby="total-heading" hidden {
+                    section.total id="total" tabindex="-1" aria-labelledby="total-heading" hidden {
                         h2 id="total-heading" { (words.progress) }
                         progress id="total-progress" max="1" value="0" aria-labelledby="total-heading" {}
                         p id="total-status" {}
@@ -78,7 +92,7 @@ fn chooser(reader: Reader<'_>) -> Markup {
             label.chooser-label for="files" { (words.files) }
             input id="files" type="file" name="file" multiple required[fields.is_empty()] aria-describedby="files-hint";
             div.choose id="choose" hidden {
-                button.secondary type="button" id="choose-files" { (words.choose_files) } " "
+                button.secondary type="button" id="choose-files" aria-describedby="files-hint" { (words.choose_files) } " "
                 button.secondary type="button" id="choose-folder" { (words.choose_folder) }
                 p.hint { (words.drop_hint) }
             }
@@ -117,9 +131,13 @@ fn promise(reader: Reader<'_>) -> Markup {
     let words = &reader.language.page;
     let uploads = &reader.app.uploads;
     let keys = uploads.named_recipients();
-    let mut names: Vec<_> = keys.iter().filter_map(|key| key.comment()).collect();
-    let all_named = names.len() == keys.len();
-    names.dedup();
+    let all_named = keys.iter().all(|key| key.comment().is_some());
+    let mut names = Vec::new();
+    for name in keys.iter().filter_map(|key| key.comment()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
     let promise = if !uploads.identities().is_empty() {
         words.promise_server.clone()
     } else if all_named {
@@ -185,14 +203,15 @@ pub(super) fn data(reader: Reader<'_>) -> Markup {
 #[serde(rename_all = "camelCase")]
 struct Data {
     endpoint: &'static str,
-    language: &'static str,
     max_size: u64,
     max_name: usize,
     max_fields: usize,
+    /// Whether there may be a text and no file.
+    has_fields: bool,
     recipients: Vec<Key>,
     messages: &'static BTreeMap<String, Phrase>,
     receipt: ReceiptTexts,
-    problems: BTreeMap<&'static str, String>,
+    problems: BTreeMap<&'static str, &'static str>,
 }
 
 #[derive(Serialize)]
@@ -206,6 +225,8 @@ struct Key {
 struct ReceiptTexts {
     unnamed: &'static str,
     text_fields: &'static str,
+    /// For one of them.
+    byte: &'static str,
     bytes: &'static str,
 }
 
@@ -213,28 +234,29 @@ impl Data {
     fn of(reader: Reader<'_>) -> Self {
         let language = reader.language;
         let limits = &reader.app.limits;
-        let limit = sizes::limit(limits.max_size);
         let recipients = reader.app.uploads.named_recipients().iter().map(|key| Key {
             name: key.comment().map(str::to_owned),
             fingerprint: key.fingerprint(),
         });
-        let problems = language.problem_texts();
+        let problems = REACHING_THE_SCRIPT.iter().filter_map(|&code| {
+            let problem = language.problem(code)?;
+            Some((code, &*problem.text))
+        });
         Self {
             endpoint: ENDPOINT,
-            language: &language.tag,
             max_size: limits.max_size,
             max_name: limits.max_name,
             max_fields: limits.max_fields,
+            has_fields: !reader.app.pages.settings.fields.is_empty(),
             recipients: recipients.collect(),
             messages: &language.script,
             receipt: ReceiptTexts {
                 unnamed: &language.receipt.unnamed,
                 text_fields: &language.receipt.text_fields,
+                byte: &language.receipt.byte,
                 bytes: &language.receipt.bytes,
             },
-            problems: problems
-                .map(|(code, text)| (code, fill(text, &[("limit", &limit)])))
-                .collect(),
+            problems: problems.collect(),
         }
     }
 }
@@ -248,6 +270,18 @@ fn in_script(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::page::languages;
+
+    #[test]
+    fn what_reaches_the_script_has_words() {
+        for language in languages::LANGUAGES.iter() {
+            for code in REACHING_THE_SCRIPT {
+                let text = &language.problem(code).expect(code).text;
+                // Nothing fills it in.
+                assert!(!text.contains('{'), "{code}: {text}");
+            }
+        }
+    }
 
     #[test]
     fn data_cannot_end_its_element() {

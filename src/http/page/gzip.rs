@@ -10,6 +10,8 @@ use flate2::write::GzEncoder;
 use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
 
+use crate::http::weight::weighted;
+
 /// Whether the client says that it takes gzip. What has a weight of nothing is refused, and `*` is taken for no promise.
 pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT_ENCODING).iter();
@@ -17,14 +19,8 @@ pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','));
     codings.any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let named = parts
-            .next()
-            .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        let refused = parts
-            .filter_map(|parameter| parameter.strip_prefix("q="))
-            .any(|weight| weight.parse::<f32>().is_ok_and(|weight| weight <= 0.0));
-        named && !refused
+        weighted(coding)
+            .is_some_and(|(name, weight)| name.eq_ignore_ascii_case("gzip") && weight > 0)
     })
 }
 
@@ -54,6 +50,7 @@ mod tests {
         for value in [
             "gzip",
             "br, GZIP;q=0.5",
+            "gzip ; Q=0.001",
             "gzip, deflate, br, zstd",
             "identity;q=0, gzip;q=1",
         ] {
@@ -65,6 +62,9 @@ mod tests {
             "*",
             "gzip;q=0",
             "gzip; q=0.0",
+            "gzip;Q=0",
+            "gzip;q=0.000",
+            "gzip;q=-1",
             "x-gzipped",
             "br;q=1, zstd",
         ] {

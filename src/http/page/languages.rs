@@ -58,12 +58,6 @@ impl Language {
         &self.problems["other"]
     }
 
-    /// The text of each problem that has words of its own, and of the others.
-    pub(super) fn problem_texts(&self) -> impl Iterator<Item = (&str, &str)> {
-        let problems = self.problems.iter();
-        problems.map(|(code, problem)| (&**code, &*problem.text))
-    }
-
     /// `a, b and c`.
     pub(super) fn list(&self, items: &[&str]) -> String {
         match items {
@@ -111,7 +105,7 @@ words! {
         resume_all cancel_all;
     /// Of the receipt.
     ReceiptWords:
-        heading lead number time sealed_to files text_fields unnamed size bytes sha256 id copy print save more;
+        heading lead number time sealed_to files text_fields unnamed size byte bytes sha256 id copy print save more;
     /// Around what went wrong.
     ProblemWords: back code;
     /// Of the first page of a development server.

@@ -9,7 +9,12 @@ use super::{Content, Reader, sizes};
 /// one that only those come across who know what they do.
 pub(super) fn content(reader: Reader<'_>, code: &str, detail: &str) -> (&'static str, Content) {
     let language = reader.language;
-    let (problem, detail) = match language.problem(code) {
+    let fields = &reader.app.pages.settings.fields;
+    let words = match code {
+        "empty-form" if !fields.is_empty() => "empty-form-with-fields",
+        code => code,
+    };
+    let (problem, detail) = match language.problem(words) {
         Some(problem) => (problem, None),
         None => (language.other_problem(), Some(detail)),
     };

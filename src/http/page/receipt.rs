@@ -33,8 +33,8 @@ fn article(reader: Reader<'_>, submission: Option<&Submission>) -> Markup {
     let time = uploads.iter().map(|receipt| &*receipt.time).max();
     let several = uploads.iter().any(|receipt| Some(&*receipt.time) != time);
     html! {
-        article.receipt id="receipt" tabindex="-1" {
-            h1 { (words.heading) }
+        article.receipt id="receipt" tabindex="-1" aria-labelledby="receipt-heading" {
+            h1 id="receipt-heading" { (words.heading) }
             p.lead { (words.lead) }
             dl.facts {
                 dt { (words.number) }
@@ -47,7 +47,8 @@ fn article(reader: Reader<'_>, submission: Option<&Submission>) -> Markup {
                 dd.recipients { ul { @if let Some(receipt) = uploads.first() { (recipients(reader, receipt)) } } }
             }
             h2 { (words.files) }
-            ol.received { @for receipt in uploads { (received(reader, Some(receipt), several)) } }
+            // Without its numbers or dots a list is none to Safari, unless it says so.
+            ol.received role="list" { @for receipt in uploads { (received(reader, Some(receipt), several)) } }
             p.actions {
                 @for (action, word) in [("copy", &words.copy), ("print", &words.print), ("save", &words.save)] {
                     button.secondary type="button" data-action=(action) hidden { (word) } " "
@@ -104,8 +105,14 @@ fn received(reader: Reader<'_>, receipt: Option<&Receipt>, with_time: bool) -> M
         }
     });
     let size = receipt.map_or(String::new(), |receipt| {
-        let count = sizes::grouped(receipt.size);
-        let bytes = fill(&words.bytes, &[("count", &count)]);
+        let text = match receipt.size {
+            1 => &words.byte,
+            _ => &words.bytes,
+        };
+        let bytes = fill(text, &[("count", &sizes::grouped(receipt.size))]);
+        if receipt.size < 1000 {
+            return bytes;
+        }
         format!("{} ({bytes})", sizes::size(receipt.size))
     });
     html! {

@@ -11,11 +11,14 @@ use super::colour::Colour;
 use super::languages::{LANGUAGES, Language};
 
 /// What the page calls whoever receives.
-pub type PageTitle = Worded<120>;
+pub type PageTitle = Worded<120, IN_ONE_LINE>;
 /// What the page says below its heading.
-pub type PageText = Worded<2000>;
+pub type PageText = Worded<2000, IN_LINES>;
 /// What a text field is called.
-type Label = Worded<200>;
+type Label = Worded<200, IN_ONE_LINE>;
+
+const IN_ONE_LINE: bool = false;
+const IN_LINES: bool = true;
 
 const MAX_NAME: usize = 64;
 const MAX_FIELDS: usize = 20;
@@ -37,6 +40,9 @@ pub enum PageSettingError {
     /// Nothing that can be shown.
     #[error("the text holds a control character: take it out")]
     Control,
+    /// What stands in a heading, a window's title or before a field.
+    #[error("the text has a line break: write it in one line")]
+    LineBreak,
     /// A language that there are no words of.
     #[error("there is no page in `{0}`: the languages are {list}", list = tags())]
     Language(String),
@@ -64,9 +70,9 @@ fn tags() -> String {
     tags.join(", ")
 }
 
-/// A text in one language for all, or in several.
+/// A text in one language for all, or in several: of at most `MAX` characters, and with line breaks if it may have `LINES`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Worded<const MAX: usize>(Words);
+pub struct Worded<const MAX: usize, const LINES: bool>(Words);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Words {
@@ -75,7 +81,7 @@ enum Words {
     ByLanguage(BTreeMap<String, String>),
 }
 
-impl<const MAX: usize> Worded<MAX> {
+impl<const MAX: usize, const LINES: bool> Worded<MAX, LINES> {
     fn by_language(texts: BTreeMap<String, String>) -> Result<Self, PageSettingError> {
         if texts.is_empty() {
             return Err(PageSettingError::Empty);
@@ -96,6 +102,8 @@ impl<const MAX: usize> Worded<MAX> {
             Err(PageSettingError::Empty)
         } else if text.chars().count() > MAX {
             Err(PageSettingError::TooLong(MAX))
+        } else if !LINES && text.contains('\n') {
+            Err(PageSettingError::LineBreak)
         } else if text.chars().any(|c| c.is_control() && c != '\n') {
             Err(PageSettingError::Control)
         } else {
@@ -122,7 +130,7 @@ impl<const MAX: usize> Worded<MAX> {
     }
 }
 
-impl<const MAX: usize> FromStr for Worded<MAX> {
+impl<const MAX: usize, const LINES: bool> FromStr for Worded<MAX, LINES> {
     type Err = PageSettingError;
 
     fn from_str(text: &str) -> Result<Self, PageSettingError> {
@@ -130,12 +138,12 @@ impl<const MAX: usize> FromStr for Worded<MAX> {
     }
 }
 
-impl<'de, const MAX: usize> Deserialize<'de> for Worded<MAX> {
+impl<'de, const MAX: usize, const LINES: bool> Deserialize<'de> for Worded<MAX, LINES> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct WordedVisitor<const MAX: usize>;
+        struct WordedVisitor<const MAX: usize, const LINES: bool>;
 
-        impl<'de, const MAX: usize> Visitor<'de> for WordedVisitor<MAX> {
-            type Value = Worded<MAX>;
+        impl<'de, const MAX: usize, const LINES: bool> Visitor<'de> for WordedVisitor<MAX, LINES> {
+            type Value = Worded<MAX, LINES>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a text, or a table of texts by language")

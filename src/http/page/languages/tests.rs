@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::Value;
 
 use super::*;
+use crate::http::page::assets::SCRIPT;
 
 /// Every text of a language with the keys that lead to it.
 fn texts(file: &str) -> BTreeMap<String, String> {
@@ -107,4 +108,78 @@ fn lists_and_placeholders_are_filled_in() {
     assert_eq!(fill("{a} {b} {c} {", &values), "{b} 2 {c} {");
     assert_eq!(fill("{{a}}", &values), "{{b}}");
     assert_eq!(fill("", &values), "");
+}
+
+/// The texts in quotes of each call's first argument.
+fn first_arguments<'a>(script: &'a str, call: &str) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    for (place, _) in script.match_indices(call) {
+        // The end of another name.
+        if script[..place].ends_with(|c: char| c.is_ascii_alphanumeric()) {
+            continue;
+        }
+        let rest = &script[place + call.len()..];
+        let argument = rest.split([',', ')', '\n']).next().unwrap();
+        found.extend(argument.split('\'').skip(1).step_by(2));
+    }
+    found
+}
+
+/// What no call names outright.
+const SAID_BY_VALUE: [(&str, &str); 6] = [
+    ("not-sent", "a notice in the receipt"),
+    ("file-changed", "a problem that only the page knows"),
+    (
+        "too-large",
+        "a problem that the page tells before the server",
+    ),
+    ("saved", "what became of a button of the receipt"),
+    ("copied", "the same"),
+    ("copy-failed", "the same"),
+];
+/// States whose rows say something else: how fast it is, what went wrong, and nothing, for they are gone.
+const SAY_SOMETHING_ELSE: [&str; 3] = ["sending", "failed", "cancelled"];
+
+#[test]
+fn the_script_says_what_there_is_and_all_of_it() {
+    let mut said = first_arguments(SCRIPT, "say(");
+    said.extend(first_arguments(SCRIPT, "inAll("));
+    let notes = SCRIPT.split("note = '").skip(1);
+    let notes = notes.map(|rest| rest.split('\'').next().unwrap());
+    said.extend(notes.filter(|note| !note.is_empty()));
+    let states = first_arguments(SCRIPT, "#become(");
+    assert!(
+        SAY_SOMETHING_ELSE
+            .iter()
+            .all(|state| states.contains(state))
+    );
+    said.extend(
+        states
+            .iter()
+            .filter(|state| !SAY_SOMETHING_ELSE.contains(state)),
+    );
+    for (key, place) in SAID_BY_VALUE {
+        assert!(SCRIPT.contains(&format!("'{key}'")), "{key}: {place}");
+        said.insert(key);
+    }
+    let known: BTreeSet<_> = LANGUAGES[0].script.keys().map(String::as_str).collect();
+    assert_eq!(said, known);
+}
+
+#[test]
+fn every_problem_with_words_is_one() {
+    let sources = [
+        include_str!("../../problem.rs"),
+        include_str!("../../problem/resumable.rs"),
+        // Words for others, and for a form that has fields.
+        include_str!("../languages.rs"),
+        include_str!("../problem.rs"),
+    ];
+    for code in LANGUAGES[0].problems.keys() {
+        let quoted = format!("\"{code}\"");
+        assert!(
+            sources.iter().any(|source| source.contains(&quoted)),
+            "{code}"
+        );
+    }
 }

@@ -110,6 +110,24 @@ fn what_is_no_field_is_refused() {
     assert_eq!(many.unwrap_err(), PageSettingError::TooMany);
 }
 
+#[test]
+fn only_the_text_below_the_heading_has_lines() {
+    let lines = "one\ntwo".parse::<PageText>().unwrap();
+    assert_eq!(lines.within(&LANGUAGES[0]), ("one\ntwo", None));
+    assert_eq!(
+        "one\ntwo".parse::<PageTitle>(),
+        Err(PageSettingError::LineBreak)
+    );
+    assert_eq!(
+        "a=one\ntwo".parse::<TextField>(),
+        Err(PageSettingError::LineBreak)
+    );
+    // One at the end is of the file, not of the text.
+    assert!("one\n".parse::<PageTitle>().is_ok());
+    let message = fields("[{ name = \"a\", label = { ko = \"b\\nc\" } }]").unwrap_err();
+    assert!(message.contains("one line"), "{message}");
+}
+
 proptest! {
     #[test]
     fn any_field_is_taken_as_it_is_or_refused(text in "\\PC{0,80}") {

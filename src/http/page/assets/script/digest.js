@@ -16,7 +16,7 @@ const LIBRARY = '/noble-hashes/sha2.js';
 async function sha256(blob, goesOn) {
   if (blob.size <= IN_MEMORY) return digestOf(await bytesOf(blob));
   const library = await import(LIBRARY).catch(() => {
-    throw new UploadError('again', 'network');
+    throw new UploadError('fault', 'no-library');
   });
   const hash = library.sha256.create();
   const reader = readerOf(blob);

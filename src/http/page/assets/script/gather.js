@@ -8,7 +8,7 @@ function gathered(files) {
 /** Reads what was dropped, folders to their end. @param {DataTransfer} transfer */
 async function readDropped({ items, files }) {
   // What is not taken out at once is gone when the event is over.
-  const entries = Array.from(items, (item) => item.webkitGetAsEntry?.()).filter((entry) => entry !== null);
+  const entries = Array.from(items, (item) => item.webkitGetAsEntry?.()).filter((entry) => entry != null);
   const found = gathered(entries.length ? [] : files);
   for (const entry of entries) await readEntry(entry, found);
   return found;

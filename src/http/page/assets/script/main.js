@@ -11,6 +11,7 @@ let isAsking = false;
 /** How many drops are still being read. */
 let gatherings = 0;
 let failures = 0;
+const { title } = document;
 
 function isReceived() {
   return !$('received').hidden;
@@ -26,9 +27,10 @@ function complain(text) {
 async function take(gathering) {
   if (isReceived()) return;
   gatherings += 1;
-  const { files, unreadable } = await gathering;
-  const { added, skipped, left } = await addFiles(files);
-  gatherings -= 1;
+  const taken = await Promise.resolve(gathering)
+    .then(async ({ files, unreadable }) => ({ files, unreadable, ...(await addFiles(files)) }))
+    .finally(() => (gatherings -= 1));
+  const { files, unreadable, added, skipped, left } = taken;
   notice = skipped ? say('skipped', { count: skipped }) : '';
   announce([added && say('added', { count: added }), skipped && say('skipped', { count: skipped })].filter(Boolean).join(' '));
   const wrong = [left && say('too-many', { count: MOST_FILES }), unreadable && say('unreadable', { count: unreadable })];
@@ -59,9 +61,11 @@ function send(event) {
   const written = fields.some(({ value }) => value.trim());
   const texts = written ? new Blob([JSON.stringify({ fields })], { type: 'application/json' }) : null;
   if (!texts && uploads.every(({ refused }) => refused)) {
-    complain(say('nothing-chosen'));
+    complain(page.hasFields ? say('nothing-chosen-or-written') : say('nothing-chosen'));
     return $('choose-files').focus();
   }
+  // Spaces are no answer.
+  for (const field of textFields()) if (field.required && !field.value.trim()) field.value = '';
   if (!textFields().every((field) => field.reportValidity())) return;
   if (texts && texts.size > page.maxFields) return complain(problemText('fields-too-large'));
   complain('');
@@ -82,8 +86,11 @@ function settle({ count, done, failed, open, paused }) {
   if (failed !== failures) complain(failed ? say('failures', { count: failed }) : '');
   failures = failed;
   if (gatherings) return;
-  if (!count) startOver();
-  else if (done === count) showReceipt();
+  if (!count) {
+    const names = uncertain;
+    startOver();
+    if (names.length) complain(say('uncertain', { count: names.length, names: names.slice(0, 10).join(', ') }));
+  } else if (done === count) showReceipt();
 }
 
 /** @param {Event} event */
@@ -101,16 +108,26 @@ async function stayAwake(on) {
   if (!isAwake) void awake?.release();
 }
 
+/** What a receipt does not cover. @param {HTMLElement} article @param {string} key @param {string[]} names */
+function addNotice(article, key, names) {
+  if (!names.length) return;
+  const shown = names.length > 10 ? [...names.slice(0, 10), '…'] : names;
+  const notice = made('p', say(key, { count: names.length, names: shown.join(', ') }));
+  notice.className = 'error';
+  article.querySelector('.lead')?.after(notice);
+}
+
+/** Links that would lose the receipt, which is nowhere else. @param {boolean} hidden */
+function hideLinks(hidden) {
+  for (const link of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('.languages, .development'))) link.hidden = hidden;
+}
+
 function showReceipt() {
   const article = receiptOf(uploads.flatMap(({ receipt }) => receipt ?? []));
   enhanceReceipt(article);
   const refused = uploads.filter((upload) => upload.refused).map(({ name }) => name);
-  if (refused.length) {
-    const names = refused.length > 10 ? [...refused.slice(0, 10), '…'] : refused;
-    const notice = made('p', say('not-sent', { count: refused.length, names: names.join(', ') }));
-    notice.className = 'error';
-    article.querySelector('.lead')?.after(notice);
-  }
+  addNotice(article, 'not-sent', refused);
+  addNotice(article, 'uncertain', uncertain);
   /** @type {HTMLAnchorElement | null} */
   const more = article.querySelector('a.button');
   if (more) {
@@ -120,8 +137,10 @@ function showReceipt() {
       startOver();
     };
   }
-  startOver();
+  empty();
   setState('done');
+  document.title = article.querySelector('h1')?.textContent ?? title;
+  hideLinks(true);
   $('received').append(article);
   $('received').hidden = false;
   $('handing-in').hidden = true;
@@ -137,16 +156,22 @@ function setState(state) {
 
 /** Back to choosing. What was written stays. */
 function startOver() {
+  empty();
+  $('choose-files').focus();
+}
+
+function empty() {
+  document.title = title;
   clearQueue();
   clearView();
   complain('');
   failures = 0;
   setState('choosing');
+  hideLinks(false);
   $('received').hidden = true;
   $('received').replaceChildren();
   $('handing-in').hidden = false;
   refresh();
-  $('choose-files').focus();
 }
 
 function enhance() {
@@ -154,6 +179,7 @@ function enhance() {
   // What cannot be seen cannot be asked for: the required file.
   Element.prototype.setAttribute.call(form, 'novalidate', '');
   setState('choosing');
+  $('total').tabIndex = -1;
   filesInput.hidden = true;
   /** @type {HTMLElement} */ (document.querySelector('.chooser-label')).hidden = true;
   $('choose').hidden = false;
@@ -162,17 +188,23 @@ function enhance() {
   $('choose-files').onclick = () => filesInput.click();
   $('choose-folder').onclick = () => folderInput.click();
   for (const input of [filesInput, folderInput]) input.onchange = () => takeFrom(input);
-  $('pause-all').onclick = () => inAll('announce-paused', ({ pausable }) => pausable, (upload) => upload.pause());
-  $('resume-all').onclick = () =>
-    inAll('announce-started', ({ hopeful, state }) => hopeful || state === 'paused', (upload) => upload.wait());
-  $('cancel-all').onclick = () =>
-    confirm(say('cancel-all-question')) && inAll('cancelled', ({ state }) => state !== 'done', (upload) => upload.cancel());
+  onPress('pause-all', () => inAll('announce-paused', ({ pausable }) => pausable, (upload) => upload.pause(), 'resume-all'));
+  onPress('resume-all', () => inAll('announce-started', ({ resumable }) => resumable, (upload) => upload.wait(), 'pause-all'));
+  onPress('cancel-all', () => {
+    if (confirm(say('cancel-all-question'))) inAll('cancelled', ({ state }) => state !== 'done', (upload) => upload.cancel());
+  });
+  for (const link of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('.languages a'))) {
+    const isLost = () => uploads.length || textFields().some(({ value }) => value);
+    link.onclick = () => isAsking || !isLost() || confirm(say('leave-question'));
+  }
   listenForFiles(take);
   const nudge = () => {
     for (const upload of uploads) if (upload.underWay) upload.nudge();
     uploads.forEach(showSoon);
   };
-  window.ononline = window.onoffline = window.onpageshow = document.onvisibilitychange = nudge;
+  window.ononline = window.onpageshow = nudge;
+  window.onoffline = () => uploads.forEach(showSoon);
+  document.onvisibilitychange = () => document.hidden || nudge();
   let before = performance.now();
   setInterval(() => {
     const now = performance.now();
@@ -183,14 +215,20 @@ function enhance() {
   takeFrom(filesInput);
 }
 
-/** @param {string} message @param {(upload: Upload) => boolean} which @param {(upload: Upload) => void} act */
-function inAll(message, which, act) {
+/** @param {string} message @param {(upload: Upload) => boolean} which @param {(upload: Upload) => void} act @param {string} [next] what gets the focus */
+function inAll(message, which, act, next = 'total') {
   toAll(which, act);
-  announce(say(message));
+  announce(say(uploads.some(({ unwanted }) => unwanted) ? 'asking' : message));
   refresh();
+  if (isSending) $($(next).hidden ? 'total' : next).focus();
+}
+
+/** The second press of two is meant for what was there before. @param {string} id @param {() => void} act */
+function onPress(id, act) {
+  $(id).onclick = ({ detail }) => detail > 1 || act();
 }
 
 // Where something of the browser's is missing, the plain form does.
-const isEnough = [globalThis.crypto?.subtle, Blob.prototype.arrayBuffer, Intl.ListFormat].every(Boolean);
+const isEnough = [globalThis.crypto?.subtle, Blob.prototype.arrayBuffer, Intl.ListFormat, Object.hasOwn].every(Boolean);
 if (form && isEnough) enhance();
 if ($('receipt')) enhanceReceipt($('receipt'));

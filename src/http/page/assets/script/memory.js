@@ -1,4 +1,4 @@
-// Where unfinished uploads are, for when the tab is closed and the same file chosen again. The keys say nothing of the files.
+// Where unfinished uploads are, for when the tab is closed and the same file chosen again. The keys say no name: who has a file can find out that it was sent.
 // The browser may keep nothing, or refuse: all of it is a convenience.
 
 const REMEMBERED = 'sealslot:';

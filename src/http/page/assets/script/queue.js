@@ -8,6 +8,8 @@ const MOST_FILES = 10_000;
 
 /** @type {Upload[]} What was cancelled is gone from it. */
 let uploads = [];
+/** Names of what was cancelled and may have arrived. @type {string[]} */
+let uncertain = [];
 /** What there is to say of those that were added last. */
 let notice = '';
 /** Whether Send was pressed. */
@@ -90,7 +92,8 @@ function changed(upload) {
 
 function startNext() {
   if (!isSending || isHeld) return;
-  const running = uploads.filter((upload) => upload.underWay);
+  // What is only compared leaves the network to others.
+  const running = uploads.filter((upload) => upload.underWay && upload.checked < 0);
   const upload = running.length < SMALL_AT_ONCE && uploads.find(({ state }) => state === 'waiting');
   if (!upload) return;
   const small = [upload, ...running].every(({ size }) => size <= SMALL);
@@ -158,9 +161,10 @@ function totals() {
     paused: count(({ state }) => state === 'paused'),
     lost: count(({ state }) => state === 'reconnecting'),
     running: count(({ underWay }) => underWay),
+    sending: count(({ state }) => state === 'sending'),
     open: count(({ underWay, state }) => underWay || state === 'waiting'),
     pausable: count(({ pausable }) => pausable),
-    resumable: count(({ hopeful, state }) => hopeful || state === 'paused'),
+    resumable: count(({ resumable }) => resumable),
     size: own.reduce((sum, { size }) => sum + size, 0),
     sent: own.reduce((sum, { part, size }) => sum + part * size, 0),
     left: own.reduce((sum, { underWay, state, size, sent }) => sum + (underWay || state === 'waiting' ? size - sent : 0), 0),
@@ -169,6 +173,7 @@ function totals() {
 
 function clearQueue() {
   uploads = [];
+  uncertain = [];
   isSending = isHeld = false;
   notice = '';
   totalSpeed.reset();

@@ -19,7 +19,7 @@ function made(tag, ...content) {
 function receivedItem({ kind, name, size, sha256 = '', id = '', time = '' }, timeLabel) {
   const item = copyOf('received-template');
   write(item.querySelector('.name bdi'), kind === 'fields' ? page.receipt['text-fields'] : name || page.receipt.unnamed);
-  const bytes = fill(page.receipt.bytes, { count: size });
+  const bytes = fill(size === 1 ? page.receipt.byte : page.receipt.bytes, { count: size });
   write(item.querySelector('.size'), size < 1000 ? bytes : `${sizeText(size)} (${bytes})`);
   for (const [place = '', text = ''] of [['.sha256', sha256], ['.id', id]]) {
     const value = item.querySelector(place);

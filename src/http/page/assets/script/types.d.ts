@@ -21,7 +21,9 @@ interface PageData {
   maxFields: number;
   recipients: { name: string | null; fingerprint: string }[];
   messages: { [key: string]: string | { [category: string]: string } };
-  receipt: { unnamed: string; 'text-fields': string; bytes: string };
+  receipt: { unnamed: string; 'text-fields': string; byte: string; bytes: string };
+  /** Whether there is anything to write. */
+  hasFields: boolean;
   problems: { [code: string]: string };
 }
 

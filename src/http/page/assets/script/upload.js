@@ -24,6 +24,7 @@ class Upload {
   /** What went wrong last, and a message to show when it goes on. */
   problem = '';
   note = '';
+  notedPart = 0;
   /** How much of it was read again, where it is; else less than nothing. */
   checked = -1;
   /** Refused before anything was sent. */
@@ -48,7 +49,7 @@ class Upload {
   /** What the server said that it has, and that it has all of it. */
   #offset = 0;
   #finished = false;
-  /** What it holds, read when all of it had been sent. @type {Uint8Array | null} */
+  /** What it holds: as it is sent, or read again when it was. @type {Uint8Array | null} */
   #sha256 = null;
   /** Whether the server may have been told that it is complete. */
   #inDoubt = false;
@@ -90,6 +91,10 @@ class Upload {
 
   get hopeful() {
     return this.state === 'failed' && !HOPELESS.includes(this.problem);
+  }
+
+  get resumable() {
+    return this.hopeful || this.state === 'paused';
   }
 
   /** How much of it is on the server, from 0 to 1. */
@@ -138,12 +143,14 @@ class Upload {
 
   /** Where the server may have been told that it is complete, it is asked until it answers: then it was received. */
   cancel() {
-    if (this.state === 'done' || this.#isUnwanted) return;
+    if (this.state === 'done') return;
     this.#stop();
-    if (this.#inDoubt) {
+    if (this.#inDoubt && !this.#isUnwanted && this.state !== 'failed') {
       this.#isUnwanted = true;
       return this.start();
     }
+    // It was asked in vain, and is not waited for any longer.
+    if (this.#inDoubt) uncertain.push(this.name);
     this.#become('cancelled');
     this.#rest = this.#rest.then(() => this.#abandon());
   }
@@ -161,7 +168,7 @@ class Upload {
     const request = this.#request;
     this.#attempts = 0;
     this.#wake?.();
-    setTimeout(() => this.#still >= 3 && request === this.#request && request?.abort(), 4000);
+    setTimeout(() => this.state === 'sending' && this.#still >= 3 && request === this.#request && request?.abort(), 4000);
   }
 
   /** Finds where the same file was left the last time. Fails where it cannot be read. */
@@ -172,6 +179,7 @@ class Upload {
     this.#fingerprint = key;
     if (this.#release) this.url ||= remembered(key);
     this.#isRecalled = this.url !== '';
+    if (this.state === 'cancelled') this.#release?.();
   }
 
   /** Fails where the file is not the one that was chosen any more. */
@@ -227,7 +235,7 @@ class Upload {
   /** Does what comes next, up to the receipt. @param {AbortSignal} turn */
   async #step(turn) {
     const { signal } = (this.#request = new AbortController());
-    // Never broken off: what is created then would have no owner.
+    // Not broken off by a pause: what is created then would have no owner, and stay until it expires.
     if (!this.url) await this.#create(turn);
     else if (this.#unsure) await this.#ask(signal);
     if (turn.aborted) return;
@@ -306,6 +314,7 @@ class Upload {
     if (xhr.getResponseHeader('Upload-Length') !== String(this.size)) throw new UploadError('anew', 'other-length');
     this.#learn(xhr);
     if (this.#offset) this.note = 'resumed';
+    this.notedPart = this.part;
   }
 
   /** @param {boolean} complete @param {AbortSignal} signal @param {RequestOptions} options */
@@ -330,6 +339,7 @@ class Upload {
     this.#still = 0;
     for (const speed of [this.speed, totalSpeed]) speed.add(Math.max(0, sent - this.sent));
     this.sent = sent;
+    if (this.speed.rate() >= 1) this.note = '';
     changed(this);
   }
 

@@ -37,7 +37,7 @@ function announce(text) {
 }
 
 /** @param {Upload} upload */
-function statusOf({ state, part, checked, unwanted, note, problem, speed, size, sent }) {
+function statusOf({ state, part, checked, unwanted, note, notedPart, problem, speed, size, sent }) {
   if (unwanted) return say('asking');
   if (state === 'finishing' && checked >= 0) return say('checking', { percent: percentText(checked) });
   // What is on its way may not arrive.
@@ -48,14 +48,13 @@ function statusOf({ state, part, checked, unwanted, note, problem, speed, size, 
   if (state === 'reconnecting' && problem === 'busy') return say('server-busy');
   if (state !== 'sending') return say(state, { percent });
   const rate = speed.rate();
-  if (rate < 1) return say(note || 'percent-done', { percent });
+  if (rate < 1) return note ? say(note, { percent: percentText(notedPart) }) : say('percent-done', { percent });
   return say('sending-left', { percent, speed: say('speed', { size: sizeText(rate) }), time: durationText((size - sent) / rate) });
 }
 
 /** @param {Upload} upload */
 function actionsOf({ state, refused, unwanted, hopeful, pausable }) {
-  if (unwanted) return [];
-  if (!isSending || refused) return ['remove'];
+  if (!isSending || refused || unwanted) return ['remove'];
   if (state === 'paused') return ['resume', 'cancel'];
   if (state === 'failed') return hopeful ? ['retry', 'remove'] : ['remove'];
   if (pausable) return ['pause', 'cancel'];
@@ -66,6 +65,7 @@ function actionsOf({ state, refused, unwanted, hopeful, pausable }) {
 function newRow(upload) {
   const row = copyOf('file-template');
   const { name, size } = upload;
+  row.tabIndex = -1;
   const end = name.lastIndexOf('/') + 1;
   write(row.querySelector('.folder'), name.slice(0, end));
   write(row.querySelector('.name'), name.slice(end));
@@ -84,9 +84,12 @@ function act(upload, action) {
   if (action === 'pause' && upload.pausable) upload.pause();
   if (action === 'resume' || action === 'retry') upload.wait();
   if (action === 'cancel' || action === 'remove') upload.cancel();
-  if (action === 'cancel') announce(say('cancelled'));
+  if (action === 'cancel') announce(say(upload.unwanted ? 'asking' : 'cancelled'));
   if (action === 'pause') announce(say('announce-paused'));
   refresh();
+  // What was pressed has another in its place.
+  const next = { pause: 'resume', resume: 'pause', retry: 'pause' }[action];
+  /** @type {HTMLElement | null | undefined} */ (rows.get(upload)?.querySelector(`[data-action="${next}"]:not([hidden])`))?.focus();
 }
 
 /** @param {Upload} upload @param {HTMLElement} row */
@@ -129,11 +132,11 @@ function refresh() {
   const all = totals();
   showTotals(all);
   settle(all);
-  // Where what was pressed is gone, what is beside it is next.
+  // What had the focus and is gone leaves it to what stood around it: to no button, where the next key would do something else.
   if (!(focused instanceof HTMLButtonElement) || (focused.isConnected && !focused.hidden)) return;
   if (document.activeElement !== focused && document.activeElement !== document.body) return;
-  const next = [place, beside].map((near) => near?.isConnected && near.querySelector('button:not([hidden])')).find(Boolean);
-  (next instanceof HTMLElement ? next : $('choose-files')).focus();
+  const near = [place, beside].find((one) => one instanceof HTMLLIElement && one.isConnected);
+  (near instanceof HTMLElement ? near : $(isSending ? 'total' : 'choose-files')).focus();
 }
 
 /** @param {ReturnType<typeof totals>} all */
@@ -151,14 +154,14 @@ function showTotals(all) {
   $('cancel-all').hidden = !isSending || done === count;
   if (!isSending) return;
   /** @type {HTMLProgressElement} */ ($('total-progress')).value = sent;
-  const words = [say('total', { done: all.filesDone, count: files, sent: sizeText(all.sent), size: sizeText(size) })];
+  const words = [files ? say('total', { done: all.filesDone, count: files, sent: sizeText(all.sent), size: sizeText(size) }) : ''];
   const lost = all.running > 0 && all.running === all.lost;
-  if (!all.running || lost) totalSpeed.reset();
+  if (!all.sending || lost) totalSpeed.reset();
   const rate = totalSpeed.rate();
   if (left && rate >= 1) words.push(say('speed', { size: sizeText(rate) }), say('total-left', { time: durationText(left / rate) }));
   else if (all.paused && !all.open) words.push(say('total-paused'));
-  write($('total-status'), words.join(' · '));
-  speak(sent, lost);
+  write($('total-status'), words.filter(Boolean).join(' · '));
+  speak(done === count ? 1 : Math.min(sent, 0.99), lost);
 }
 
 /** @param {number} part @param {boolean} lost */
@@ -166,6 +169,8 @@ function speak(part, lost) {
   const time = performance.now();
   if (lost && !spoken.lost) announce(say('announce-reconnecting'));
   spoken.lost = lost;
+  // Less, where something was added or is sent again.
+  spoken.part = Math.min(spoken.part, part);
   if (lost || part < spoken.part + SPOKEN_STEP || time < spoken.time + SPOKEN_EVERY) return;
   announce(say('announce-progress', { percent: percentText(part) }));
   spoken = { part, time, lost };

@@ -1,0 +1,70 @@
+//! What browsers open, and what that loads.
+
+use http::request::Parts;
+
+use super::Reader;
+use super::assets::{Asset, ICON_SVG, UPLOAD_JS, noble_hashes};
+use crate::http::problem::Problem;
+use crate::http::{App, Response};
+
+/// What a path names here.
+pub(in crate::http) enum PageRoute {
+    /// `/`
+    Form,
+    /// `/welcome`
+    Welcome,
+    /// `/upload.js`
+    Script,
+    /// `/noble-hashes/{file}`
+    NobleHashes(&'static Asset),
+    /// `/icon.svg`
+    Icon,
+    /// `/logo`
+    Logo,
+}
+
+impl PageRoute {
+    /// Reads a path; `None` for those that lead elsewhere.
+    pub(in crate::http) fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/" => Self::Form,
+            "/welcome" => Self::Welcome,
+            "/upload.js" => Self::Script,
+            "/icon.svg" => Self::Icon,
+            "/logo" => Self::Logo,
+            _ => Self::NobleHashes(noble_hashes(path.strip_prefix("/noble-hashes/")?)?),
+        })
+    }
+
+    /// As logs and metrics call it.
+    pub(in crate::http) fn name(&self) -> &'static str {
+        match self {
+            Self::Form => "/",
+            Self::Welcome => "/welcome",
+            Self::Script => "/upload.js",
+            Self::NobleHashes(_) => "/noble-hashes/{file}",
+            Self::Icon => "/icon.svg",
+            Self::Logo => "/logo",
+        }
+    }
+
+    /// The answer to `GET`.
+    pub(in crate::http) fn respond(&self, app: &App, head: &Parts) -> Result<Response, Problem> {
+        let asset = match self {
+            Self::Form => {
+                // A browser asks for the token now, and not after the files were chosen and sent.
+                app.access.uploader(&head.headers)?;
+                return Ok(Reader::of(app, head).form());
+            }
+            Self::Welcome => {
+                let welcome = Reader::of(app, head).welcome();
+                return welcome.ok_or_else(Problem::not_found);
+            }
+            Self::Script => &*UPLOAD_JS,
+            Self::NobleHashes(asset) => asset,
+            Self::Icon => &*ICON_SVG,
+            Self::Logo => app.pages.logo.as_ref().ok_or_else(Problem::not_found)?,
+        };
+        Ok(asset.respond(head))
+    }
+}
