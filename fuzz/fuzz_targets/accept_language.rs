@@ -27,6 +27,9 @@ fuzz_target!(|text: &str| {
     if let Some(found) = accepted {
         let tag = OFFERED[found].to_ascii_lowercase();
         let text = accept.to_ascii_lowercase();
-        assert!(text.contains(&tag) || text.contains('*'), "nobody asked for it");
+        assert!(
+            text.contains(&tag) || text.contains('*'),
+            "nobody asked for it"
+        );
     }
 });
