@@ -13,6 +13,7 @@ use bytesize::ByteSize;
 
 use crate::http::{CorsOrigin, Limits, PageSettingError, PageSettings};
 use crate::server::ConnectionLimits;
+use crate::store::{Collection, LocalRecords, StoreError, StoreLimits};
 use crate::upload::SessionLimits;
 
 pub use settings::{LogLevel, ServeArgs, Span};
@@ -45,6 +46,9 @@ pub enum ConfigError {
     /// The page would make no sense.
     #[error(transparent)]
     Page(#[from] PageSettingError),
+    /// The data folder cannot be read.
+    #[error(transparent)]
+    Data(#[from] StoreError),
     /// On an address that others can reach, nothing is made up.
     #[error("{listen} can be reached from other machines, so nothing is made up; give {}", missing.join("; and "))]
     Missing {
@@ -78,12 +82,16 @@ pub struct Config {
     pub upload_token_file: Option<PathBuf>,
     /// Whether anyone may upload.
     pub anonymous: bool,
+    /// Whether there are tokens that were made by `sealslot token create`.
+    pub has_tokens: bool,
     /// Where to serve operations too.
     pub metrics_listen: Option<SocketAddr>,
     /// How much to log.
     pub log: LogLevel,
     /// The bounds of requests.
     pub limits: Limits,
+    /// The bounds of the store.
+    pub store: StoreLimits,
     /// The bounds of uploads that come in several requests.
     pub sessions: SessionLimits,
     /// Whose pages may upload from elsewhere.
@@ -108,28 +116,38 @@ impl ServeArgs {
         let limits = given.limits()?;
         let connections = given.connection_limits()?;
         let sessions = given.session_limits()?;
-        let decided = given.allow_anonymous.is_some()
-            || given.upload_token_file.is_some()
-            || given.admin_token_file.is_some();
-        // Where tokens were given, being on loopback may well mean a proxy in front: it decides nothing then.
-        let open =
-            development && given.upload_token_file.is_none() && given.admin_token_file.is_none();
+        let quota = given
+            .quota
+            .map(|size| positive("quota", Some(size.0), 0))
+            .transpose()?;
+        let data = given.data.unwrap_or_else(|| "data".into());
+        let has_tokens = LocalRecords::exist(&data, Collection::Tokens)?;
+        let tokens_given =
+            given.upload_token_file.is_some() || given.admin_token_file.is_some() || has_tokens;
+        let decided = given.allow_anonymous.is_some() || tokens_given;
+        // Where there are tokens, being on loopback may well mean a proxy in front: it decides nothing then.
+        let open = development && !tokens_given;
         let unconfigured =
             open && given.recipient.is_empty() && given.identity.is_empty() && !decided;
         let config = Config {
             listen,
             development,
             unconfigured,
-            data: given.data.unwrap_or_else(|| "data".into()),
+            data,
             certs: given.certs.unwrap_or_else(|| "certs".into()),
             recipients: given.recipient,
             identities: given.identity,
             anonymous: given.allow_anonymous.unwrap_or(open),
+            has_tokens,
             admin_token_file: given.admin_token_file,
             upload_token_file: given.upload_token_file,
             metrics_listen: given.metrics_listen,
             log: given.log.unwrap_or(LogLevel::Info),
             limits,
+            store: StoreLimits {
+                quota,
+                min_free: given.min_free.map_or(16 << 20, |size| size.0),
+            },
             sessions,
             cors_origins: given.cors_origin,
             page: PageSettings::new(
@@ -145,6 +163,8 @@ impl ServeArgs {
     }
 
     fn limits(&self) -> Result<Limits, ConfigError> {
+        let max_uploads = positive("max-uploads", permits(self.max_uploads), 1000)?;
+        let half = max_uploads.div_ceil(2);
         Ok(Limits {
             max_size: positive("max-size", self.max_size.map(|size| size.0), 100 << 30)?,
             max_parts: positive("max-parts", self.max_parts, 1000)?,
@@ -156,9 +176,25 @@ impl ServeArgs {
             max_name: positive("max-name", in_memory(self.max_name), 32 << 10)?,
             max_fields: positive("max-fields", in_memory(self.max_fields), 1 << 20)?,
             max_data: positive("max-data", in_memory(self.max_data), 1 << 20)?,
-            max_uploads: positive("max-uploads", permits(self.max_uploads), 1000)?,
+            max_uploads,
+            max_uploads_per_address: positive(
+                "max-uploads-per-address",
+                self.max_uploads_per_address,
+                half,
+            )?,
+            max_uploads_per_token: positive(
+                "max-uploads-per-token",
+                self.max_uploads_per_token,
+                half,
+            )?,
+            address_rate: self.address_rate,
+            token_rate: self.token_rate,
             body_timeout: span("body-timeout", self.body_timeout, 60)?,
+            min_speed: self.min_speed.map_or(1 << 10, |size| size.0),
             request_timeout: span("request-timeout", self.request_timeout, 24 * 60 * 60)?,
+            failure_delay: self
+                .failure_delay
+                .map_or(Duration::from_millis(50), |span| bounded(span.0)),
         })
     }
 
@@ -203,8 +239,8 @@ impl Config {
             }
             if !decided {
                 missing.push(
-                    "a decision about who may upload (--upload-token-file FILE, --admin-token-file FILE or \
-                     --allow-anonymous)"
+                    "a decision about who may upload (`sealslot token create`, --upload-token-file FILE, \
+                     --admin-token-file FILE or --allow-anonymous)"
                         .to_owned(),
                 );
             }

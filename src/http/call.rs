@@ -6,12 +6,24 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::App;
+use crate::grant::Scopes;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// The client's address: the other end of the connection, or what a trusted proxy says of it.
     pub address: IpAddr,
+    /// Who the client's certificate says that it is, where it has shown one.
+    pub certificate: Option<ClientIdentity>,
+}
+
+/// Who a client certificate stands for.
+#[derive(Debug, Clone)]
+pub struct ClientIdentity {
+    /// What it is called in logs and limits.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Scopes,
 }
 
 /// One request on its way to an answer.

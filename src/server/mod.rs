@@ -101,6 +101,7 @@ pub async fn serve(
                 failing = false;
                 let peer = Peer {
                     address: address.ip().to_canonical(),
+                    certificate: None,
                 };
                 connections.spawn(connection(Arc::clone(&shared), stream, peer, permit));
             }
@@ -117,7 +118,7 @@ pub async fn serve(
         }
     }
     drop(listener);
-    shared.app.draining.store(true, Ordering::Relaxed);
+    shared.app.draining.cancel();
     connections.close();
     if timeout(grace, connections.wait()).await.is_err() {
         tracing::warn!(

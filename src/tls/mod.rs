@@ -20,7 +20,7 @@ use rustls::pki_types::pem;
 
 pub use config::fingerprint;
 pub use host::{HostName, HostNameError};
-pub use reload::ServerTls;
+pub use reload::{FileState, ServerTls};
 
 /// Why a certificate and its private key cannot be used.
 #[derive(Debug, thiserror::Error)]
