@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::access::refuse_cross_site;
 use super::body::RequestBody;
+use super::call::Call;
 use super::digest_fields::{self, CONTENT_DIGEST, REPR_DIGEST};
 use super::multipart::Boundary;
 use super::negotiate::Form;
@@ -23,7 +24,7 @@ use super::{App, Response, json, page};
 use crate::store::UploadId;
 use crate::upload::{
     Algorithm, ClientName, ClientSealedCheck, ExpectedDigest, Kind, NewUpload, Receipt, Received,
-    Receiver, is_client_sealed, needs_sha512,
+    Receiver, Terms, is_client_sealed, needs_sha512,
 };
 
 /// The receipts of one form.
@@ -35,23 +36,24 @@ pub(super) struct Submission {
 
 /// `POST /uploads`: tus, the draft, a form, or else a raw body.
 pub(super) async fn from_post(
-    app: &Arc<App>,
-    head: &Parts,
+    call: Call<'_>,
+    door: Door,
     body: RequestBody,
 ) -> Result<Response, Problem> {
+    let Call { app, head, .. } = call;
     let headers = &head.headers;
     if tus::is_spoken(headers) {
-        return tus::create(app, head, body).await;
+        return tus::create(call, door, body).await;
     }
     let version = draft::Version::of(headers);
     if version.completes(headers) == Some(false) {
-        return draft::create(app, head, None, body, version).await;
+        return draft::create(call, door, None, body, version).await;
     }
     let content_type = text_header(headers, CONTENT_TYPE);
     let boundary = content_type.map_or(Ok(None), Boundary::from_content_type)?;
-    let permit = admit(app, head, &body)?;
+    let Admission { permit, terms } = admit(call, &door, &body).await?;
     let Some(boundary) = boundary else {
-        let new = new_file(app, headers, None)?;
+        let new = new_file(app, headers, None, terms)?;
         let new = place_upload(app, headers, &body, new).await?;
         return receive_alone(app, head, body, new, permit).await;
     };
@@ -59,7 +61,7 @@ pub(super) async fn from_post(
         headers,
         "A form is a submission by itself: leave Sealslot-Submission and Sealslot-Kind out.",
     )?;
-    let task = form::receive(Arc::clone(app), body, boundary, permit);
+    let task = form::receive(Arc::clone(app), body, boundary, terms, permit);
     let submission = run_to_the_end(app, task).await?;
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
         Form::Html => page::Reader::of(app, head).receipt(&submission),
@@ -74,18 +76,19 @@ pub(super) async fn from_post(
 
 /// `PUT /uploads/{name}`: the draft, or else a raw body.
 pub(super) async fn from_put(
-    app: &Arc<App>,
-    head: &Parts,
+    call: Call<'_>,
+    door: Door,
     name: Option<ClientName>,
     body: RequestBody,
 ) -> Result<Response, Problem> {
+    let Call { app, head, .. } = call;
     let headers = &head.headers;
     let version = draft::Version::of(headers);
     if version.completes(headers) == Some(false) {
-        return draft::create(app, head, name, body, version).await;
+        return draft::create(call, door, name, body, version).await;
     }
-    let permit = admit(app, head, &body)?;
-    let new = new_file(app, headers, name)?;
+    let Admission { permit, terms } = admit(call, &door, &body).await?;
+    let new = new_file(app, headers, name, terms)?;
     let new = place_upload(app, headers, &body, new).await?;
     receive_alone(app, head, body, new, permit).await
 }
@@ -93,13 +96,41 @@ pub(super) async fn from_put(
 /// The right to bring an upload, for as long as it lives.
 pub(super) type Permit = tokio::sync::OwnedSemaphorePermit;
 
+/// The way in.
+pub(super) enum Door {
+    /// `/uploads`
+    Uploads,
+}
+
+/// What lets an upload in.
+pub(super) struct Admission {
+    /// The right to bring it.
+    pub(super) permit: Permit,
+    /// On what terms it is taken.
+    pub(super) terms: Terms,
+}
+
 /// Everything that can refuse an upload before its body is asked for.
-pub(super) fn admit(app: &App, head: &Parts, body: &RequestBody) -> Result<Permit, Problem> {
+pub(super) async fn admit(
+    call: Call<'_>,
+    door: &Door,
+    body: &RequestBody,
+) -> Result<Admission, Problem> {
+    let Call { app, head, .. } = call;
     // It brings something, whatever the method that it is sent with.
     refuse_cross_site(app, &Method::POST, head)?;
-    app.access.uploader(&head.headers)?;
+    match door {
+        Door::Uploads => app.access.uploader(&head.headers)?,
+    }
     body.check_announced()?;
-    app.upload_permit()
+    let terms = Terms {
+        max_size: app.limits.max_size,
+        ..Terms::default()
+    };
+    Ok(Admission {
+        permit: app.upload_permit()?,
+        terms,
+    })
 }
 
 /// Refuses a name that is too long to be kept.
@@ -115,6 +146,7 @@ fn new_file(
     app: &App,
     headers: &HeaderMap,
     name: Option<ClientName>,
+    terms: Terms,
 ) -> Result<NewUpload, Problem> {
     // Of a request that does not speak the draft, what is meant for it says nothing.
     let metadata = match draft::Version::of(headers).completes(headers) {
@@ -128,6 +160,7 @@ fn new_file(
         kind: Kind::File,
         name,
         media_type,
+        terms,
     })
 }
 

@@ -1,6 +1,5 @@
 //! `/encrypt` and `/decrypt`: one form field, sealed to text and back, in memory.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +11,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::body::{RequestBody, append};
+use super::call::Call;
 use super::form::urlencoded_field;
 use super::multipart::{self, Boundary, Event};
 use super::negotiate::Form;
@@ -37,11 +37,9 @@ struct Opened<'a> {
 }
 
 /// `POST /encrypt`: seals the field as ASCII-armored age text.
-pub(super) async fn encrypt(
-    app: &Arc<App>,
-    headers: &HeaderMap,
-    body: RequestBody,
-) -> Result<Response, Problem> {
+pub(super) async fn encrypt(call: Call<'_>, body: RequestBody) -> Result<Response, Problem> {
+    let app = call.app;
+    let headers = &call.head.headers;
     app.access.uploader(headers)?;
     let _permit = app
         .data_permits
@@ -64,11 +62,8 @@ pub(super) async fn encrypt(
 }
 
 /// `POST /decrypt`: opens what `/encrypt`, or `age` with the same key, sealed.
-pub(super) async fn decrypt(
-    app: &Arc<App>,
-    head: &http::request::Parts,
-    body: RequestBody,
-) -> Result<Response, Problem> {
+pub(super) async fn decrypt(call: Call<'_>, body: RequestBody) -> Result<Response, Problem> {
+    let Call { app, head, .. } = call;
     let headers = &head.headers;
     if app.uploads.identities().is_empty() {
         return Err(Problem::no_private_key());

@@ -6,6 +6,7 @@
 pub mod accept_language;
 mod access;
 mod body;
+mod call;
 mod cors;
 mod create;
 mod crypt;
@@ -40,7 +41,10 @@ use tokio_util::task::TaskTracker;
 
 pub use access::{Access, Token, TokenTooShort};
 use body::RequestBody;
+use call::Call;
+pub use call::Peer;
 pub use cors::{CorsOrigin, CorsOriginError};
+use create::Door;
 pub use metrics::Metrics;
 pub use page::{
     Colour, Logo, LogoError, MAX_LOGO, PageSettingError, PageSettings, PageText, PageTitle, Pages,
@@ -171,7 +175,12 @@ pub enum Surface {
 }
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
-pub async fn respond(app: Arc<App>, surface: Surface, request: Request<Incoming>) -> Response {
+pub async fn respond(
+    app: Arc<App>,
+    surface: Surface,
+    peer: &Peer,
+    request: Request<Incoming>,
+) -> Response {
     let began = Instant::now();
     let (head, incoming) = request.into_parts();
     let route = Route::of(head.uri.path());
@@ -185,7 +194,12 @@ pub async fn respond(app: Arc<App>, surface: Surface, request: Request<Incoming>
     let body = RequestBody::new(incoming, &head, &app.limits);
     let answer = match route {
         Ok(route) if surface == Surface::Public || route.is_operational() => {
-            dispatch(&app, surface, route, &head, body).await
+            let call = Call {
+                app: &app,
+                peer,
+                head: &head,
+            };
+            dispatch(call, surface, route, body).await
         }
         Ok(_) => Err(Problem::not_found()),
         Err(problem) => Err(problem),
@@ -229,12 +243,12 @@ fn logged(method: &Method) -> &'static str {
 }
 
 async fn dispatch(
-    app: &Arc<App>,
+    call: Call<'_>,
     surface: Surface,
     route: Route,
-    head: &http::request::Parts,
     body: RequestBody,
 ) -> Result<Response, Problem> {
+    let Call { app, head, .. } = call;
     let headers = &head.headers;
     if head.method == Method::OPTIONS && route.takes_uploads() {
         return Ok(resumable::options::answer_options(app, route.methods()));
@@ -244,16 +258,18 @@ async fn dispatch(
         method => method,
     };
     match (method, route) {
-        (_, Route::Session(url)) => resumable::at_url(app, head, url, body).await,
+        (_, Route::Session(url)) => resumable::at_url(call, url, body).await,
         (_, Route::Uploads | Route::NamedUpload(None)) if resumable::creates(head) => {
-            create::from_post(app, head, body).await
+            create::from_post(call, Door::Uploads, body).await
         }
-        (&Method::GET, Route::Page(page)) => page.respond(app, head),
-        (&Method::PUT, Route::NamedUpload(name)) => create::from_put(app, head, name, body).await,
+        (&Method::GET, Route::Page(page)) => page.respond(call),
+        (&Method::PUT, Route::NamedUpload(name)) => {
+            create::from_put(call, Door::Uploads, name, body).await
+        }
         // Nothing is put to an id: a name that looks like one, as checksums do, is a name.
         (&Method::PUT, Route::Upload(id)) => {
             let name = Some(ClientName::new(id.to_string()));
-            create::from_put(app, head, name, body).await
+            create::from_put(call, Door::Uploads, name, body).await
         }
         (&Method::GET, Route::Uploads) => {
             app.access.admin(headers)?;
@@ -272,8 +288,8 @@ async fn dispatch(
             app.access.admin(headers)?;
             download::sealed_file(app, id, file, headers).await
         }
-        (&Method::POST, Route::Encrypt) => crypt::encrypt(app, headers, body).await,
-        (&Method::POST, Route::Decrypt) => crypt::decrypt(app, head, body).await,
+        (&Method::POST, Route::Encrypt) => crypt::encrypt(call, body).await,
+        (&Method::POST, Route::Decrypt) => crypt::decrypt(call, body).await,
         (&Method::GET, Route::Recipients) => Ok(recipients(app)),
         (&Method::GET, Route::Health) => Ok(text("ok\n")),
         (&Method::GET, Route::Ready) => ready(app).await,

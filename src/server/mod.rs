@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::http::{App, Surface, respond};
+use crate::http::{App, Peer, Surface, respond};
 use crate::tls::ServerTls;
 use traffic::Traffic;
 use transport::{Backpressure, Buffered};
@@ -97,9 +97,12 @@ pub async fn serve(
             accepted = accept(&listener, &permits) => accepted,
         };
         match accepted {
-            Ok((permit, stream)) => {
+            Ok((permit, stream, address)) => {
                 failing = false;
-                connections.spawn(connection(Arc::clone(&shared), stream, permit));
+                let peer = Peer {
+                    address: address.ip().to_canonical(),
+                };
+                connections.spawn(connection(Arc::clone(&shared), stream, peer, permit));
             }
             Err(error) => {
                 // Once, not at every try: it may go on for long.
@@ -139,15 +142,20 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> std::io::Result<(OwnedSemaphorePermit, TcpStream)> {
+) -> std::io::Result<(OwnedSemaphorePermit, TcpStream, SocketAddr)> {
     let permit = Arc::clone(permits).acquire_owned().await;
     let permit = permit.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((permit, stream))
+    let (stream, address) = listener.accept().await?;
+    Ok((permit, stream, address))
 }
 
 /// One connection, from its handshake to its end.
-async fn connection(shared: Arc<Shared>, stream: TcpStream, _permit: OwnedSemaphorePermit) {
+async fn connection(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    peer: Peer,
+    _permit: OwnedSemaphorePermit,
+) {
     let _open = Open::count(&shared.app);
     let traffic = Traffic::new();
     // Answers are small and complete when they are written: waiting to fill a packet only delays them.
@@ -168,20 +176,22 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, _permit: OwnedSemaph
             }
         },
     };
-    speak_http(&shared, stream, &backpressure, &traffic).await;
+    speak_http(&shared, stream, &Arc::new(peer), &backpressure, &traffic).await;
 }
 
 async fn speak_http(
     shared: &Arc<Shared>,
     stream: tokio_rustls::server::TlsStream<Buffered<TcpStream>>,
+    peer: &Arc<Peer>,
     backpressure: &Backpressure,
     traffic: &Arc<Traffic>,
 ) {
     let service = service_fn(|request| {
         let (app, surface) = (Arc::clone(&shared.app), shared.surface);
+        let peer = Arc::clone(peer);
         let exchange = traffic.begin();
         async move {
-            let response = respond(app, surface, request).await;
+            let response = respond(app, surface, &peer, request).await;
             Ok::<_, std::convert::Infallible>(response.map(|body| exchange.answer(body)))
         }
     });

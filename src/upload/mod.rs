@@ -16,6 +16,7 @@ mod receive;
 mod segment;
 mod session;
 mod staged;
+mod terms;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -35,6 +36,8 @@ pub use receive::{NewUpload, ReceiveError, Received, Receiver};
 pub use session::{
     Append, NewSession, Role, Session, SessionError, SessionLimits, UploadUrl, UploadUrlError,
 };
+
+pub use terms::Terms;
 
 use session::Claims;
 

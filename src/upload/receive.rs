@@ -8,6 +8,7 @@ use super::digest::{Algorithm, Digested, Digests, ExpectedDigest};
 use super::manifest::{ClientName, Kind, WholeUpload};
 use super::segment::{Closed, Owner, SealedSegment, SegmentReceiver};
 use super::staged::Staged;
+use super::terms::Terms;
 use crate::seal::{Recipient, SealError};
 use crate::store::{SegmentWriter, StoreError, UploadId};
 
@@ -41,6 +42,8 @@ pub struct NewUpload {
     pub name: Option<ClientName>,
     /// The media type that the client gave.
     pub media_type: Option<String>,
+    /// On what terms it is taken.
+    pub terms: Terms,
 }
 
 /// Takes in the bytes of one upload.

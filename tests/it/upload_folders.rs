@@ -8,7 +8,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use sealslot::keys::NamedRecipient;
 use sealslot::seal;
 use sealslot::store::{LocalStore, StoreError};
-use sealslot::upload::{ClientName, Kind, NewUpload, Receiver, SessionLimits, Uploads};
+use sealslot::upload::{ClientName, Kind, NewUpload, Receiver, SessionLimits, Terms, Uploads};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -48,6 +48,7 @@ fn upload(
         kind,
         name: name.map(ClientName::new),
         media_type: Some(media_type.to_owned()),
+        terms: Terms::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()

@@ -13,7 +13,7 @@ use crate::http::body::{RequestBody, append};
 use crate::http::multipart::{self, Boundary, Event, PartHead};
 use crate::http::problem::Problem;
 use crate::store::UploadId;
-use crate::upload::{ClientName, FIELDS_TYPE, Kind, NewUpload, Received, Receiver};
+use crate::upload::{ClientName, FIELDS_TYPE, Kind, NewUpload, Received, Receiver, Terms};
 
 /// A part of a form on its way in.
 enum Part<'a> {
@@ -57,6 +57,7 @@ struct Fields<'a> {
 struct FormReceiver<'a> {
     app: &'a App,
     submission: UploadId,
+    terms: Terms,
     received: Vec<Received>,
     fields: Vec<Field>,
     /// Bytes of the texts, and of all names and media types: what is held in memory until the form ends.
@@ -69,6 +70,7 @@ pub(super) async fn receive(
     app: Arc<App>,
     mut body: RequestBody,
     boundary: Boundary,
+    terms: Terms,
     _permit: Permit,
 ) -> Result<Submission, Problem> {
     let limits = multipart::Limits {
@@ -80,6 +82,7 @@ pub(super) async fn receive(
     let mut form = FormReceiver {
         app: &app,
         submission: UploadId::generate(SystemTime::now()),
+        terms,
         received: Vec::new(),
         fields: Vec::new(),
         held: 0,
@@ -143,6 +146,7 @@ impl<'a> FormReceiver<'a> {
             kind: Kind::File,
             name,
             media_type: head.content_type,
+            terms: self.terms.clone(),
         };
         IncomingFile::new(self.app, new, false)
     }
@@ -218,6 +222,7 @@ impl<'a> FormReceiver<'a> {
                     kind: Kind::Fields,
                     name: None,
                     media_type: Some(FIELDS_TYPE.to_owned()),
+                    terms: self.terms,
                 },
                 false,
             );

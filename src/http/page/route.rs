@@ -1,11 +1,10 @@
 //! What browsers open, and what that loads.
 
-use http::request::Parts;
-
 use super::Reader;
 use super::assets::{Asset, ICON_SVG, UPLOAD_JS, noble_hashes};
+use crate::http::Response;
+use crate::http::call::Call;
 use crate::http::problem::Problem;
-use crate::http::{App, Response};
 
 /// What a path names here.
 pub(in crate::http) enum PageRoute {
@@ -49,7 +48,8 @@ impl PageRoute {
     }
 
     /// The answer to `GET`.
-    pub(in crate::http) fn respond(&self, app: &App, head: &Parts) -> Result<Response, Problem> {
+    pub(in crate::http) fn respond(&self, call: Call<'_>) -> Result<Response, Problem> {
+        let Call { app, head, .. } = call;
         let asset = match self {
             Self::Form => {
                 // A browser asks for the token now, and not after the files were chosen and sent.

@@ -7,7 +7,6 @@ mod fields;
 use std::sync::Arc;
 
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::tus;
@@ -16,7 +15,8 @@ use super::{
     insert, limit_body, run_to_the_end, seconds_left, take_in, take_in_first,
 };
 use crate::http::body::RequestBody;
-use crate::http::create::{Permit, admit, check_name, text_header};
+use crate::http::call::Call;
+use crate::http::create::{Admission, Door, Permit, admit, check_name, text_header};
 use crate::http::digest_fields::{CONTENT_DIGEST, REPR_DIGEST, digests, wanted};
 use crate::http::form::disposition_filename;
 use crate::http::problem::Problem;
@@ -24,7 +24,8 @@ use crate::http::submission::place_session;
 use crate::http::tus_fields::UploadMetadata;
 use crate::http::{App, Response, json};
 use crate::upload::{
-    ClientName, ExpectedDigest, Kind, NewSession, Role, RunningDigest, Session, UploadUrl, essence,
+    ClientName, ExpectedDigest, Kind, NewSession, Role, RunningDigest, Session, Terms, UploadUrl,
+    essence,
 };
 pub(in crate::http) use fields::Version;
 use fields::integer;
@@ -73,12 +74,13 @@ fn progress(app: &App, session: &Session, version: Version, complete: bool) -> H
 
 /// `POST` or `PUT` of a part of an upload, or of none of it yet (`Upload-Complete: ?0`).
 pub(in crate::http) async fn create(
-    app: &Arc<App>,
-    head: &Parts,
+    call: Call<'_>,
+    door: Door,
     name: Option<ClientName>,
     body: RequestBody,
     version: Version,
 ) -> Result<Response, Problem> {
+    let Call { app, head, .. } = call;
     let headers = &head.headers;
     let length = length(headers);
     if length.is_some_and(|length| length > app.limits.max_size) {
@@ -87,8 +89,8 @@ pub(in crate::http) async fn create(
     if length.is_some_and(|length| body.announced() > Some(length)) {
         return Err(Problem::inconsistent_length());
     }
-    let permit = admit(app, head, &body)?;
-    let new = new_session(app, headers, name, length, version)?;
+    let Admission { permit, terms } = admit(call, &door, &body).await?;
+    let new = new_session(app, headers, name, length, version, terms)?;
     let content = digests(headers, CONTENT_DIGEST)?;
     let new = place_session(app, headers, new).await?;
     let task = create_and_receive(Arc::clone(app), new, body, content, permit);
@@ -121,6 +123,7 @@ fn new_session(
     name: Option<ClientName>,
     length: Option<u64>,
     version: Version,
+    terms: Terms,
 ) -> Result<NewSession, Problem> {
     let media_type = text_header(headers, CONTENT_TYPE).unwrap_or_default();
     if essence(media_type).eq_ignore_ascii_case("multipart/form-data") {
@@ -141,6 +144,7 @@ fn new_session(
         role: Role::Whole,
         repr_digests: digests(headers, REPR_DIGEST)?,
         wants: wanted(headers)?,
+        terms,
     })
 }
 
@@ -177,12 +181,12 @@ struct Appending {
 
 /// `PATCH` of an upload.
 pub(super) async fn append(
-    app: &Arc<App>,
-    head: &Parts,
+    call: Call<'_>,
     url: UploadUrl,
     body: RequestBody,
     version: Version,
 ) -> Result<Response, Problem> {
+    let Call { app, head, .. } = call;
     let headers = &head.headers;
     let media_type = text_header(headers, CONTENT_TYPE).unwrap_or_default();
     if version.is_typed() && !essence(media_type).eq_ignore_ascii_case(PARTIAL_UPLOAD) {

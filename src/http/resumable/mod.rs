@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::timeout;
 
 use super::body::{BodyError, RequestBody};
+use super::call::Call;
 use super::create::run_to_the_end;
 use super::digest_fields::{REPR_DIGEST, field_value};
 use super::problem::Problem;
@@ -81,11 +82,11 @@ pub(super) fn creates(head: &Parts) -> bool {
 
 /// Everything at `/uploads/{id}.{secret}`.
 pub(super) async fn at_url(
-    app: &Arc<App>,
-    head: &Parts,
+    call: Call<'_>,
     url: UploadUrl,
     body: RequestBody,
 ) -> Result<Response, Problem> {
+    let Call { app, head, .. } = call;
     let protocol = Protocol::of(&head.headers);
     let other = || Problem::method_not_allowed(SESSION_METHODS);
     let method = effective_method(head).ok_or_else(other)?;
@@ -97,8 +98,8 @@ pub(super) async fn at_url(
         Method::HEAD => status(app, url, &protocol).await,
         Method::GET => receipt(app, url, &protocol).await,
         Method::PATCH => match protocol {
-            Protocol::Tus => tus::append(app, head, url, body).await,
-            Protocol::Draft(version) => draft::append(app, head, url, body, version).await,
+            Protocol::Tus => tus::append(call, url, body).await,
+            Protocol::Draft(version) => draft::append(call, url, body, version).await,
         },
         Method::DELETE => {
             app.uploads.cancel_session(url).await?;

@@ -6,7 +6,6 @@ mod checksum;
 use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{
@@ -14,13 +13,14 @@ use super::{
     insert, limit_body, run_to_the_end, take_in, take_in_first,
 };
 use crate::http::body::RequestBody;
-use crate::http::create::{Permit, admit, check_name, text_header};
+use crate::http::call::Call;
+use crate::http::create::{Admission, Door, Permit, admit, check_name, text_header};
 use crate::http::problem::Problem;
 use crate::http::submission::place_session;
 use crate::http::tus_fields::{CHECKSUM_ALGORITHMS, UploadMetadata, upload_concat};
 use crate::http::{App, Response};
 use crate::upload::{
-    ClientName, Kind, MetadataEntry, NewSession, Role, Session, UploadUrl, essence,
+    ClientName, Kind, MetadataEntry, NewSession, Role, Session, Terms, UploadUrl, essence,
 };
 use checksum::Checksum;
 
@@ -109,13 +109,14 @@ fn progress(session: &Session) -> HeaderMap {
 
 /// `POST /uploads`.
 pub(in crate::http) async fn create(
-    app: &Arc<App>,
-    head: &Parts,
+    call: Call<'_>,
+    door: Door,
     body: RequestBody,
 ) -> Result<Response, Problem> {
+    let Call { app, head, .. } = call;
     check_version(&head.headers)?;
-    let permit = admit(app, head, &body)?;
-    let (new, parts) = new_session(app, &head.headers)?;
+    let Admission { permit, terms } = admit(call, &door, &body).await?;
+    let (new, parts) = new_session(app, &head.headers, terms)?;
     if body.may_have_content() && (parts.is_some() || !is_offset_stream(&head.headers)) {
         return Err(if parts.is_some() {
             Problem::malformed_tus("A final upload has no content of its own.")
@@ -164,6 +165,7 @@ async fn create_and_receive(
 fn new_session(
     app: &App,
     headers: &HeaderMap,
+    terms: Terms,
 ) -> Result<(NewSession, Option<Vec<UploadUrl>>), Problem> {
     let (role, parts) = concat(headers)?;
     let length = number(headers, &UPLOAD_LENGTH)?;
@@ -203,17 +205,18 @@ fn new_session(
         role,
         repr_digests: Vec::new(),
         wants: None,
+        terms,
     };
     Ok((new, parts))
 }
 
 /// `PATCH` of an upload. Every answer to one says when the upload expires (tus, "Upload-Expires").
 pub(super) async fn append(
-    app: &Arc<App>,
-    head: &Parts,
+    call: Call<'_>,
     url: UploadUrl,
     body: RequestBody,
 ) -> Result<Response, Problem> {
+    let Call { app, head, .. } = call;
     let appended = append_body(app, &head.headers, url.clone(), body).await;
     let problem = match appended {
         Ok(session) => return Ok(answer(StatusCode::NO_CONTENT, progress(&session))),

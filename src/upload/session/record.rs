@@ -17,6 +17,7 @@ use crate::upload::digest::{
 };
 use crate::upload::manifest::{ClientName, Kind, MetadataEntry, file_key_base64, rfc3339};
 use crate::upload::segment::SealedSegment;
+use crate::upload::terms::Terms;
 
 const VERSION: u32 = 1;
 const HEAD_PURPOSE: &[u8] = b"head";
@@ -93,6 +94,9 @@ pub struct NewSession {
     pub repr_digests: Vec<ExpectedDigest>,
     /// The digest that the client wants to be told.
     pub wants: Option<Algorithm>,
+    /// On what terms it is taken.
+    #[serde(default)]
+    pub terms: Terms,
 }
 
 impl NewSession {
@@ -414,6 +418,7 @@ mod tests {
             role: Role::Whole,
             repr_digests: Vec::new(),
             wants: None,
+            terms: Terms::default(),
         };
         let bytes = ClearHead::seal(&url, &head, SystemTime::now()).unwrap();
         assert!(memchr::memmem::find(&bytes, b"a name").is_none());

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::seal::{CHUNK_SIZE, Identity, SEALED_CHUNK_SIZE};
 use crate::store::{ENTRY_SIZE, LocalStore, UploadId};
-use crate::upload::{ExpectedDigest, Kind, OpenUpload, RunningDigest, Uploads};
+use crate::upload::{ExpectedDigest, Kind, OpenUpload, RunningDigest, Terms, Uploads};
 
 const IDENTITY: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
 /// Bytes in one buffer of a segment: what is handed over to be written at a time.
@@ -52,6 +52,7 @@ fn new(length: Option<u64>) -> NewSession {
         role: Role::Whole,
         repr_digests: Vec::new(),
         wants: None,
+        terms: Terms::default(),
     }
 }
 

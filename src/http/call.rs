@@ -1,0 +1,26 @@
+//! One request, with where it came from.
+
+use core::net::IpAddr;
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use super::App;
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// The client's address: the other end of the connection, or what a trusted proxy says of it.
+    pub address: IpAddr,
+}
+
+/// One request on its way to an answer.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    /// What answering takes.
+    pub(super) app: &'a Arc<App>,
+    /// Where it came from.
+    pub(super) peer: &'a Peer,
+    /// All of it but the body.
+    pub(super) head: &'a Parts,
+}
