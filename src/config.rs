@@ -220,6 +220,15 @@ impl Config {
     }
 }
 
+/// The data folder of the server with these settings, for commands that work on it: as given, else what the file says.
+pub fn data_folder(given: Option<PathBuf>, file: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    let given = match given {
+        Some(given) => Some(given),
+        None => read_file(file)?.data,
+    };
+    Ok(given.unwrap_or_else(|| "data".into()))
+}
+
 fn read_file(named: Option<&Path>) -> Result<ServeArgs, ConfigError> {
     let path = named.unwrap_or(Path::new(DEFAULT_FILE));
     let text = match std::fs::read_to_string(path) {

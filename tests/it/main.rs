@@ -26,6 +26,7 @@ mod promises;
 mod resumable;
 mod serve_settings;
 mod server;
+mod tokens;
 mod tus;
 mod upload_command;
 mod upload_faults;
