@@ -203,8 +203,8 @@ impl ServeArgs {
     }
 }
 
-/// What means nothing without something else.
 impl ServeArgs {
+    /// Whom connections are believed to come from. How proxies speak means nothing without saying which.
     fn peers(&self) -> Result<Peers, ConfigError> {
         let protocol = self.proxy_protocol.unwrap_or(false);
         let untrusted = self.trusted_proxy.is_empty();
@@ -223,6 +223,7 @@ impl ServeArgs {
         })
     }
 
+    /// How clients are asked for certificates. Without an authority they are not.
     fn client_auth(&self) -> Result<Option<ClientAuth>, ConfigError> {
         let needs_authority = [
             ("client-scope", !self.client_scope.is_empty()),

@@ -215,3 +215,6 @@ fn read_crls(
             reason,
         })
 }
+
+#[cfg(test)]
+mod tests;
