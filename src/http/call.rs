@@ -13,16 +13,16 @@ use crate::grant::Scopes;
 pub struct Peer {
     /// The client's address: the other end of the connection, or what a trusted proxy says of it.
     pub address: IpAddr,
-    /// Who the client's certificate says that it is, where it has shown one.
+    /// Whose certificate it has shown, if it has.
     pub certificate: Option<ClientIdentity>,
 }
 
-/// Who a client certificate stands for.
-#[derive(Debug, Clone)]
+/// Whom a client's certificate, found genuine, names.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientIdentity {
-    /// What it is called in logs and limits.
+    /// What the certificate is known by.
     pub name: String,
-    /// What it may do.
+    /// What it lets do. A certificate that nobody gave any scope has none.
     pub scopes: Scopes,
 }
 

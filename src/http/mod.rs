@@ -203,7 +203,8 @@ pub async fn respond(
     add_security_headers(&mut response, app.hsts);
     let status = response.status();
     app.metrics.answered(status);
-    tracing::debug!(method = logged(&method), route = name, status = status.as_u16(), elapsed = ?began.elapsed(), "answered");
+    let certificate = peer.certificate.as_ref().map(|client| &client.name[..]);
+    tracing::debug!(method = logged(&method), route = name, address = %peer.address, certificate, status = status.as_u16(), elapsed = ?began.elapsed(), "answered");
     response
 }
 
