@@ -3,6 +3,7 @@
 //! Modules by domain, dependencies one way: `cli, config, server -> http, tls -> upload -> seal, keys, store`.
 //! `ARCHITECTURE.md` is the map.
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod http;
