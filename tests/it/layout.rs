@@ -5,30 +5,33 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which module may use which others.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("seal", &[]),
     ("store", &[]),
-    // Of `store` the ids.
-    ("audit", &["store"]),
     ("keys", &["seal"]),
-    ("upload", &["seal", "keys", "store"]),
+    ("grant", &["store"]),
+    ("upload", &["grant", "seal", "keys", "store"]),
+    // Observers of `upload`.
+    ("audit", &["upload", "store"]),
+    ("webhook", &["upload", "store", "tls"]),
     // Of `store` and `seal` the types that requests name: ids, sealed files, errors.
-    ("http", &["upload", "seal", "store"]),
+    ("http", &["audit", "upload", "grant", "seal", "store", "webhook"]),
     ("tls", &[]),
     ("server", &["http", "tls"]),
     // Of `upload` the limits that are settings.
-    ("config", &["http", "server", "tls", "upload"]),
+    ("config", &["grant", "http", "server", "tls", "upload", "webhook"]),
     (
         "cli",
         &[
-            "audit", "config", "http", "keys", "seal", "server", "store", "tls", "upload",
+            "audit", "config", "grant", "http", "keys", "seal", "server", "store", "tls", "upload",
+            "webhook",
         ],
     ),
     ("main", &["cli"]),
 ];
 
 /// What a module must not know of the world outside.
-const MUST_NOT_NAME: [(&str, &[&str]); 7] = [
+const MUST_NOT_NAME: [(&str, &[&str]); 8] = [
     (
         "seal",
         &[
@@ -59,6 +62,19 @@ const MUST_NOT_NAME: [(&str, &[&str]); 7] = [
     (
         "keys",
         &["tokio", "hyper", "http::", "rustls", "std::net", "std::env"],
+    ),
+    (
+        "grant",
+        &[
+            "hyper",
+            "http::",
+            "rustls",
+            "std::net",
+            "std::env",
+            "std::fs",
+            "tokio",
+            "SystemTime::now",
+        ],
     ),
     (
         "upload",
