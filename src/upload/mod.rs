@@ -11,12 +11,15 @@ mod age_file;
 mod client_sealed;
 mod digest;
 mod manifest;
+mod observer;
 mod open;
 mod receive;
 mod segment;
 mod session;
 mod staged;
 mod terms;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -31,6 +34,7 @@ pub use manifest::{
     CLIENT_SEALED, ClientName, FIELDS_TYPE, FileEntry, Kind, Manifest, MetadataEntry,
     RECORD_STANZA, Record, SegmentEntry, VERSION, essence, is_client_sealed, to_rfc3339,
 };
+pub use observer::{Finished, Observer, Why};
 pub use open::{OpenUpload, Plaintext, PlaintextRead, ReadError, read_record};
 pub use receive::{NewUpload, ReceiveError, Received, Receiver};
 pub use session::{
@@ -94,6 +98,7 @@ pub struct Uploads {
     staged: TaskTracker,
     session_limits: SessionLimits,
     claims: Arc<Claims>,
+    observer: Arc<dyn Observer>,
 }
 
 impl Uploads {
@@ -116,7 +121,15 @@ impl Uploads {
             staged: TaskTracker::new(),
             session_limits,
             claims: Arc::default(),
+            observer: Arc::new(Vec::new()),
         }
+    }
+
+    /// The same, with somebody who is told of what becomes of them.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
     }
 
     /// The keys that everything is sealed to, with their names.
@@ -166,8 +179,11 @@ impl Uploads {
             });
             sealed.push((manifest.id, meta));
         }
+        let ids: Vec<UploadId> = receipts.iter().map(|receipt| receipt.id).collect();
+        self.observer.publishing(&ids)?;
         self.store.publish(&sealed)?;
         for upload in received {
+            self.observer.finished(&upload.finished(now));
             upload.published();
         }
         Ok(receipts)
@@ -229,7 +245,13 @@ impl Uploads {
 
     /// Deletes a published upload. Blocks.
     pub fn delete(&self, id: &UploadId) -> Result<(), StoreError> {
-        self.store.delete(id)
+        self.remove(id, Why::Deleted)
+    }
+
+    fn remove(&self, id: &UploadId, why: Why) -> Result<(), StoreError> {
+        self.store.delete(id)?;
+        self.observer.removed(id, why);
+        Ok(())
     }
 }
 

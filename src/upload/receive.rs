@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use super::Uploads;
 use super::digest::{Algorithm, Digested, Digests, ExpectedDigest};
 use super::manifest::{ClientName, Kind, WholeUpload};
+use super::observer::Finished;
 use super::segment::{Closed, Owner, SealedSegment, SegmentReceiver};
 use super::staged::Staged;
 use super::terms::Terms;
@@ -143,6 +144,25 @@ impl Received {
             sha256: &self.digested.sha256,
             time: now,
             segments: self.segment.iter().collect(),
+        }
+    }
+
+    /// What observers are told of it.
+    pub(super) fn finished(&self, now: SystemTime) -> Finished {
+        let id = *self.staged.id();
+        Finished {
+            id,
+            submission: self.new.submission.unwrap_or(id),
+            kind: self.new.kind,
+            size: self.size(),
+            sealed_size: self
+                .segment
+                .as_ref()
+                .map_or(0, |segment| segment.sealed_size),
+            link: None,
+            by: self.new.terms.by.clone(),
+            time: now,
+            expires: None,
         }
     }
 

@@ -149,6 +149,7 @@ impl Uploads {
     ) -> Session {
         Session {
             store: Arc::clone(&self.store),
+            observer: Arc::clone(&self.observer),
             recipients: Arc::clone(&self.recipients),
             fingerprints: Arc::clone(&self.fingerprints),
             checkpoint: self.session_limits.checkpoint,

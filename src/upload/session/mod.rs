@@ -34,6 +34,7 @@ pub use url::{UploadUrl, UploadUrlError};
 
 use super::digest::Algorithm;
 use super::manifest::ClientName;
+use super::observer::Observer;
 use super::receive::ReceiveError;
 use super::segment::SealedSegment;
 use super::staged::Staged;
@@ -136,6 +137,7 @@ impl From<SealError> for SessionError {
 /// ```
 pub struct Session {
     store: Arc<dyn Store>,
+    observer: Arc<dyn Observer>,
     recipients: Arc<[Recipient]>,
     fingerprints: Arc<[String]>,
     checkpoint: u64,
