@@ -14,6 +14,7 @@ mod manifest;
 mod observer;
 mod open;
 mod receive;
+mod recipients;
 mod segment;
 mod session;
 mod staged;
@@ -43,6 +44,7 @@ pub use session::{
 
 pub use terms::Terms;
 
+use recipients::SealedTo;
 use session::Claims;
 
 use crate::keys::NamedRecipient;
@@ -68,6 +70,9 @@ pub struct Receipt {
     pub time: String,
     /// The fingerprints of the keys that open it.
     pub recipients: Vec<String>,
+    /// When it is to be deleted (RFC 3339), where that was agreed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
 }
 
 /// What a list says of an upload; nothing in it needs a key.
@@ -91,8 +96,7 @@ pub struct Summary {
 pub struct Uploads {
     store: Arc<dyn Store>,
     named: Vec<NamedRecipient>,
-    recipients: Arc<[Recipient]>,
-    fingerprints: Arc<[String]>,
+    sealed_to: SealedTo,
     identities: Arc<[Identity]>,
     /// Counts what is staged: neither published nor removed yet.
     staged: TaskTracker,
@@ -111,11 +115,7 @@ impl Uploads {
     ) -> Self {
         Self {
             store,
-            recipients: recipients
-                .iter()
-                .map(|named| named.recipient.clone())
-                .collect(),
-            fingerprints: recipients.iter().map(NamedRecipient::fingerprint).collect(),
+            sealed_to: SealedTo::new(&recipients),
             named: recipients,
             identities: identities.into(),
             staged: TaskTracker::new(),
@@ -132,14 +132,14 @@ impl Uploads {
         self
     }
 
-    /// The keys that everything is sealed to, with their names.
+    /// The keys that uploads are sealed to where nothing else was agreed, with their names.
     pub fn named_recipients(&self) -> &[NamedRecipient] {
         &self.named
     }
 
-    /// The keys that everything is sealed to.
+    /// The keys that uploads are sealed to where nothing else was agreed.
     pub fn recipients(&self) -> &Arc<[Recipient]> {
-        &self.recipients
+        &self.sealed_to.recipients
     }
 
     /// The private keys that this server was given; usually none.
@@ -166,7 +166,8 @@ impl Uploads {
         let mut sealed = Vec::with_capacity(received.len());
         let mut receipts = Vec::with_capacity(received.len());
         for upload in &received {
-            let (manifest, meta) = upload.whole(now).seal_meta(&self.recipients)?;
+            let to = upload.sealed_to();
+            let (manifest, meta) = upload.whole(now).seal_meta(&to.recipients)?;
             receipts.push(Receipt {
                 id: manifest.id,
                 submission: manifest.submission,
@@ -175,7 +176,8 @@ impl Uploads {
                 size: manifest.size,
                 sha256: manifest.sha256,
                 time: to_rfc3339(now),
-                recipients: self.fingerprints.to_vec(),
+                recipients: to.fingerprints.to_vec(),
+                expires: upload.expires(now).map(to_rfc3339),
             });
             sealed.push((manifest.id, meta));
         }

@@ -91,7 +91,7 @@ fn session(role: Role, length: Option<u64>, terms: Terms) -> NewSession {
 }
 
 async fn receive(uploads: &Uploads, bytes: &[u8], terms: Terms) -> Received {
-    let mut receiver = Receiver::new(uploads, file(terms), false);
+    let mut receiver = Receiver::new(uploads, file(terms), false).unwrap();
     receiver.write(bytes).await.unwrap();
     receiver.finish().await.unwrap()
 }

@@ -163,7 +163,7 @@ impl Session {
     ) -> Result<(), SessionError> {
         let (manifest, meta) = self
             .whole(segments, &finish.digested, finish.time)
-            .seal_meta(&self.recipients)?;
+            .seal_meta(&self.sealed_to.recipients)?;
         if manifest.size != self.state.offset {
             return Err(self.lost("its segments are not as long as it is"));
         }
@@ -193,7 +193,7 @@ impl Session {
             link: None,
             by: self.head.terms.by.clone(),
             time: finish.time,
-            expires: None,
+            expires: self.head.terms.expires(finish.time),
         });
     }
 
@@ -218,6 +218,7 @@ impl Session {
             metadata: self.head.metadata_entries.clone(),
             sha256: &digested.sha256,
             time,
+            expires: self.head.terms.expires(time),
             segments: segments.iter().collect(),
         }
     }
@@ -243,7 +244,7 @@ impl Session {
         if !media_type.is_some_and(is_client_sealed) {
             return Ok(());
         }
-        let mut check = ClientSealedCheck::new(&self.recipients);
+        let mut check = ClientSealedCheck::new(Arc::clone(&self.sealed_to.recipients));
         if !segments.is_empty() {
             let upload = self.read_back(segments)?;
             let mut start = upload.plaintext(0..5 * CHUNK_SIZE as u64);
