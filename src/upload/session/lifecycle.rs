@@ -36,7 +36,7 @@ impl Uploads {
             staged: Staged::new(Arc::clone(&self.store), *url.id(), self.staged.token()),
         };
         let state = State::new(&new);
-        let mut session = self.in_hand(url, new, expires, state, claim);
+        let mut session = self.in_hand(url, new, expires, state, claim)?;
         session.unsaved = Some(unsaved);
         Ok(session)
     }
@@ -54,7 +54,7 @@ impl Uploads {
                 Some((number, entry)) => State::after(number, entry)?,
                 None => State::new(&head),
             };
-            let mut session = uploads.in_hand(url, head, clear.expires, state, claim);
+            let mut session = uploads.in_hand(url, head, clear.expires, state, claim)?;
             session.recover()?;
             session.check_last_segment()?;
             session.complete_finish()?;
@@ -146,11 +146,11 @@ impl Uploads {
         expires: SystemTime,
         state: State,
         claim: Claim,
-    ) -> Session {
-        Session {
+    ) -> Result<Session, SessionError> {
+        Ok(Session {
             store: Arc::clone(&self.store),
-            recipients: Arc::clone(&self.recipients),
-            fingerprints: Arc::clone(&self.fingerprints),
+            observer: Arc::clone(&self.observer),
+            sealed_to: self.sealed_to(&head.terms)?,
             checkpoint: self.session_limits.checkpoint,
             url,
             head,
@@ -160,6 +160,6 @@ impl Uploads {
             unsaved: None,
             unrecovered: None,
             _pending: self.staged.token(),
-        }
+        })
     }
 }
