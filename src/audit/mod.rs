@@ -14,6 +14,7 @@
 mod chain;
 mod entry;
 mod log;
+mod observer;
 mod refusals;
 mod tail;
 mod verify;

@@ -1,11 +1,13 @@
-//! TLS for the server: the rustls configuration, picking up replaced certificate files, and certificates for
-//! development.
+//! TLS: the server's rustls configuration, picking up replaced certificate files, certificates for development, and what
+//! connections to others are made with.
 //!
 //! - [`ServerTls`] holds the configuration every handshake uses, and the certificate files it came from.
 //! - [`dev`] makes a name-constrained certificate authority and a server certificate.
+//! - [`client_config`] says whom connections that we make trust.
 //!
 //! The only application-layer knowledge here is the list of ALPN protocol names.
 
+mod client;
 mod config;
 pub mod dev;
 mod host;
@@ -18,6 +20,7 @@ use std::path::PathBuf;
 
 use rustls::pki_types::pem;
 
+pub use client::{ClientTlsError, client_config};
 pub use config::fingerprint;
 pub use host::{HostName, HostNameError};
 pub use reload::ServerTls;

@@ -15,11 +15,17 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("audit", &["upload", "store"]),
     ("webhook", &["upload", "store", "tls"]),
     // Of `store` and `seal` the types that requests name: ids, sealed files, errors.
-    ("http", &["audit", "upload", "grant", "seal", "store", "webhook"]),
+    (
+        "http",
+        &["audit", "upload", "grant", "seal", "store", "webhook"],
+    ),
     ("tls", &[]),
     ("server", &["http", "tls"]),
     // Of `upload` the limits that are settings.
-    ("config", &["grant", "http", "server", "tls", "upload", "webhook"]),
+    (
+        "config",
+        &["grant", "http", "server", "tls", "upload", "webhook"],
+    ),
     (
         "cli",
         &[
