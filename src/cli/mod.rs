@@ -3,7 +3,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve`, `upload`, `audit` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `upload`, `audit` | one command each |
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restored_name` | safe file names from what clients gave |
@@ -30,6 +30,7 @@ mod seal;
 mod serve;
 mod staged;
 mod stdout;
+mod token;
 mod token_file;
 mod upload;
 
@@ -63,6 +64,8 @@ enum Command {
     Open(open::OpenArgs),
     Upload(upload::UploadArgs),
     Audit(audit::AuditArgs),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
 }
 
 /// Runs one command line, the program's name first, and gives the exit code. What went wrong stands on stderr, in one
@@ -98,6 +101,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Open(args) => open::run(&args),
         Command::Upload(args) => upload::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Token(command) => token::run(command),
     }
 }
 

@@ -20,7 +20,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
         &["audit", "upload", "grant", "seal", "store", "webhook"],
     ),
     ("tls", &[]),
-    ("server", &["http", "tls"]),
+    ("server", &["grant", "http", "tls"]),
     // Of `upload` the limits that are settings.
     (
         "config",
