@@ -105,12 +105,12 @@ pub struct Entry {
     /// How many of the same were not written one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u64>,
-    /// Bytes before this line that are no whole line.
+    /// Bytes before this line that are no whole line. Said by the log itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) torn: Option<u64>,
-    /// Entries that found no place while the log could not be written.
+    pub torn: Option<u64>,
+    /// Entries that found no place while the log could not be written. Said by the log itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) lost: Option<u64>,
+    pub lost: Option<u64>,
 }
 
 impl Entry {

@@ -5,9 +5,25 @@ use std::io;
 use super::log::AuditLog;
 use super::{Actor, Entry, Event, LinkId};
 use crate::store::{StoreError, UploadId};
-use crate::upload::{Finished, Observer, Why};
+use crate::upload::{Begun, Finished, Observer, Why};
 
 impl Observer for AuditLog {
+    fn begun(&self, upload: &Begun<'_>) {
+        let Begun {
+            id,
+            submission,
+            terms,
+        } = upload;
+        self.append(Entry {
+            by: Some(Actor::new(&terms.by)),
+            address: terms.from,
+            upload: Some(*id),
+            submission: Some(*submission),
+            link: terms.by.strip_prefix("link:").and_then(LinkId::new),
+            ..Entry::new(Event::Created)
+        });
+    }
+
     /// Nothing becomes an upload that no line can tell of.
     fn publishing(&self, _ids: &[UploadId]) -> Result<(), StoreError> {
         if self.is_failing() {

@@ -117,6 +117,7 @@ pub(super) async fn admit(
     body: &RequestBody,
 ) -> Result<Admission, Problem> {
     let Call { app, head, .. } = call;
+    app.check_audit()?;
     // It brings something, whatever the method that it is sent with.
     refuse_cross_site(app, &Method::POST, head)?;
     match door {
@@ -124,6 +125,7 @@ pub(super) async fn admit(
     }
     body.check_announced()?;
     let terms = Terms {
+        from: Some(call.peer.address),
         max_size: app.limits.max_size,
         ..Terms::default()
     };

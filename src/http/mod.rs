@@ -5,6 +5,7 @@
 
 pub mod accept_language;
 mod access;
+mod audit;
 mod body;
 mod call;
 mod cors;
@@ -40,6 +41,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 pub use access::{Access, Token, TokenTooShort};
+use audit::Facts;
 use body::RequestBody;
 use call::Call;
 pub use call::{ClientIdentity, Peer};
@@ -53,7 +55,9 @@ pub use page::{
 use problem::Problem;
 use route::Route;
 
+use crate::audit::AuditLog;
 use crate::upload::{ClientName, Uploads};
+use crate::webhook::Counters;
 
 /// Requests to `/encrypt` and `/decrypt` at the same time: each may hold its data in memory several times over.
 const MAX_DATA_REQUESTS: usize = 16;
@@ -103,6 +107,10 @@ pub struct App {
     pub hsts: bool,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where who did what is written, where it is.
+    pub audit: Option<Arc<AuditLog>>,
+    /// What is counted of webhooks, where there are any.
+    pub webhooks: Option<Arc<Counters>>,
     /// Uploads run as tasks of their own, so that one whose connection went away is ended in order.
     pub tasks: TaskTracker,
     /// Set when the server is about to stop.
@@ -129,6 +137,8 @@ impl App {
             pages,
             hsts,
             metrics: Metrics::default(),
+            audit: None,
+            webhooks: None,
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
             upload_permits: Arc::new(Semaphore::new(limits.max_uploads)),
@@ -192,18 +202,21 @@ pub async fn respond(
         Err(_) => head.uri.path().starts_with("/uploads/"),
     };
     let body = RequestBody::new(incoming, &head, &app.limits);
+    let facts = Facts::of(&route, &head);
+    let call = Call {
+        app: &app,
+        peer,
+        head: &head,
+        facts: &facts,
+    };
     let answer = match route {
         Ok(route) if surface == Surface::Public || route.is_operational() => {
-            let call = Call {
-                app: &app,
-                peer,
-                head: &head,
-            };
             dispatch(call, surface, route, body).await
         }
         Ok(_) => Err(Problem::not_found()),
         Err(problem) => Err(problem),
     };
+    call.record(name, &answer);
     let mut response = answer.unwrap_or_else(|problem| {
         problem.log(name);
         problem.into_response(&app, &head)
@@ -298,7 +311,7 @@ async fn dispatch(
             if surface == Surface::Public {
                 app.access.admin(headers)?;
             }
-            Ok(text(app.metrics.to_string()))
+            Ok(text(metrics::text(app)))
         }
         (_, route) => Err(Problem::method_not_allowed(route.methods())),
     }
@@ -318,6 +331,7 @@ async fn ready(app: &Arc<App>) -> Result<Response, Problem> {
     if app.is_draining() {
         return Err(Problem::stopping());
     }
+    app.check_audit()?;
     app.blocking(|app| app.uploads.check()).await??;
     Ok(text("ready\n"))
 }

@@ -117,6 +117,21 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).with(RETRY_AFTER, "5")
     }
 
+    pub(super) fn audit_unavailable() -> Self {
+        let detail = "The server cannot write down who did what, so it takes nothing in now. Tell whoever runs it, and \
+                      try again later.";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, "audit-unavailable", detail).with(RETRY_AFTER, "30")
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
     pub(super) fn stopping() -> Self {
         let detail = "The server is about to stop.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).with(RETRY_AFTER, "5")

@@ -35,7 +35,7 @@ pub use manifest::{
     CLIENT_SEALED, ClientName, FIELDS_TYPE, FileEntry, Kind, Manifest, MetadataEntry,
     RECORD_STANZA, Record, SegmentEntry, VERSION, essence, is_client_sealed, to_rfc3339,
 };
-pub use observer::{Finished, Observer, Why};
+pub use observer::{Begun, Finished, Observer, Why};
 pub use open::{OpenUpload, Plaintext, PlaintextRead, ReadError, read_record};
 pub use receive::{NewUpload, ReceiveError, Received, Receiver};
 pub use session::{

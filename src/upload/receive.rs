@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::Uploads;
 use super::digest::{Algorithm, Digested, Digests, ExpectedDigest};
 use super::manifest::{ClientName, Kind, WholeUpload};
-use super::observer::Finished;
+use super::observer::{Begun, Finished};
 use super::recipients::SealedTo;
 use super::segment::{Closed, Owner, SealedSegment, SegmentReceiver};
 use super::staged::Staged;
@@ -71,6 +71,11 @@ impl Receiver {
             staged: Staged::new(Arc::clone(&uploads.store), id, uploads.staged.token()),
             sealed_to: uploads.sealed_to(&new.terms)?,
         };
+        uploads.observer.begun(&Begun {
+            id,
+            submission: new.submission.unwrap_or(id),
+            terms: &new.terms,
+        });
         Ok(Self {
             sealed_to: alone.sealed_to.clone(),
             segment: SegmentReceiver::new(alone, Digests::new(with_sha512)),

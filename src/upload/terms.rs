@@ -1,5 +1,6 @@
 //! On what terms an upload is taken.
 
+use core::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct Terms {
     /// Who brings it, as the audit log calls them: `anonymous`, `token:NAME`, `link:ID`.
     pub by: String,
+    /// From which address they began it. For observers; nothing of it is kept.
+    #[serde(skip)]
+    pub from: Option<IpAddr>,
     /// The public keys that it is sealed to, as `ssh-rsa` lines; `None`: those of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipients: Option<Vec<String>>,
@@ -24,6 +28,7 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             by: "anonymous".to_owned(),
+            from: None,
             recipients: None,
             max_size: u64::MAX,
             keep: None,

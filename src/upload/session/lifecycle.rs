@@ -9,6 +9,7 @@ use super::state::State;
 use super::{Session, SessionError, Unsaved, UploadUrl, remove, run_blocking};
 use crate::store::{StoreError, UploadId};
 use crate::upload::Uploads;
+use crate::upload::observer::Begun;
 use crate::upload::staged::Staged;
 
 impl Uploads {
@@ -37,6 +38,11 @@ impl Uploads {
         };
         let state = State::new(&new);
         let mut session = self.in_hand(url, new, expires, state, claim)?;
+        self.observer.begun(&Begun {
+            id: *session.url.id(),
+            submission: session.head.submission_of(&session.url),
+            terms: &session.head.terms,
+        });
         session.unsaved = Some(unsaved);
         Ok(session)
     }
