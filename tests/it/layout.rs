@@ -24,7 +24,9 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     // Of `upload` the limits that are settings.
     (
         "config",
-        &["grant", "http", "server", "tls", "upload", "webhook"],
+        &[
+            "grant", "http", "server", "store", "tls", "upload", "webhook",
+        ],
     ),
     (
         "cli",
