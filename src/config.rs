@@ -157,6 +157,8 @@ impl ServeArgs {
             max_fields: positive("max-fields", in_memory(self.max_fields), 1 << 20)?,
             max_data: positive("max-data", in_memory(self.max_data), 1 << 20)?,
             max_uploads: positive("max-uploads", permits(self.max_uploads), 1000)?,
+            keep: lifetime("keep", self.keep)?,
+            withdraw_for: lifetime("withdraw-for", self.withdraw_for)?,
             body_timeout: span("body-timeout", self.body_timeout, 60)?,
             request_timeout: span("request-timeout", self.request_timeout, 24 * 60 * 60)?,
         })
@@ -260,6 +262,13 @@ fn positive<T: Default + PartialEq>(
 fn span(name: &'static str, given: Option<Span>, default: u64) -> Result<Duration, ConfigError> {
     let given = given.map(|span| bounded(span.0));
     positive(name, given, Duration::from_secs(default))
+}
+
+fn lifetime(name: &'static str, given: Option<Span>) -> Result<Option<Duration>, ConfigError> {
+    let given = given.map(|span| bounded(span.0));
+    given
+        .map(|time| positive(name, Some(time), time))
+        .transpose()
 }
 
 /// Ten years are as good as for ever, and can be added to any time.

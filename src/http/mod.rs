@@ -14,6 +14,7 @@ pub mod digest_fields;
 pub mod disposition;
 mod download;
 pub mod form;
+pub mod keep;
 mod metrics;
 pub mod multipart;
 mod negotiate;
@@ -81,6 +82,10 @@ pub struct Limits {
     pub max_data: usize,
     /// Requests that bring uploads at the same time.
     pub max_uploads: usize,
+    /// How long a finished upload is kept at the most; `None`: until somebody deletes it.
+    pub keep: Option<Duration>,
+    /// How long its uploader may take a finished upload back; `None`: not at all.
+    pub withdraw_for: Option<Duration>,
     /// How long a body may stand still.
     pub body_timeout: Duration,
     /// How long a request's body may take in all.

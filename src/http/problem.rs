@@ -1,5 +1,6 @@
 //! What goes wrong, as an answer: a status, a stable code and a sentence (RFC 9457), or a small page for a browser.
 
+mod links;
 mod resumable;
 
 use std::borrow::Cow;
