@@ -127,6 +127,8 @@ fn what_is_no_header_ends_the_connection() {
         let _ = tcp.write_all(header);
         assert!(is_closed(&mut tcp), "{:?}", String::from_utf8_lossy(header));
     }
+    let warnings = server.log().matches("without a PROXY header").count();
+    assert_eq!(warnings, 1, "once, however often it happens");
     // One that never ends is ended.
     let mut tcp = tcp(&server);
     tcp.write_all(b"PROXY TCP4 192.0.2.7").unwrap();
