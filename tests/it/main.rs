@@ -28,6 +28,7 @@ mod proxies;
 mod resumable;
 mod serve_settings;
 mod server;
+mod tokens;
 mod tus;
 mod upload_command;
 mod upload_faults;
