@@ -24,10 +24,10 @@ use crate::server::{Server, wait_until};
 const LATER: i32 = 2999;
 
 /// An authority for the certificates of clients.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -37,12 +37,12 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 
     /// A certificate for this name with this number, and its key.
-    fn issue(&self, name: &str, number: u64) -> Client {
+    pub(crate) fn issue(&self, name: &str, number: u64) -> Client {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.serial_number = Some(SerialNumber::from(number));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -79,10 +79,14 @@ impl Authority {
     }
 }
 
-struct Client(CertificateDer<'static>, PrivatePkcs8KeyDer<'static>);
+pub(crate) struct Client(CertificateDer<'static>, PrivatePkcs8KeyDer<'static>);
 
 impl Client {
-    fn config(&self, ca: &Path, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    pub(crate) fn config(
+        &self,
+        ca: &Path,
+        version: &'static SupportedProtocolVersion,
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_file(ca).unwrap())

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod access;
 mod answers;
 mod broken_off;
 mod cli;
@@ -25,6 +26,8 @@ mod page_settings;
 mod program;
 mod promises;
 mod proxies;
+mod quota;
+mod rates;
 mod resumable;
 mod serve_settings;
 mod server;
