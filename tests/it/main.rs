@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod answers;
+mod audit;
 mod broken_off;
 mod cli;
 mod client;
@@ -34,5 +35,6 @@ mod upload_command;
 mod upload_faults;
 mod upload_folders;
 mod uploads;
+mod webhooks;
 mod welcome;
 mod who_can_read;
