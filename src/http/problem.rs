@@ -330,6 +330,7 @@ impl From<StoreError> for Problem {
                 let detail = "The server keeps as much as it may. Nothing was kept; tell whoever runs it, and try again later.";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, QUOTA_REACHED, detail)
             }
+            StoreError::Unrecorded => Self::audit_unavailable(),
             error @ StoreError::Unsettled { .. } => {
                 let detail = "The server failed while it made this visible. It may be stored, whole or, of several files, \
                               some of them: ask whoever runs it before you send it again.";

@@ -4,6 +4,7 @@
 
 mod access;
 mod answers;
+mod audit;
 mod broken_off;
 mod cli;
 mod client;
@@ -37,5 +38,6 @@ mod upload_command;
 mod upload_faults;
 mod upload_folders;
 mod uploads;
+mod webhooks;
 mod welcome;
 mod who_can_read;
