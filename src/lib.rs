@@ -1,10 +1,12 @@
 //! Sealslot: a mail slot for files.
 //!
-//! Modules by domain, dependencies one way: `cli, config, server -> http, tls -> upload -> seal, keys, store`.
+//! Modules by domain, dependencies one way: `cli, config, server -> http, tls -> upload -> grant -> seal, keys,
+//! store`.
 //! `ARCHITECTURE.md` is the map.
 
 pub mod cli;
 pub mod config;
+pub mod grant;
 pub mod http;
 pub mod keys;
 pub mod seal;

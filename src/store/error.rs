@@ -100,6 +100,9 @@ pub enum NameError {
     /// Not a sealed file.
     #[error("not a sealed file: expected meta.age or a segment like 0000.age")]
     File,
+    /// Not the name of a record.
+    #[error("not the name of a record: expected 1 to 64 characters of 0-9, a-z and -")]
+    Record,
 }
 
 #[cfg(test)]

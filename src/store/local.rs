@@ -7,6 +7,7 @@
 //! data/sessions/{id}.entries      its entries, one behind the other
 //! data/sessions/{id}.mend         the new end of one of its segments, until it is in its place
 //! data/staging/{id}.deleted/      an upload on its way out
+//! data/records/                   links, tokens and what is to be told (`records`)
 //! data/uploads/{day}/{id}/        a published upload
 //! ```
 //!
@@ -17,6 +18,7 @@ mod data_folder;
 mod directory;
 mod durable;
 mod folder;
+mod records;
 mod sessions;
 mod staging;
 mod suspects;
@@ -35,10 +37,12 @@ use rustix::io::Errno;
 
 use self::directory::Directory;
 pub use self::folder::LocalFolder;
+pub use self::records::LocalRecords;
 use self::suspects::{NotingWriter, Suspects};
 use self::writer::LocalWriter;
 use super::{
-    Day, MAX_SEGMENTS, SealedFile, SealedUpload, SegmentWriter, Store, StoreError, UploadId,
+    Change, Collection, Day, MAX_SEGMENTS, RecordName, RecordStore, SealedFile, SealedUpload,
+    SegmentWriter, Store, StoreError, UploadId,
 };
 
 /// With less than this left, [`Store::check`] calls the disk full.
@@ -53,6 +57,7 @@ pub struct LocalStore {
     current_day: Mutex<Option<(Day, Arc<Directory>)>>,
     warned_of_strangers: AtomicBool,
     suspects: Arc<Suspects>,
+    records: LocalRecords,
     /// Locked until it is closed with the store.
     _lock: File,
 }
@@ -86,6 +91,7 @@ impl LocalStore {
             current_day: Mutex::new(None),
             warned_of_strangers: AtomicBool::new(false),
             suspects: Arc::default(),
+            records: LocalRecords::open(&data)?,
             _lock: lock,
         };
         // What an earlier run wrote and did not come to sync may be read again, and must not be told as if it had been.
@@ -94,6 +100,7 @@ impl LocalStore {
         // Guards the names `staging`, `sessions` and `uploads`: without them nothing published below would be found again.
         folder.sync()?;
         store.sweep()?;
+        store.records.sweep()?;
         Ok(store)
     }
 
@@ -290,6 +297,25 @@ impl LocalStore {
             id.is_some()
         })?;
         Ok(ids)
+    }
+}
+
+impl RecordStore for LocalStore {
+    fn record(&self, collection: Collection, name: &RecordName) -> Result<Vec<u8>, StoreError> {
+        self.records.record(collection, name)
+    }
+
+    fn update_record(
+        &self,
+        collection: Collection,
+        name: &RecordName,
+        change: &mut dyn FnMut(Option<&[u8]>) -> Change,
+    ) -> Result<(), StoreError> {
+        self.records.update_record(collection, name, change)
+    }
+
+    fn records(&self, collection: Collection) -> Result<Vec<RecordName>, StoreError> {
+        self.records.records(collection)
     }
 }
 

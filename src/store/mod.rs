@@ -9,6 +9,7 @@
 mod error;
 mod id;
 mod local;
+mod records;
 mod sealed_file;
 mod sessions;
 mod staging;
@@ -18,7 +19,8 @@ pub(crate) mod conformance;
 
 pub use error::{NameError, StoreError};
 pub use id::{Day, UploadId};
-pub use local::{LocalFolder, LocalStore};
+pub use local::{LocalFolder, LocalRecords, LocalStore};
+pub use records::{Change, Collection, MAX_RECORD, RecordName, RecordStore};
 pub use sealed_file::{MAX_SEGMENTS, SealedFile};
 pub use sessions::{ENTRY_SIZE, EntryBytes, SessionStore};
 pub use staging::Staging;
@@ -28,7 +30,7 @@ pub use staging::Staging;
 /// An upload's way: [`create_segment`](Self::create_segment) for each of its segments, each writer
 /// [finished](SegmentWriter::finish), then [`publish`](Self::publish). Whoever cannot go on calls
 /// [`discard`](Self::discard). An id is staged by one caller at a time.
-pub trait Store: Staging + SessionStore + Send + Sync + 'static {
+pub trait Store: Staging + SessionStore + RecordStore {
     /// Creates segment file number `segment` (below [`MAX_SEGMENTS`]) of an upload that nobody sees yet.
     ///
     /// A segment that is staged already is [`StoreError::Exists`]; it is never opened again or truncated.

@@ -9,7 +9,7 @@ use super::directory::FILE_MODE;
 
 use super::*;
 use crate::store::conformance::{self, Place};
-use crate::store::{ReadAt, SessionStore, Staging};
+use crate::store::{MAX_RECORD, ReadAt, SessionStore, Staging};
 
 impl Place for TempDir {
     fn open(&self) -> Box<dyn Store> {
@@ -61,7 +61,10 @@ fn the_layout_and_modes_are_as_documented() {
     let store = LocalStore::open(&data).unwrap();
     let id = new_id();
     store.create_segment(&id, 0).unwrap().finish().unwrap();
-    assert_eq!(names(&data), ["lock", "sessions", "staging", "uploads"]);
+    assert_eq!(
+        names(&data),
+        ["lock", "records", "sessions", "staging", "uploads"]
+    );
     let staged = data.join("staging").join(id.to_string());
     assert_eq!(names(&staged), ["0000.age"]);
     assert_eq!(mode(&staged), 0o700);
@@ -453,4 +456,87 @@ fn what_belongs_to_no_session_is_swept() {
         assert_eq!(mode(&sessions.join(name)), 0o600);
     }
     assert_eq!(store.sessions().unwrap(), [id]);
+}
+
+#[test]
+fn records_are_changed_beside_an_open_store() {
+    let (place, store) = new_store();
+    let [first, second] = [(); 2].map(|()| LocalRecords::open(place.path()).unwrap());
+    let name = "counter".parse().unwrap();
+    conformance::count(&[&store, &first, &second], &name, 12, 5);
+}
+
+#[test]
+fn records_and_their_folders_are_for_their_owner_alone() {
+    let place = TempDir::new().unwrap();
+    let data = place.path().join("made/on the way");
+    let records = LocalRecords::open(&data).unwrap();
+    let name: RecordName = "name".parse().unwrap();
+    records
+        .update_record(Collection::Tokens, &name, &mut |_| {
+            Change::Put(b"x".to_vec())
+        })
+        .unwrap();
+    let folders = [
+        "records",
+        "records/links",
+        "records/tokens",
+        "records/locks",
+    ];
+    for folder in folders {
+        assert_eq!(mode(&data.join(folder)), 0o700, "{folder}");
+    }
+    assert_eq!(mode(&data.join("records/tokens/name")), 0o600);
+    let locks = names(&data.join("records/locks"));
+    assert_eq!(locks.len(), 1);
+    assert_eq!(mode(&data.join("records/locks").join(&locks[0])), 0o600);
+    assert_eq!(names(&data), ["records"], "no other part of the store");
+}
+
+#[test]
+fn an_interrupted_change_is_none() {
+    let (place, store) = new_store();
+    let folder = place.path().join("records/links");
+    let name: RecordName = "name".parse().unwrap();
+    fs::write(folder.join("name"), "old").unwrap();
+    fs::write(folder.join("name.new"), "half of what was to").unwrap();
+    assert_eq!(store.records(Collection::Links).unwrap(), [name.clone()]);
+    assert_eq!(store.record(Collection::Links, &name).unwrap(), b"old");
+    store
+        .update_record(Collection::Links, &name, &mut |now| {
+            assert_eq!(now, Some(&b"old"[..]));
+            Change::Put(b"new".to_vec())
+        })
+        .unwrap();
+    assert_eq!(names(&folder), ["name"]);
+
+    fs::write(folder.join("other.new"), "half").unwrap();
+    drop(store);
+    LocalStore::open(place.path()).unwrap();
+    assert_eq!(names(&folder), ["name"]);
+    assert_eq!(fs::read(folder.join("name")).unwrap(), b"new");
+}
+
+#[test]
+fn what_is_no_record_is_not_read_as_one() {
+    let (place, store) = new_store();
+    let folder = place.path().join("records/links");
+    let name: RecordName = "name".parse().unwrap();
+    symlink("/etc/passwd", folder.join("name")).unwrap();
+    let read = store.record(Collection::Links, &name);
+    assert!(matches!(read, Err(StoreError::UnexpectedFile { .. })));
+    let changed = store.update_record(Collection::Links, &name, &mut |_| Change::Remove);
+    assert!(matches!(changed, Err(StoreError::UnexpectedFile { .. })));
+    assert_eq!(store.records(Collection::Links).unwrap(), []);
+
+    let large: RecordName = "large".parse().unwrap();
+    let bytes = vec![0; MAX_RECORD + 1];
+    let put = store.update_record(Collection::Links, &large, &mut |_| {
+        Change::Put(bytes.clone())
+    });
+    assert!(matches!(put, Err(StoreError::Io { doing: "write", .. })));
+    assert_eq!(names(&folder), ["name"]);
+    fs::write(folder.join("large"), &bytes).unwrap();
+    let read = store.record(Collection::Links, &large);
+    assert!(matches!(read, Err(StoreError::Io { doing: "read", .. })));
 }

@@ -1,0 +1,212 @@
+//! All links of a store.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::account::{Fate, Refused, Reservation, What};
+use super::link::{Link, NewLink};
+use super::record::{self, Record, Then};
+use super::{GrantError, GrantId, LinkSecret, json};
+use crate::store::{RecordStore, UploadId};
+
+/// How long a link that is over is still listed.
+const KEEP_OVER: Duration = Duration::from_hours(30 * 24);
+
+/// The upload links of a store. Cheap to clone; all calls may block.
+#[derive(Clone)]
+pub struct Links {
+    store: Arc<dyn RecordStore>,
+}
+
+impl Links {
+    /// The links of `store`.
+    pub fn new(store: Arc<dyn RecordStore>) -> Self {
+        Self { store }
+    }
+
+    /// Makes a link. Its secret is known to nobody but who gets it here.
+    pub fn create(&self, new: NewLink, now: SystemTime) -> Result<(LinkSecret, Link), GrantError> {
+        let secret = LinkSecret::generate()?;
+        let link = Link::new(secret.hash(), new, now);
+        record::create(&*self.store, &link)?;
+        Ok((secret, link))
+    }
+
+    /// The link that a secret belongs to, in whatever state it is.
+    pub fn find(&self, secret: &LinkSecret) -> Result<Option<Link>, GrantError> {
+        record::find(&*self.store, &secret.hash())
+    }
+
+    /// The link of that id, in whatever state it is.
+    pub fn link(&self, id: &GrantId) -> Result<Option<Link>, GrantError> {
+        record::read(&*self.store, id)
+    }
+
+    /// The ids of all links, in no order. Reads none of them.
+    pub fn ids(&self) -> Result<Vec<GrantId>, GrantError> {
+        record::ids::<Link>(&*self.store)
+    }
+
+    /// All links, the newest first.
+    pub fn list(&self) -> Result<Vec<Link>, GrantError> {
+        let mut links = record::all::<Link>(&*self.store)?;
+        links.sort_by_key(|link| (std::cmp::Reverse(link.created), link.id()));
+        Ok(links)
+    }
+
+    /// Revokes a link: from now on it takes nothing. One that was revoked stays so since then.
+    pub fn revoke(&self, id: &GrantId, now: SystemTime) -> Result<Link, GrantError> {
+        let revoked = record::update(&*self.store, id, |link: &mut Link| {
+            if link.revoked.is_some() {
+                return Ok((Then::Keep, link.clone()));
+            }
+            link.revoked = Some(json::recorded(now));
+            Ok((Then::Put, link.clone()))
+        });
+        revoked.and_then(|link| link.ok_or(GrantError::NotFound { kind: Link::KIND }))
+    }
+
+    /// Reserves for an upload that is to be created: nothing may be taken before. At `until` somebody looks whether the
+    /// upload still is.
+    pub fn reserve(
+        &self,
+        id: &GrantId,
+        upload: UploadId,
+        what: What,
+        bytes: u64,
+        until: SystemTime,
+        now: SystemTime,
+    ) -> Result<(), Refused> {
+        let reservation = reservation(what, bytes, until);
+        self.change(id, |link| {
+            if link.reserved.get(&upload) == Some(&reservation) {
+                return Ok((Then::Keep, ()));
+            }
+            link.reserve(upload, reservation.clone(), now)?;
+            Ok((Then::Put, ()))
+        })
+    }
+
+    /// Reserves `more` bytes for an upload.
+    pub fn grow(&self, id: &GrantId, upload: &UploadId, more: u64) -> Result<(), Refused> {
+        self.change(id, |link| {
+            link.grow(upload, more)?;
+            Ok((Then::Put, ()))
+        })
+    }
+
+    /// Counts an upload that was published, with the bytes that it has. Where nothing is reserved for it, or there is no such
+    /// link any more, nothing is counted: it was counted before.
+    pub fn settle(&self, id: &GrantId, upload: &UploadId, bytes: u64) -> Result<(), GrantError> {
+        self.if_there(id, |link| link.settle(upload, bytes))
+    }
+
+    /// Frees what is reserved for an upload that will never be published.
+    pub fn give_back(&self, id: &GrantId, upload: &UploadId) -> Result<(), GrantError> {
+        self.if_there(id, |link| link.give_back(upload))
+    }
+
+    /// Reserves for the file `into`, of `bytes` in all, what was reserved for the parts that it is put together from. What the
+    /// parts have less must be left, and the file counts as an upload.
+    pub fn take_over(
+        &self,
+        id: &GrantId,
+        parts: &[UploadId],
+        into: UploadId,
+        bytes: u64,
+        until: SystemTime,
+    ) -> Result<(), Refused> {
+        let file = reservation(What::File, bytes, until);
+        self.change(id, |link| {
+            link.take_over(parts, into, file.clone())?;
+            Ok((Then::Put, ()))
+        })
+    }
+
+    /// Looks what became of the uploads that something is reserved for: of all of them where nobody else is at work (at
+    /// start), else of those that should be looked after by `now`. A link that is not there is fine.
+    pub fn reconcile(
+        &self,
+        id: &GrantId,
+        now: SystemTime,
+        all: bool,
+        fate: &dyn Fn(&UploadId) -> Fate,
+    ) -> Result<(), GrantError> {
+        let Some(link) = self.link(id)? else {
+            return Ok(());
+        };
+        // Asked before the record is locked: it may take long, and what is published or gone stays so.
+        let due = link.reserved.iter();
+        let due = due.filter(|(_, reservation)| all || reservation.until <= now);
+        let fates: Vec<_> = due
+            .map(|(upload, _)| (*upload, fate(upload)))
+            .filter(|(_, fate)| *fate != Fate::InProgress)
+            .collect();
+        if fates.is_empty() {
+            return Ok(());
+        }
+        self.if_there(id, |link| {
+            let mut changed = false;
+            for (upload, fate) in &fates {
+                changed |= match fate {
+                    Fate::Published(bytes) => link.settle(upload, *bytes),
+                    Fate::Gone => link.give_back(upload),
+                    Fate::InProgress => false,
+                };
+            }
+            changed
+        })
+    }
+
+    /// Removes links that have been over for 30 days and that no upload under way came through. Says how many.
+    pub fn sweep(&self, now: SystemTime) -> Result<usize, GrantError> {
+        let over = |link: &Link| {
+            let since = link.revoked.into_iter().chain(link.expires).min();
+            let past = since.and_then(|since| since.checked_add(KEEP_OVER));
+            past.is_some_and(|past| past <= now) && link.reserved.is_empty()
+        };
+        let mut removed = 0;
+        for id in self.ids()? {
+            if !self.link(&id)?.is_some_and(|link| over(&link)) {
+                continue;
+            }
+            let swept = record::update(&*self.store, &id, |link: &mut Link| {
+                let over = over(link);
+                let then = if over { Then::Remove } else { Then::Keep };
+                Ok::<_, GrantError>((then, over))
+            })?;
+            removed += usize::from(swept == Some(true));
+        }
+        Ok(removed)
+    }
+
+    /// Changes a link, or says why not.
+    fn change(
+        &self,
+        id: &GrantId,
+        decide: impl FnMut(&mut Link) -> Result<(Then, ()), Refused>,
+    ) -> Result<(), Refused> {
+        record::update(&*self.store, id, decide)?.ok_or(Refused::Unknown)
+    }
+
+    /// Changes a link where it is there, and writes it where `change` says that it did.
+    fn if_there(
+        &self,
+        id: &GrantId,
+        mut change: impl FnMut(&mut Link) -> bool,
+    ) -> Result<(), GrantError> {
+        let changed = record::update(&*self.store, id, |link: &mut Link| {
+            let then = if change(link) { Then::Put } else { Then::Keep };
+            Ok::<_, GrantError>((then, ()))
+        });
+        changed.map(|_| ())
+    }
+}
+
+fn reservation(what: What, bytes: u64, until: SystemTime) -> Reservation {
+    Reservation {
+        what,
+        bytes,
+        until: json::recorded(until),
+    }
+}

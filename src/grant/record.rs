@@ -1,0 +1,131 @@
+//! Grants as records of a store.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use subtle::ConstantTimeEq;
+
+use super::secret::Hash;
+use super::{GrantError, GrantId};
+use crate::store::{Change, Collection, RecordStore, StoreError};
+
+/// Bytes of the largest new record. It grows with what is reserved, up to what a store keeps.
+const MAX_NEW: usize = 256 << 10;
+
+/// A grant as it is kept: JSON, named by its id.
+pub(super) trait Record: Serialize + DeserializeOwned {
+    const COLLECTION: Collection;
+    /// What it is called.
+    const KIND: &str;
+
+    fn hash(&self) -> &Hash;
+}
+
+/// What becomes of a record that was read.
+pub(super) enum Then {
+    Keep,
+    Put,
+    Remove,
+}
+
+fn parse<R: Record>(id: &GrantId, bytes: &[u8]) -> Result<R, GrantError> {
+    let record = serde_json::from_slice::<R>(bytes).ok();
+    // One that stands under another's name is not what was written there.
+    let record = record.filter(|record| GrantId::of(record.hash()) == *id);
+    record.ok_or_else(|| GrantError::damaged(R::KIND, id))
+}
+
+fn to_bytes(record: &impl Record) -> Vec<u8> {
+    serde_json::to_vec(record).expect("a record is plain data with text keys")
+}
+
+/// Keeps a new record.
+pub(super) fn create<R: Record>(store: &dyn RecordStore, record: &R) -> Result<(), GrantError> {
+    let bytes = to_bytes(record);
+    if bytes.len() > MAX_NEW {
+        return Err(GrantError::TooLarge);
+    }
+    let name = GrantId::of(record.hash()).to_record_name();
+    // No other has these 160 random bits.
+    let mut change = |_: Option<&[u8]>| Change::Put(bytes.clone());
+    store.update_record(R::COLLECTION, &name, &mut change)?;
+    Ok(())
+}
+
+/// The record of that id; `None` where there is none.
+pub(super) fn read<R: Record>(
+    store: &dyn RecordStore,
+    id: &GrantId,
+) -> Result<Option<R>, GrantError> {
+    match store.record(R::COLLECTION, &id.to_record_name()) {
+        Ok(bytes) => parse(id, &bytes).map(Some),
+        Err(StoreError::NotFound) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The record that belongs to a secret's hash. It is looked up by what everybody may know of the hash, and all of that is
+/// compared in constant time.
+pub(super) fn find<R: Record>(
+    store: &dyn RecordStore,
+    hash: &Hash,
+) -> Result<Option<R>, GrantError> {
+    let record = read::<R>(store, &GrantId::of(hash))?;
+    Ok(record.filter(|record| record.hash().ct_eq(hash).into()))
+}
+
+/// The ids of all records of a kind, in no order.
+pub(super) fn ids<R: Record>(store: &dyn RecordStore) -> Result<Vec<GrantId>, GrantError> {
+    let names = store.records(R::COLLECTION)?;
+    // Nothing else names a grant, so nobody has a secret for it.
+    Ok(names
+        .iter()
+        .filter_map(|name| name.as_str().parse().ok())
+        .collect())
+}
+
+/// All records of a kind, in no order.
+pub(super) fn all<R: Record>(store: &dyn RecordStore) -> Result<Vec<R>, GrantError> {
+    let ids = ids::<R>(store)?;
+    // One may be swept away while the others are read.
+    let records = ids.iter().map(|id| read::<R>(store, id).transpose());
+    records.flatten().collect()
+}
+
+/// Changes one record: `decide` may be called again, with the record as it is then. `None` where there is none.
+pub(super) fn update<R: Record, T, E: From<GrantError>>(
+    store: &dyn RecordStore,
+    id: &GrantId,
+    mut decide: impl FnMut(&mut R) -> Result<(Then, T), E>,
+) -> Result<Option<T>, E> {
+    let mut outcome = Ok(None);
+    let mut change = |bytes: Option<&[u8]>| {
+        let Some(bytes) = bytes else {
+            outcome = Ok(None);
+            return Change::Keep;
+        };
+        let decided = parse::<R>(id, bytes)
+            .map_err(E::from)
+            .and_then(|mut record| {
+                let (then, value) = decide(&mut record)?;
+                let change = match then {
+                    Then::Keep => Change::Keep,
+                    Then::Put => Change::Put(to_bytes(&record)),
+                    Then::Remove => Change::Remove,
+                };
+                Ok((change, value))
+            });
+        match decided {
+            Ok((change, value)) => {
+                outcome = Ok(Some(value));
+                change
+            }
+            Err(error) => {
+                outcome = Err(error);
+                Change::Keep
+            }
+        }
+    };
+    let updated = store.update_record(R::COLLECTION, &id.to_record_name(), &mut change);
+    updated.map_err(GrantError::from)?;
+    outcome
+}
