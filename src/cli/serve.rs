@@ -21,11 +21,12 @@ use super::exit::{Exit, Failure};
 use super::passphrase::PassphraseArgs;
 use super::token_file;
 use crate::config::{Config, ConfigError, LogLevel, ServeArgs};
+use crate::grant::Links;
 use crate::http::{Access, App, Logo, MAX_LOGO, Pages, Surface, Token};
 use crate::keys::{self, NamedRecipient};
 use crate::seal::Identity;
 use crate::server;
-use crate::store::LocalStore;
+use crate::store::{LocalStore, RecordStore};
 use crate::tls::{ServerTls, dev};
 use crate::upload::Uploads;
 
@@ -67,14 +68,17 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     let access = access(&config)?;
     let logo = config.page_logo.as_deref().map(logo).transpose()?;
     let tls = Arc::new(certificate(&config)?);
+    let store = Arc::new(store);
+    let links = Links::new(Arc::clone(&store) as Arc<dyn RecordStore>);
     let uploads = Uploads::new(
-        Arc::new(store),
+        store,
         keys.recipients,
         keys.identities,
         config.sessions.clone(),
     );
     let app = App::new(
         Arc::new(uploads),
+        links,
         access,
         config.limits.clone(),
         config.cors_origins.clone(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::App;
+use super::page::{LinkPage, Reader};
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
@@ -23,4 +24,21 @@ pub(super) struct Call<'a> {
     pub(super) peer: &'a Peer,
     /// All of it but the body.
     pub(super) head: &'a Parts,
+    /// The link that it was made to.
+    pub(super) link: Option<&'a LinkPage>,
+}
+
+impl<'a> Call<'a> {
+    /// The same, made to a link.
+    pub(super) fn at(self, link: &'a LinkPage) -> Self {
+        Self {
+            link: Some(link),
+            ..self
+        }
+    }
+
+    /// Who its pages are for.
+    pub(super) fn reader(self) -> Reader<'a> {
+        Reader::of(self.app, self.head).at(self.link)
+    }
 }

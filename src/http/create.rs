@@ -5,7 +5,6 @@ mod form;
 use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, LOCATION};
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -14,13 +13,15 @@ use super::access::refuse_cross_site;
 use super::body::RequestBody;
 use super::call::Call;
 use super::digest_fields::{self, CONTENT_DIGEST, REPR_DIGEST};
+use super::links;
 use super::multipart::Boundary;
 use super::negotiate::Form;
 use super::problem::Problem;
 use super::resumable::{draft, tus};
 use super::submission::{self, place_upload};
 use super::tus_fields::UploadMetadata;
-use super::{App, Response, json, page};
+use super::{App, Response, json};
+use crate::grant::Link;
 use crate::store::UploadId;
 use crate::upload::{
     Algorithm, ClientName, ClientSealedCheck, ExpectedDigest, Kind, NewUpload, Receipt, Received,
@@ -54,17 +55,24 @@ pub(super) async fn from_post(
     let Admission { permit, terms } = admit(call, &door, &body).await?;
     let Some(boundary) = boundary else {
         let new = new_file(app, headers, None, terms)?;
-        let new = place_upload(app, headers, &body, new).await?;
-        return receive_alone(app, head, body, new, permit).await;
+        let new = place_upload(app, headers, &door, &body, new).await?;
+        return receive_alone(call, &door, body, new, permit).await;
     };
     submission::refuse(
         headers,
         "A form is a submission by itself: leave Sealslot-Submission and Sealslot-Kind out.",
     )?;
-    let task = form::receive(Arc::clone(app), body, boundary, terms, permit);
+    door.check_form(app, &body)?;
+    let form = form::Incoming {
+        boundary,
+        terms,
+        door,
+        fields: call.reader().field_names(),
+    };
+    let task = form::receive(Arc::clone(app), body, form, permit);
     let submission = run_to_the_end(app, task).await?;
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
-        Form::Html => page::Reader::of(app, head).receipt(&submission),
+        Form::Html => call.reader().receipt(&submission),
         _ => json(&submission),
     };
     *response.status_mut() = StatusCode::CREATED;
@@ -89,8 +97,8 @@ pub(super) async fn from_put(
     }
     let Admission { permit, terms } = admit(call, &door, &body).await?;
     let new = new_file(app, headers, name, terms)?;
-    let new = place_upload(app, headers, &body, new).await?;
-    receive_alone(app, head, body, new, permit).await
+    let new = place_upload(app, headers, &door, &body, new).await?;
+    receive_alone(call, &door, body, new, permit).await
 }
 
 /// The right to bring an upload, for as long as it lives.
@@ -100,7 +108,67 @@ pub(super) type Permit = tokio::sync::OwnedSemaphorePermit;
 pub(super) enum Door {
     /// `/uploads`
     Uploads,
+    /// `/d/{token}`
+    Link(Box<Link>),
 }
+
+impl Door {
+    /// Refuses a file of a kind that is not taken here.
+    pub(super) fn check_kind(
+        &self,
+        name: Option<&ClientName>,
+        media_type: Option<&str>,
+    ) -> Result<(), Problem> {
+        match self {
+            Self::Uploads => Ok(()),
+            Self::Link(link) => links::check_kind(link, name, media_type),
+        }
+    }
+
+    /// Refuses what is known to become larger than is taken here.
+    pub(super) fn check_size(&self, terms: &Terms, size: Option<u64>) -> Result<(), Problem> {
+        let Some(size) = size else {
+            return Ok(());
+        };
+        if size > terms.max_size {
+            return Err(Problem::too_large(terms.max_size).within(terms.max_size));
+        }
+        match self {
+            Self::Uploads => Ok(()),
+            Self::Link(link) => links::check_left(link, size),
+        }
+    }
+
+    /// Refuses a form whose files together are known to be larger than is taken here.
+    fn check_form(&self, app: &App, body: &RequestBody) -> Result<(), Problem> {
+        let Self::Link(link) = self else {
+            return Ok(());
+        };
+        let around = app.limits.max_parts * AROUND_A_PART + app.limits.max_fields;
+        let files = body.announced().unwrap_or(0).saturating_sub(around as u64);
+        links::check_left(link, files)
+    }
+
+    /// On what terms an upload is taken here.
+    fn terms(&self, app: &App) -> Terms {
+        match self {
+            Self::Uploads => Terms {
+                max_size: app.limits.max_size,
+                ..Terms::default()
+            },
+            Self::Link(link) => Terms {
+                by: format!("link:{}", link.id()),
+                link: Some(link.id()),
+                recipients: (!link.recipients.is_empty()).then(|| link.recipients.clone()),
+                keep: link.keep,
+                max_size: links::max_file(app, link),
+            },
+        }
+    }
+}
+
+/// What stands around a file in a form, its name aside, in bytes: more than any browser writes.
+const AROUND_A_PART: usize = 1024;
 
 /// What lets an upload in.
 pub(super) struct Admission {
@@ -117,19 +185,19 @@ pub(super) async fn admit(
     body: &RequestBody,
 ) -> Result<Admission, Problem> {
     let Call { app, head, .. } = call;
-    // It brings something, whatever the method that it is sent with.
-    refuse_cross_site(app, &Method::POST, head)?;
     match door {
-        Door::Uploads => app.access.uploader(&head.headers)?,
+        Door::Uploads => {
+            // It brings something, whatever the method that it is sent with.
+            refuse_cross_site(app, &Method::POST, head)?;
+            app.access.uploader(&head.headers)?;
+        }
+        // Whoever knows the link may, and what else a browser adds by itself lets nobody in here.
+        Door::Link(link) => links::check(link, &head.headers)?,
     }
     body.check_announced()?;
-    let terms = Terms {
-        max_size: app.limits.max_size,
-        ..Terms::default()
-    };
     Ok(Admission {
         permit: app.upload_permit()?,
-        terms,
+        terms: door.terms(app),
     })
 }
 
@@ -206,14 +274,18 @@ impl Claimed {
 
 /// A body that is one upload.
 async fn receive_alone(
-    app: &Arc<App>,
-    head: &Parts,
+    call: Call<'_>,
+    door: &Door,
     mut body: RequestBody,
     new: NewUpload,
     permit: Permit,
 ) -> Result<Response, Problem> {
+    let Call { app, head, .. } = call;
     let headers = &head.headers;
     let claimed = Claimed::of(headers, &body)?;
+    let max_size = new.terms.max_size;
+    door.check_size(&new.terms, claimed.length.max(body.announced()))?;
+    body.limit(max_size)?;
     let task = {
         let app = Arc::clone(app);
         async move {
@@ -229,7 +301,8 @@ async fn receive_alone(
             Ok((publish(&app, vec![received]).await?, digest))
         }
     };
-    let (receipts, digest) = run_to_the_end(app, task).await?;
+    let received = run_to_the_end(app, task).await;
+    let (receipts, digest) = received.map_err(|problem| problem.within(max_size))?;
     let [receipt] = <[Receipt; 1]>::try_from(receipts).map_err(|_| Problem::not_found())?;
     let mut about = HeaderMap::new();
     if let Ok(location) = HeaderValue::from_str(&format!("/uploads/{}", receipt.id)) {
@@ -242,7 +315,7 @@ async fn receive_alone(
         draft::add_offset(&mut about, receipt.size);
     }
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
-        Form::Html => page::Reader::of(app, head).receipt(&Submission {
+        Form::Html => call.reader().receipt(&Submission {
             submission: receipt.submission,
             uploads: vec![receipt],
         }),

@@ -14,9 +14,11 @@ pub mod digest_fields;
 pub mod disposition;
 mod download;
 pub mod form;
+mod links;
 mod metrics;
 pub mod multipart;
 mod negotiate;
+pub mod new_link;
 mod page;
 mod problem;
 mod range;
@@ -48,11 +50,12 @@ use create::Door;
 pub use metrics::Metrics;
 pub use page::{
     Colour, Logo, LogoError, MAX_LOGO, PageSettingError, PageSettings, PageText, PageTitle, Pages,
-    Phone, TextField, Welcome,
+    Phone, QrDrawing, TextField, Welcome,
 };
 use problem::Problem;
 use route::Route;
 
+use crate::grant::Links;
 use crate::upload::{ClientName, Uploads};
 
 /// Requests to `/encrypt` and `/decrypt` at the same time: each may hold its data in memory several times over.
@@ -91,6 +94,8 @@ pub struct Limits {
 pub struct App {
     /// The use cases.
     pub uploads: Arc<Uploads>,
+    /// What lets people hand in without an account.
+    pub links: Links,
     /// Who may do what.
     pub access: Access,
     /// How much one request may ask.
@@ -116,6 +121,7 @@ impl App {
     /// Puts it together.
     pub fn new(
         uploads: Arc<Uploads>,
+        links: Links,
         access: Access,
         limits: Limits,
         cors_origins: Vec<CorsOrigin>,
@@ -124,6 +130,7 @@ impl App {
     ) -> Self {
         Self {
             uploads,
+            links,
             access,
             cors_origins,
             pages,
@@ -189,7 +196,9 @@ pub async fn respond(
     let for_other_origins = match &route {
         Ok(route) => route.is_for_other_origins(&method),
         // A name that cannot be read.
-        Err(_) => head.uri.path().starts_with("/uploads/"),
+        Err(_) => ["/uploads/", "/d/"]
+            .iter()
+            .any(|below| head.uri.path().starts_with(below)),
     };
     let body = RequestBody::new(incoming, &head, &app.limits);
     let answer = match route {
@@ -198,6 +207,7 @@ pub async fn respond(
                 app: &app,
                 peer,
                 head: &head,
+                link: None,
             };
             dispatch(call, surface, route, body).await
         }
@@ -251,8 +261,12 @@ async fn dispatch(
     let Call { app, head, .. } = call;
     let headers = &head.headers;
     if head.method == Method::OPTIONS && route.takes_uploads() {
-        return Ok(resumable::options::answer_options(app, route.methods()));
+        return Ok(resumable::options::answer_options(
+            app.limits.max_size,
+            route.methods(),
+        ));
     }
+    let allowed = route.methods();
     let method = match &head.method {
         &Method::HEAD => &Method::GET,
         method => method,
@@ -271,6 +285,25 @@ async fn dispatch(
             let name = Some(ClientName::new(id.to_string()));
             create::from_put(call, Door::Uploads, name, body).await
         }
+        (
+            &Method::OPTIONS,
+            Route::Link(token) | Route::NamedAtLink(token, _) | Route::LinkRecipients(token),
+        ) => links::options(call, token, allowed).await,
+        (_, Route::Link(token)) if resumable::creates(head) => links::post(call, token, body).await,
+        (&Method::GET, Route::Link(token)) => links::page(call, token).await,
+        (&Method::PUT, Route::Link(token)) => links::put(call, token, None, body).await,
+        (&Method::PUT, Route::NamedAtLink(token, name)) => {
+            links::put(call, token, Some(name), body).await
+        }
+        (&Method::PUT, Route::LinkRecipients(token)) => {
+            let name = Some(ClientName::new("recipients"));
+            links::put(call, token, name, body).await
+        }
+        (&Method::GET, Route::LinkRecipients(token)) => links::recipients(call, token).await,
+        (&Method::POST, Route::Links) => links::create(call, body).await,
+        (&Method::GET, Route::Links) => links::list(call).await,
+        (&Method::GET, Route::LinkById(id)) => links::show(call, id).await,
+        (&Method::DELETE, Route::LinkById(id)) => links::revoke(call, id).await,
         (&Method::GET, Route::Uploads) => {
             app.access.admin(headers)?;
             download::list(app, head.uri.query()).await
@@ -299,7 +332,7 @@ async fn dispatch(
             }
             Ok(text(app.metrics.to_string()))
         }
-        (_, route) => Err(Problem::method_not_allowed(route.methods())),
+        _ => Err(Problem::method_not_allowed(allowed)),
     }
 }
 

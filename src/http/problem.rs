@@ -1,5 +1,6 @@
 //! What goes wrong, as an answer: a status, a stable code and a sentence (RFC 9457), or a small page for a browser.
 
+mod links;
 mod resumable;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use super::body::BodyError;
 use super::form::FormError;
 use super::multipart::MultipartError;
 use super::negotiate::Form;
+use super::page::LinkPage;
 use super::{App, Response, page, respond_with};
 use crate::store::StoreError;
 use crate::upload::{ClientSealedError, ReadError};
@@ -27,6 +29,8 @@ pub(super) struct Problem {
     /// The problem type, where one is registered.
     kind: Option<Box<Kind>>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The link that it was met at.
+    link: Option<Box<LinkPage>>,
     /// For the log: what the server itself has to do with it.
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -62,6 +66,7 @@ impl Problem {
             detail: detail.into(),
             kind: None,
             headers: Vec::new(),
+            link: None,
             cause: None,
         }
     }
@@ -212,7 +217,9 @@ impl Problem {
         let title = self.status.canonical_reason().unwrap_or("Error");
         let mut response =
             if Form::preferred(&head.headers, &[Form::Json, Form::Html]) == Form::Html {
-                page::Reader::of(app, head).problem(self.code, &self.detail)
+                page::Reader::of(app, head)
+                    .at(self.link.as_deref())
+                    .problem(self.code, &self.detail)
             } else {
                 let (kind, members) = match self.kind {
                     Some(kind) => (format!("{TYPES}{}", kind.name).into(), kind.members),

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::App;
 use super::body::RequestBody;
+use super::create::Door;
 use super::problem::Problem;
 use super::resumable::draft::UPLOAD_LIMIT;
 use super::tus_fields::upload_url;
@@ -15,7 +16,7 @@ use crate::store::UploadId;
 use crate::upload::{ClientName, FIELDS_TYPE, Kind, NewSession, NewUpload, Role, UploadUrl};
 
 const SUBMISSION: HeaderName = HeaderName::from_static("sealslot-submission");
-const KIND: HeaderName = HeaderName::from_static("sealslot-kind");
+pub(super) const KIND: HeaderName = HeaderName::from_static("sealslot-kind");
 
 /// Why it is not clear where an upload belongs. Never contains what the client sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -109,12 +110,16 @@ pub(super) fn refuse(headers: &HeaderMap, detail: &'static str) -> Result<(), Pr
 pub(super) async fn place_upload(
     app: &Arc<App>,
     headers: &HeaderMap,
+    door: &Door,
     body: &RequestBody,
     mut new: NewUpload,
 ) -> Result<NewUpload, Problem> {
     let named = (&mut new.name, &mut new.media_type);
     let found = place(app, headers, body.announced(), named).await?;
     (new.kind, new.submission) = found;
+    if new.kind == Kind::File {
+        door.check_kind(new.name.as_ref(), new.media_type.as_deref())?;
+    }
     Ok(new)
 }
 
@@ -122,6 +127,7 @@ pub(super) async fn place_upload(
 pub(super) async fn place_session(
     app: &Arc<App>,
     headers: &HeaderMap,
+    door: &Door,
     mut new: NewSession,
 ) -> Result<NewSession, Problem> {
     if new.role != Role::Whole {
@@ -133,6 +139,10 @@ pub(super) async fn place_session(
     let named = (&mut new.name, &mut new.media_type);
     let found = place(app, headers, new.length, named).await?;
     (new.kind, new.submission) = found;
+    // Parts are called nothing: what is made of them is.
+    if new.kind == Kind::File && new.role != Role::Partial {
+        door.check_kind(new.name.as_ref(), new.media_type.as_deref())?;
+    }
     Ok(new)
 }
 

@@ -4,11 +4,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::grant::GrantId;
+
 /// What was agreed when an upload was created, and holds until it is finished, in however many requests.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// Who brings it, as the audit log calls them: `anonymous`, `token:NAME`, `link:ID`.
     pub by: String,
+    /// The link that it comes through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<GrantId>,
+    /// The public keys that it is sealed to, as `ssh-rsa` lines; `None`: those of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipients: Option<Vec<String>>,
     /// Bytes that it may have.
     pub max_size: u64,
     /// How long it is kept once it is finished; `None`: until somebody deletes it.
@@ -21,6 +29,8 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             by: "anonymous".to_owned(),
+            link: None,
+            recipients: None,
             max_size: u64::MAX,
             keep: None,
         }

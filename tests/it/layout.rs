@@ -12,7 +12,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("grant", &["store"]),
     ("upload", &["grant", "seal", "keys", "store"]),
     // Of `store` and `seal` the types that requests name: ids, sealed files, errors.
-    ("http", &["upload", "grant", "seal", "store"]),
+    ("http", &["upload", "grant", "keys", "seal", "store"]),
     ("tls", &[]),
     ("server", &["http", "tls"]),
     // Of `upload` the limits that are settings.

@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{IncomingFile, Permit, Submission, publish};
+use super::{Door, IncomingFile, Permit, Submission, publish};
 use crate::http::App;
 use crate::http::body::{RequestBody, append};
 use crate::http::multipart::{self, Boundary, Event, PartHead};
@@ -19,7 +19,11 @@ use crate::upload::{ClientName, FIELDS_TYPE, Kind, NewUpload, Received, Receiver
 enum Part<'a> {
     /// Between parts.
     None,
-    File(Box<IncomingFile<'a>>),
+    File {
+        file: Box<IncomingFile<'a>>,
+        /// Bytes so far.
+        size: u64,
+    },
     /// What a browser sends for a file field that was left empty; a file all the same if it holds something.
     Unnamed(PartHead),
     Text {
@@ -53,11 +57,22 @@ struct Fields<'a> {
     fields: &'a [Field],
 }
 
+/// What is known of a form before it arrives.
+pub(super) struct Incoming {
+    pub(super) boundary: Boundary,
+    pub(super) terms: Terms,
+    pub(super) door: Door,
+    /// What our own form's text fields are called.
+    pub(super) fields: Vec<String>,
+}
+
 /// A form as it comes in: its files one after another, its texts together in the end.
 struct FormReceiver<'a> {
     app: &'a App,
     submission: UploadId,
     terms: Terms,
+    door: Door,
+    asked: Vec<String>,
     received: Vec<Received>,
     fields: Vec<Field>,
     /// Bytes of the texts, and of all names and media types: what is held in memory until the form ends.
@@ -69,8 +84,7 @@ struct FormReceiver<'a> {
 pub(super) async fn receive(
     app: Arc<App>,
     mut body: RequestBody,
-    boundary: Boundary,
-    terms: Terms,
+    incoming: Incoming,
     _permit: Permit,
 ) -> Result<Submission, Problem> {
     let limits = multipart::Limits {
@@ -78,11 +92,13 @@ pub(super) async fn receive(
         part_header_bytes: app.limits.max_part_headers,
         name_bytes: app.limits.max_name,
     };
-    let mut parser = multipart::Parser::new(boundary, limits);
+    let mut parser = multipart::Parser::new(incoming.boundary, limits);
     let mut form = FormReceiver {
         app: &app,
         submission: UploadId::generate(SystemTime::now()),
-        terms,
+        terms: incoming.terms,
+        door: incoming.door,
+        asked: incoming.fields,
         received: Vec::new(),
         fields: Vec::new(),
         held: 0,
@@ -122,7 +138,7 @@ impl<'a> FormReceiver<'a> {
                 value: Zeroizing::new(Vec::new()),
             },
             Some(name) if name.is_empty() => Part::Unnamed(head),
-            Some(_) => Part::File(Box::new(self.file(head))),
+            Some(_) => self.file(head)?,
         };
         Ok(())
     }
@@ -136,11 +152,13 @@ impl<'a> FormReceiver<'a> {
         Ok(())
     }
 
-    fn file(&self, head: PartHead) -> IncomingFile<'a> {
+    fn file(&self, head: PartHead) -> Result<Part<'a>, Problem> {
         let name = head
             .filename
             .filter(|name| !name.is_empty())
             .map(ClientName::new);
+        self.door
+            .check_kind(name.as_ref(), head.content_type.as_deref())?;
         let new = NewUpload {
             submission: Some(self.submission),
             kind: Kind::File,
@@ -148,20 +166,28 @@ impl<'a> FormReceiver<'a> {
             media_type: head.content_type,
             terms: self.terms.clone(),
         };
-        IncomingFile::new(self.app, new, false)
+        let file = Box::new(IncomingFile::new(self.app, new, false));
+        Ok(Part::File { file, size: 0 })
     }
 
     async fn write(&mut self, data: &[u8]) -> Result<(), Problem> {
         if let Part::Unnamed(_) = self.part
             && let Part::Unnamed(head) = std::mem::replace(&mut self.part, Part::None)
         {
-            self.part = Part::File(Box::new(self.file(head)));
+            self.part = self.file(head)?;
         }
         if matches!(self.part, Part::Text { .. }) {
             self.hold(data.len())?;
         }
         match &mut self.part {
-            Part::File(file) => file.write(data).await?,
+            Part::File { file, size } => {
+                *size += data.len() as u64;
+                let limit = self.terms.max_size;
+                if *size > limit {
+                    return Err(Problem::too_large(limit).within(limit));
+                }
+                file.write(data).await?;
+            }
             Part::Text { value, .. } => append(value, data),
             Part::None | Part::Unnamed(_) => {}
         }
@@ -170,7 +196,7 @@ impl<'a> FormReceiver<'a> {
 
     async fn end(&mut self) -> Result<(), Problem> {
         match std::mem::replace(&mut self.part, Part::None) {
-            Part::File(file) => self.received.push(file.finish().await?),
+            Part::File { file, .. } => self.received.push(file.finish().await?),
             Part::Text { name, value } => {
                 let text = std::str::from_utf8(&value).ok().map(str::to_owned);
                 let base64 = text.is_none().then(|| BASE64.encode(&value));
@@ -190,7 +216,7 @@ impl<'a> FormReceiver<'a> {
     /// without a text, beside files.
     fn forget_empty_fields(&mut self) {
         let empty = |field: &Field| field.value.as_deref() == Some("");
-        let ours = |field: &Field| self.app.pages.asks_for(&field.name);
+        let ours = |field: &Field| self.asked.contains(&field.name);
         let alone = self.received.is_empty();
         if self
             .fields

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use super::tus;
 use super::{
     UPLOAD_LENGTH, UPLOAD_OFFSET, add_location, add_outcome, answer, finish_first, finish_if_due,
-    insert, limit_body, run_to_the_end, seconds_left, take_in, take_in_first,
+    insert, limit_body, max_size, run_to_the_end, seconds_left, take_in, take_in_first,
 };
 use crate::http::body::RequestBody;
 use crate::http::call::Call;
@@ -35,8 +35,8 @@ pub(in crate::http) const UPLOAD_LIMIT: HeaderName = HeaderName::from_static("up
 const PARTIAL_UPLOAD: &str = "application/partial-upload";
 
 /// `Upload-Limit`, with how long an upload lives on.
-pub(in crate::http) fn limit(app: &App, session: Option<&Session>) -> String {
-    let size = format!("max-size={}", app.limits.max_size);
+pub(in crate::http) fn limit(max_size: u64, session: Option<&Session>) -> String {
+    let size = format!("max-size={max_size}");
     match session {
         Some(session) => format!("{size}, max-age={}", seconds_left(session)),
         None => size,
@@ -66,7 +66,8 @@ pub(super) fn status(app: &App, session: &Session, version: Version) -> HeaderMa
 fn progress(app: &App, session: &Session, version: Version, complete: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
     insert(&mut headers, UPLOAD_OFFSET, session.offset());
-    insert(&mut headers, UPLOAD_LIMIT, limit(app, Some(session)));
+    let limit = limit(max_size(app, session), Some(session));
+    insert(&mut headers, UPLOAD_LIMIT, limit);
     version.add_completeness(&mut headers, complete);
     add_outcome(session, &mut headers);
     headers
@@ -90,9 +91,11 @@ pub(in crate::http) async fn create(
         return Err(Problem::inconsistent_length());
     }
     let Admission { permit, terms } = admit(call, &door, &body).await?;
+    let most = length.max(body.announced());
+    door.check_size(&terms, most)?;
     let new = new_session(app, headers, name, length, version, terms)?;
     let content = digests(headers, CONTENT_DIGEST)?;
-    let new = place_session(app, headers, new).await?;
+    let new = place_session(app, headers, &door, new).await?;
     let task = create_and_receive(Arc::clone(app), new, body, content, permit);
     let session = run_to_the_end(app, task).await?;
     let mut headers = progress(app, &session, version, false);
@@ -241,7 +244,7 @@ async fn receive(
         return Err(Problem::mismatching_offset(offset, appending.offset).with_offset(offset));
     }
     let session = check_length(&app, session, &body, &appending).await?;
-    limit_body(&app, &mut body, offset)?;
+    limit_body(&app, &session, &mut body)?;
     let session = if body.may_have_content() || !appending.content.is_empty() {
         let checks: Vec<_> = appending
             .content
@@ -284,8 +287,9 @@ async fn check_length(
     if contradicts {
         return Err(Problem::inconsistent_length().with_offset(session.offset()));
     }
-    if told.is_some_and(|length| length > app.limits.max_size) {
-        return Err(Problem::too_large(app.limits.max_size));
+    let max_size = max_size(app, &session);
+    if told.is_some_and(|length| length > max_size) {
+        return Err(Problem::too_large(max_size).within(max_size));
     }
     let session = match told {
         Some(length) => {

@@ -274,9 +274,16 @@ async fn finish_if_due(app: &App, session: Session) -> Result<Session, Problem> 
     Ok(session)
 }
 
-/// A body that goes with an upload of this length, or without one: refused at once where it announces too much.
-fn limit_body(app: &App, body: &mut RequestBody, offset: u64) -> Result<(), BodyError> {
-    body.limit(app.limits.max_size.saturating_sub(offset))
+/// Bytes that an upload may have.
+fn max_size(app: &App, session: &Session) -> u64 {
+    app.limits.max_size.min(session.terms().max_size)
+}
+
+/// What a body that goes on with an upload may have: refused at once where it announces too much.
+fn limit_body(app: &App, session: &Session, body: &mut RequestBody) -> Result<(), Problem> {
+    let max_size = max_size(app, session);
+    let limited = body.limit(max_size.saturating_sub(session.offset()));
+    limited.map_err(|error| Problem::from(error).within(max_size))
 }
 
 fn answer(status: StatusCode, headers: HeaderMap) -> Response {
@@ -296,7 +303,11 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: impl Display) {
 /// Says what would not have been too much (the draft, section "Limits").
 pub(super) fn add_limit(app: &App, headers: &mut HeaderMap) {
     if !headers.contains_key(draft::UPLOAD_LIMIT) {
-        insert(headers, draft::UPLOAD_LIMIT, draft::limit(app, None));
+        insert(
+            headers,
+            draft::UPLOAD_LIMIT,
+            draft::limit(app.limits.max_size, None),
+        );
     }
 }
 

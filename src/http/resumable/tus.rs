@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{
     UPLOAD_LENGTH, UPLOAD_OFFSET, add_location, add_outcome, answer, finish_first, finish_if_due,
-    insert, limit_body, run_to_the_end, take_in, take_in_first,
+    insert, limit_body, max_size, run_to_the_end, take_in, take_in_first,
 };
 use crate::http::body::RequestBody;
 use crate::http::call::Call;
@@ -60,7 +60,7 @@ pub(in crate::http) fn add_version(headers: &mut HeaderMap) {
 }
 
 /// What `OPTIONS` tells.
-pub(super) fn announce(app: &App, headers: &mut HeaderMap) {
+pub(super) fn announce(max_size: u64, headers: &mut HeaderMap) {
     add_version(headers);
     for (name, value) in [
         (TUS_VERSION, VERSION),
@@ -72,8 +72,7 @@ pub(super) fn announce(app: &App, headers: &mut HeaderMap) {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    let max_size = HeaderName::from_static("tus-max-size");
-    insert(headers, max_size, app.limits.max_size);
+    insert(headers, HeaderName::from_static("tus-max-size"), max_size);
 }
 
 /// What `HEAD` tells.
@@ -128,7 +127,8 @@ pub(in crate::http) async fn create(
         return Err(Problem::longer_than_upload(length));
     }
     let checksum = Checksum::announced(&head.headers)?;
-    let new = place_session(app, &head.headers, new).await?;
+    door.check_size(&new.terms, new.length.max(body.announced()))?;
+    let new = place_session(app, &head.headers, &door, new).await?;
     let task = create_and_receive(Arc::clone(app), new, parts, body, checksum, permit);
     let session = run_to_the_end(app, task).await.map_err(Problem::in_tus)?;
     let mut headers = progress(&session);
@@ -145,7 +145,7 @@ async fn create_and_receive(
     _permit: Permit,
 ) -> Result<Session, Problem> {
     if let Some(parts) = parts {
-        let limit = app.limits.max_size;
+        let limit = new.terms.max_size;
         let (session, made) = app.uploads.concatenate(new, &parts, limit).await?;
         if made {
             app.metrics.published(1, session.offset());
@@ -267,15 +267,16 @@ async fn receive(
         let problem = Problem::mismatching_offset(session.offset(), offset);
         return Err(problem.with_offset(session.offset()));
     }
-    if length.is_some_and(|length| length > app.limits.max_size) {
-        return Err(Problem::too_large(app.limits.max_size));
+    let max_size = max_size(&app, &session);
+    if length.is_some_and(|length| length > max_size) {
+        return Err(Problem::too_large(max_size).within(max_size));
     }
     let whole = session.length().or(length);
     let room = whole.map(|whole| whole.saturating_sub(offset));
     if let Some(room) = room.filter(|room| body.announced() > Some(*room)) {
         return Err(Problem::longer_than_upload(room).with_offset(offset));
     }
-    limit_body(&app, &mut body, offset)?;
+    limit_body(&app, &session, &mut body)?;
     if let Some(length) = length {
         let fits;
         (session, fits) = session.declare_length(length).await?;

@@ -37,7 +37,7 @@ use super::manifest::ClientName;
 use super::receive::ReceiveError;
 use super::segment::SealedSegment;
 use super::staged::Staged;
-use super::{Receipt, to_rfc3339};
+use super::{Receipt, Terms, to_rfc3339};
 use crate::seal::{Recipient, SealError};
 use crate::store::{MAX_SEGMENTS, SealedFile, Store, StoreError};
 
@@ -187,6 +187,11 @@ impl Session {
     /// What the client said about it beside name and type, as it said it.
     pub fn metadata(&self) -> Option<&str> {
         self.head.metadata.as_deref()
+    }
+
+    /// On what terms it is taken.
+    pub fn terms(&self) -> &Terms {
+        &self.head.terms
     }
 
     /// What part it plays in a concatenation.
