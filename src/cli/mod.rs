@@ -3,7 +3,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve`, `upload` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `upload`, `link` | one command each |
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restored_name` | safe file names from what clients gave |
@@ -18,6 +18,7 @@
 mod certs;
 pub mod exit;
 mod keygen;
+mod link;
 mod made;
 mod open;
 mod passphrase;
@@ -61,6 +62,8 @@ enum Command {
     Seal(seal::SealArgs),
     Open(open::OpenArgs),
     Upload(upload::UploadArgs),
+    #[command(subcommand)]
+    Link(link::LinkCommand),
 }
 
 /// Runs one command line, the program's name first, and gives the exit code. What went wrong stands on stderr, in one
@@ -95,6 +98,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Seal(args) => seal::run(&args),
         Command::Open(args) => open::run(&args),
         Command::Upload(args) => upload::run(&args),
+        Command::Link(command) => link::run(&command),
     }
 }
 

@@ -145,12 +145,7 @@ pub(super) async fn recipients(call: Call<'_>, token: LinkToken) -> Result<Respo
     if link.recipients.is_empty() {
         return Ok(super::recipients(call.app));
     }
-    Ok(text(
-        link.recipients
-            .iter()
-            .map(|line| format!("{line}\n"))
-            .collect::<String>(),
-    ))
+    Ok(text(link.recipients.join("\n") + "\n"))
 }
 
 /// `OPTIONS` of everything below `/d/{token}`.

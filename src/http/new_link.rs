@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::page::{LinkPageError, link_settings};
 use crate::grant::{LinkPage, MediaRangeError, NewLink};
-use crate::keys::{KeyError, parse_recipients};
+use crate::keys::{KeyError, NamedRecipient, parse_recipients};
 
 /// How long a link is open where nothing else is said.
 const USUAL: Duration = Duration::from_hours(7 * 24);
@@ -166,7 +166,7 @@ fn recipients(texts: &[String]) -> Result<Vec<String>, MalformedLink> {
     let mut lines = Vec::new();
     for text in texts {
         let keys = parse_recipients(text)?;
-        for line in keys.iter().map(|key| key.to_line()) {
+        for line in keys.iter().map(NamedRecipient::to_line) {
             if !lines.contains(&line) {
                 lines.push(line);
             }

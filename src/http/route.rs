@@ -142,12 +142,11 @@ impl Route {
         match self {
             Self::Uploads => "GET, HEAD, POST, OPTIONS",
             Self::NamedUpload(None) => "POST, PUT, OPTIONS",
-            Self::NamedUpload(Some(_)) => "PUT, OPTIONS",
+            Self::NamedUpload(Some(_)) | Self::NamedAtLink(..) => "PUT, OPTIONS",
             Self::Upload(_) => "GET, HEAD, PUT, DELETE, OPTIONS",
             Self::Session(_) => super::resumable::SESSION_METHODS,
             Self::Server => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
             Self::Link(_) => "GET, HEAD, POST, PUT, OPTIONS",
-            Self::NamedAtLink(..) => "PUT, OPTIONS",
             Self::LinkRecipients(_) => "GET, HEAD, PUT, OPTIONS",
             Self::Links => "GET, HEAD, POST",
             Self::LinkById(_) => "GET, HEAD, DELETE",

@@ -39,7 +39,7 @@ const MAX_ANSWER: usize = 1 << 20;
 
 /// Why there was no answer. Holds nothing of what was asked.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HttpError {
+pub(in crate::cli) enum HttpError {
     /// A file of certificates cannot be read.
     #[error("cannot read the certificates in {}", path.display())]
     Authorities {
@@ -109,7 +109,7 @@ impl HttpError {
 }
 
 /// What TLS connections are made with: `cacert`, or else the system, says who may vouch for a server.
-pub(super) fn tls_config(cacert: Option<&Path>) -> Result<Arc<ClientConfig>, HttpError> {
+pub(in crate::cli) fn tls_config(cacert: Option<&Path>) -> Result<Arc<ClientConfig>, HttpError> {
     let mut roots = RootCertStore::empty();
     let (certificates, failed) = match cacert {
         Some(path) => (
@@ -143,14 +143,14 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpEr
 }
 
 /// An answer, complete.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+pub(in crate::cli) struct Answer {
+    pub(in crate::cli) status: StatusCode,
+    pub(in crate::cli) headers: HeaderMap,
+    pub(in crate::cli) body: Vec<u8>,
 }
 
 /// One server, and a connection to it while there is one.
-pub(super) struct HttpClient {
+pub(in crate::cli) struct HttpClient {
     endpoint: Endpoint,
     tls: TlsConnector,
     name: ServerName<'static>,
@@ -170,7 +170,10 @@ impl Drop for Connection {
 }
 
 impl HttpClient {
-    pub(super) fn new(endpoint: Endpoint, tls: Arc<ClientConfig>) -> Result<Self, HttpError> {
+    pub(in crate::cli) fn new(
+        endpoint: Endpoint,
+        tls: Arc<ClientConfig>,
+    ) -> Result<Self, HttpError> {
         let name = ServerName::try_from(endpoint.host().to_owned());
         let name = name.map_err(|_| HttpError::Name(endpoint.host().to_owned()))?;
         Ok(Self {
@@ -182,7 +185,10 @@ impl HttpClient {
     }
 
     /// Sends one request, for a path on this server, and waits for the whole answer.
-    pub(super) async fn send(&mut self, mut request: Request<Body>) -> Result<Answer, HttpError> {
+    pub(in crate::cli) async fn send(
+        &mut self,
+        mut request: Request<Body>,
+    ) -> Result<Answer, HttpError> {
         let mut connection = self.connection().await?;
         self.add_framing(&mut request)?;
         let pace = request.body().pace();
