@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::grant::GrantError;
 use crate::keys::KeyError;
 use crate::store::StoreError;
 use crate::tls::TlsError;
@@ -73,6 +74,11 @@ impl Failure {
     /// Whoever read our stdout went away, as `head` does. Others die of SIGPIPE there: no word, but no success either.
     pub fn broken_pipe() -> Self {
         Self::reported(Exit::Other)
+    }
+
+    /// What there is to say.
+    pub(super) fn line(&self) -> Option<&str> {
+        self.line.as_deref()
     }
 
     /// A failure of which everything was said already.
@@ -147,6 +153,16 @@ impl From<DevCertError> for Failure {
 impl From<TlsError> for Failure {
     fn from(error: TlsError) -> Self {
         Self::from_error(Exit::Other, &error)
+    }
+}
+
+impl From<GrantError> for Failure {
+    fn from(error: GrantError) -> Self {
+        let exit = match error {
+            GrantError::Damaged { .. } => Exit::Data,
+            _ => Exit::Other,
+        };
+        Self::from_error(exit, &error)
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve`, `upload`, `link` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload` | one command each |
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restored_name` | safe file names from what clients gave |
@@ -30,6 +30,7 @@ mod seal;
 mod serve;
 mod staged;
 mod stdout;
+mod token;
 mod token_file;
 mod upload;
 
@@ -62,6 +63,8 @@ enum Command {
     Seal(seal::SealArgs),
     Open(open::OpenArgs),
     Upload(upload::UploadArgs),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     #[command(subcommand)]
     Link(link::LinkCommand),
 }
@@ -99,6 +102,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Open(args) => open::run(&args),
         Command::Upload(args) => upload::run(&args),
         Command::Link(command) => link::run(&command),
+        Command::Token(command) => token::run(command),
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::access::refuse_cross_site;
+use super::access::{refuse_cross_site, require};
 use super::body::RequestBody;
 use super::call::Call;
 use super::create::{self, Door, text_header};
@@ -20,7 +20,7 @@ use super::problem::Problem;
 use super::resumable::options::answer_options;
 use super::submission::KIND;
 use super::{App, Response, empty, json, text};
-use crate::grant::{GrantId, Link, LinkSecret, LinkState, MediaRange};
+use crate::grant::{GrantId, Link, LinkSecret, LinkState, MediaRange, Scope};
 use crate::keys::parse_recipients;
 use crate::upload::{ClientName, essence, to_rfc3339};
 
@@ -56,18 +56,15 @@ impl LinkToken {
 /// The link of this token, in whatever state it is.
 async fn find(call: Call<'_>, token: &LinkToken) -> Result<Link, Problem> {
     let Some((secret, is_one)) = token.secret() else {
-        return Err(unknown(call));
+        return Err(Problem::no_such_link().of_a_guess());
     };
     let found = call
         .app
         .blocking(move |app| app.links.find(&secret))
         .await??;
-    found.filter(|_| is_one).ok_or_else(|| unknown(call))
-}
-
-/// Somebody has no link, or guesses. Whoever does that often is to be slowed down here.
-fn unknown(_call: Call<'_>) -> Problem {
-    Problem::no_such_link()
+    found
+        .filter(|_| is_one)
+        .ok_or_else(|| Problem::no_such_link().of_a_guess())
 }
 
 /// The link of this token, where it takes something still.
@@ -264,8 +261,8 @@ struct List {
 /// `POST /links`: makes a link.
 pub(super) async fn create(call: Call<'_>, mut body: RequestBody) -> Result<Response, Problem> {
     let Call { app, head, .. } = call;
-    app.access.admin(&head.headers)?;
-    refuse_cross_site(app, &Method::POST, head)?;
+    require(call, Scope::Admin).await?;
+    refuse_cross_site(call, &Method::POST)?;
     let media_type = text_header(&head.headers, CONTENT_TYPE).unwrap_or_default();
     if !essence(media_type).eq_ignore_ascii_case("application/json") {
         return Err(Problem::media_type("application/json"));
@@ -296,7 +293,7 @@ pub(super) async fn create(call: Call<'_>, mut body: RequestBody) -> Result<Resp
 
 /// `GET /links`: all of them, the newest first.
 pub(super) async fn list(call: Call<'_>) -> Result<Response, Problem> {
-    call.app.access.admin(&call.head.headers)?;
+    require(call, Scope::Admin).await?;
     let links = call.app.blocking(|app| app.links.list()).await??;
     let now = SystemTime::now();
     let links = links.into_iter().map(|link| Item::of(link, now));
@@ -307,7 +304,7 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Problem> {
 
 /// `GET /links/{id}`
 pub(super) async fn show(call: Call<'_>, id: GrantId) -> Result<Response, Problem> {
-    call.app.access.admin(&call.head.headers)?;
+    require(call, Scope::Admin).await?;
     let found = call.app.blocking(move |app| app.links.link(&id)).await??;
     let link = found.ok_or_else(Problem::no_such_link)?;
     Ok(json(&Item::of(link, SystemTime::now())))
@@ -316,8 +313,8 @@ pub(super) async fn show(call: Call<'_>, id: GrantId) -> Result<Response, Proble
 /// `DELETE /links/{id}`: revokes a link, also one that was revoked before.
 pub(super) async fn revoke(call: Call<'_>, id: GrantId) -> Result<Response, Problem> {
     let Call { app, head, .. } = call;
-    app.access.admin(&head.headers)?;
-    refuse_cross_site(app, &head.method, head)?;
+    require(call, Scope::Admin).await?;
+    refuse_cross_site(call, &head.method)?;
     let revoked = app.blocking(move |app| app.links.revoke(&id, SystemTime::now()));
     revoked.await??;
     let mut response = Response::new(empty());

@@ -56,6 +56,10 @@ impl<'a> Server<'a> {
         if !args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        if !args.contains(&"--failure-delay") {
+            // Many tests show what is not known on purpose.
+            command.args(["--failure-delay", "0s"]);
+        }
         command.args(args).envs(environment.iter().copied());
         command.stdout(output.try_clone().unwrap()).stderr(output);
         let mut child = command.spawn().unwrap();
@@ -79,6 +83,20 @@ impl<'a> Server<'a> {
     /// Everything that it and those before it in this bench have written to stdout and stderr.
     pub(crate) fn log(&self) -> String {
         String::from_utf8(self.bench.read("server.log")).unwrap()
+    }
+
+    /// Where it serves operations.
+    pub(crate) fn operations(&self) -> SocketAddr {
+        // It is said after the other address, so perhaps not yet.
+        let mut address = None;
+        wait_until("operations are served", || {
+            let log = self.log();
+            let line = log.lines().find(|line| line.contains("serving health"));
+            let said = line.and_then(|line| line.split("address=").nth(1));
+            address = said.and_then(|address| address.trim().parse().ok());
+            address.is_some()
+        });
+        address.unwrap()
     }
 
     pub(crate) fn token(&self) -> String {

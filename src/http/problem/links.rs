@@ -66,7 +66,7 @@ impl Problem {
         )
     }
 
-    pub(in crate::http) fn too_many_uploads() -> Self {
+    pub(in crate::http) fn too_many_at_link() -> Self {
         let detail = "Too many uploads are under way through this link: finish some first.";
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-uploads", detail).with(RETRY_AFTER, "5")
     }
@@ -108,7 +108,7 @@ impl From<Refused> for Problem {
             Refused::Revoked => Self::link_revoked(),
             Refused::UploadsUsedUp => Self::link_used_up(),
             Refused::BytesUsedUp { left } => Self::link_bytes_used_up(left),
-            Refused::TooManyAtOnce => Self::too_many_uploads(),
+            Refused::TooManyAtOnce => Self::too_many_at_link(),
             Refused::Failed(error) => error.into(),
             // Its reservation is gone, and what it has with it: it can only begin anew.
             refused @ Refused::NotReserved => {
