@@ -21,11 +21,12 @@ use super::upload::answers::said;
 use super::upload::authorization;
 use super::upload::body::Body;
 use super::upload::endpoint::Endpoint;
-use super::upload::http_client::{Answer, HttpClient, HttpError, tls_config};
+use super::upload::http_client::{Answer, HttpClient, HttpError};
 use super::{Exit, Failure};
 use crate::grant::{GrantId, LinkSecret, MediaRange};
 use crate::http::{PageText, PageTitle, TextField};
 use crate::keys::{NamedRecipient, read_recipients};
+use crate::tls::client_config;
 use crate::upload::to_rfc3339;
 use amounts::{Amount, Term};
 
@@ -351,7 +352,7 @@ impl Server {
             ));
         }
         let authorization = authorization(args.token_file.as_deref())?;
-        let client = HttpClient::new(endpoint.clone(), tls_config(args.cacert.as_deref())?)?;
+        let client = HttpClient::new(endpoint.clone(), client_config(args.cacert.as_deref())?)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

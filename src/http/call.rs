@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::App;
+use super::audit::Facts;
 use super::page::{LinkPage, Reader};
 use crate::grant::Scopes;
 
@@ -36,6 +37,8 @@ pub(super) struct Call<'a> {
     pub(super) peer: &'a Peer,
     /// All of it but the body.
     pub(super) head: &'a Parts,
+    /// What is found out of it, for the audit log.
+    pub(super) facts: &'a Facts,
     /// The link that it was made to.
     pub(super) link: Option<&'a LinkPage>,
 }

@@ -1,6 +1,7 @@
 //! On what terms an upload is taken.
 
-use std::time::Duration;
+use core::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,9 @@ pub struct Terms {
     /// The link that it comes through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<GrantId>,
+    /// From which address they began it. For observers; nothing of it is kept.
+    #[serde(skip)]
+    pub from: Option<IpAddr>,
     /// The public keys that it is sealed to, as `ssh-rsa` lines; `None`: those of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipients: Option<Vec<String>>,
@@ -30,9 +34,18 @@ impl Default for Terms {
         Self {
             by: "anonymous".to_owned(),
             link: None,
+            from: None,
             recipients: None,
             max_size: u64::MAX,
             keep: None,
         }
+    }
+}
+
+impl Terms {
+    /// When an upload is to be deleted that was finished at `time`.
+    pub(super) fn expires(&self, time: SystemTime) -> Option<SystemTime> {
+        // A time so late that it cannot be told is as good as none.
+        self.keep.and_then(|keep| time.checked_add(keep))
     }
 }

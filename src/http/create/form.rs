@@ -17,11 +17,11 @@ use crate::store::UploadId;
 use crate::upload::{ClientName, FIELDS_TYPE, Kind, NewUpload, Received, Receiver, Terms};
 
 /// A part of a form on its way in.
-enum Part<'a> {
+enum Part {
     /// Between parts.
     None,
     File {
-        file: Box<IncomingFile<'a>>,
+        file: Box<IncomingFile>,
         /// Bytes so far.
         size: u64,
     },
@@ -78,7 +78,7 @@ struct FormReceiver<'a> {
     fields: Vec<Field>,
     /// Bytes of the texts, and of all names and media types: what is held in memory until the form ends.
     held: usize,
-    part: Part<'a>,
+    part: Part,
 }
 
 /// Takes in a form: its files and texts become uploads of one submission, which is published when the whole form has arrived.
@@ -153,7 +153,7 @@ impl<'a> FormReceiver<'a> {
         Ok(())
     }
 
-    fn file(&self, head: PartHead) -> Result<Part<'a>, Problem> {
+    fn file(&self, head: PartHead) -> Result<Part, Problem> {
         let name = head
             .filename
             .filter(|name| !name.is_empty())
@@ -167,7 +167,7 @@ impl<'a> FormReceiver<'a> {
             media_type: head.content_type,
             terms: self.terms.clone(),
         };
-        let file = Box::new(IncomingFile::new(self.app, new, false));
+        let file = Box::new(IncomingFile::new(self.app, new, false)?);
         Ok(Part::File { file, size: 0 })
     }
 
@@ -252,7 +252,7 @@ impl<'a> FormReceiver<'a> {
                     terms: self.terms,
                 },
                 false,
-            );
+            )?;
             receiver.write(&text).await?;
             self.received.push(receiver.finish().await?);
         }
