@@ -13,6 +13,7 @@ use super::access;
 use super::body::RequestBody;
 use super::call::Call;
 use super::digest_fields::{self, CONTENT_DIGEST, REPR_DIGEST};
+use super::keep;
 use super::limits::Permit;
 use super::links;
 use super::multipart::Boundary;
@@ -55,7 +56,7 @@ pub(super) async fn from_post(
     let boundary = content_type.map_or(Ok(None), Boundary::from_content_type)?;
     let Admission { permit, terms } = admit(call, &door, &body).await?;
     let Some(boundary) = boundary else {
-        let new = new_file(app, headers, None, terms)?;
+        let new = new_file(app, headers, None, &body, terms)?;
         let new = place_upload(app, headers, &door, &body, new).await?;
         return receive_alone(call, &door, body, new, permit).await;
     };
@@ -63,15 +64,16 @@ pub(super) async fn from_post(
         headers,
         "A form is a submission by itself: leave Sealslot-Submission and Sealslot-Kind out.",
     )?;
-    door.check_form(app, &body)?;
     let form = form::Incoming {
         boundary,
         terms,
         door,
         fields: call.reader().field_names(),
     };
+    let max_size = form.terms.max_size;
     let task = form::receive(Arc::clone(app), body, form, permit);
-    let submission = run_to_the_end(app, task).await?;
+    let received = run_to_the_end(app, task).await;
+    let submission = received.map_err(|problem| problem.within(max_size))?;
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
         Form::Html => call.reader().receipt(&submission),
         _ => json(&submission),
@@ -97,7 +99,7 @@ pub(super) async fn from_put(
         return draft::create(call, door, name, body, version).await;
     }
     let Admission { permit, terms } = admit(call, &door, &body).await?;
-    let new = new_file(app, headers, name, terms)?;
+    let new = new_file(app, headers, name, &body, terms)?;
     let new = place_upload(app, headers, &door, &body, new).await?;
     receive_alone(call, &door, body, new, permit).await
 }
@@ -137,41 +139,27 @@ impl Door {
         }
     }
 
-    /// Refuses a form whose files together are known to be larger than is taken here.
-    fn check_form(&self, app: &App, body: &RequestBody) -> Result<(), Problem> {
-        let Self::Link(link) = self else {
-            return Ok(());
-        };
-        let around = app.limits.max_parts * AROUND_A_PART + app.limits.max_fields;
-        let files = body.announced().unwrap_or(0).saturating_sub(around as u64);
-        links::check_left(link, files)
-    }
-
     /// On what terms an upload is taken here.
-    fn terms(&self, call: Call<'_>, by: String) -> Terms {
-        let app = call.app;
-        let from = Some(call.peer.address);
-        match self {
-            Self::Uploads => Terms {
-                by,
-                from,
-                max_size: app.limits.max_size,
-                ..Terms::default()
-            },
-            Self::Link(link) => Terms {
-                by,
-                from,
-                link: Some(link.id()),
-                recipients: (!link.recipients.is_empty()).then(|| link.recipients.clone()),
-                keep: link.keep,
-                max_size: links::max_file(app, link),
-            },
-        }
+    fn terms(&self, call: Call<'_>, by: String) -> Result<Terms, Problem> {
+        let Call {
+            app, head, peer, ..
+        } = call;
+        let link = match self {
+            Self::Uploads => None,
+            Self::Link(link) => Some(link),
+        };
+        let recipients = link.map(|link| link.recipients.clone());
+        let keep = [app.limits.keep, link.and_then(|link| link.keep)];
+        Ok(Terms {
+            by,
+            link: link.map(|link| link.id()),
+            from: Some(peer.address),
+            recipients: recipients.filter(|keys| !keys.is_empty()),
+            max_size: link.map_or(app.limits.max_size, |link| links::max_file(app, link)),
+            keep: keep::shortest(&head.headers, &keep)?,
+        })
     }
 }
-
-/// What stands around a file in a form, its name aside, in bytes: more than any browser writes.
-const AROUND_A_PART: usize = 1024;
 
 /// What lets an upload in.
 pub(super) struct Admission {
@@ -196,8 +184,10 @@ pub(super) async fn admit(
         }
         // Whoever knows the link may, and what else a browser adds by itself lets nobody in here.
         Door::Link(link) => {
+            let by = format!("link:{}", link.id());
+            call.facts.are_of(&by);
             links::check(link, &head.headers)?;
-            format!("link:{}", link.id())
+            by
         }
     };
     body.check_announced()?;
@@ -208,7 +198,7 @@ pub(super) async fn admit(
     app.uploaders.count_creation(call.peer.address, &by)?;
     Ok(Admission {
         permit,
-        terms: door.terms(call, by),
+        terms: door.terms(call, by)?,
     })
 }
 
@@ -252,6 +242,7 @@ fn new_file(
     app: &App,
     headers: &HeaderMap,
     name: Option<ClientName>,
+    body: &RequestBody,
     terms: Terms,
 ) -> Result<NewUpload, Problem> {
     // Of a request that does not speak the draft, what is meant for it says nothing.
@@ -266,6 +257,7 @@ fn new_file(
         kind: Kind::File,
         name,
         media_type,
+        length: body.announced(),
         terms,
     })
 }
@@ -328,8 +320,8 @@ async fn receive_alone(
         let app = Arc::clone(app);
         async move {
             let _permit = permit;
-            let mut file =
-                IncomingFile::new(&app, new, needs_sha512(&claimed.digests, claimed.wants))?;
+            let with_sha512 = needs_sha512(&claimed.digests, claimed.wants);
+            let mut file = IncomingFile::begin(&app, new, with_sha512).await?;
             while let Some(data) = body.next().await? {
                 file.write(&data).await?;
             }
@@ -393,9 +385,9 @@ struct IncomingFile {
 }
 
 impl IncomingFile {
-    fn new(app: &App, new: NewUpload, with_sha512: bool) -> Result<Self, Problem> {
+    async fn begin(app: &App, new: NewUpload, with_sha512: bool) -> Result<Self, Problem> {
         let sealed = new.media_type.as_deref().is_some_and(is_client_sealed);
-        let receiver = Receiver::new(&app.uploads, new, with_sha512)?;
+        let receiver = Receiver::begin(&app.uploads, new, with_sha512).await?;
         let check = || ClientSealedCheck::new(Arc::clone(receiver.recipients()));
         Ok(Self {
             check: sealed.then(check),

@@ -62,6 +62,9 @@ async fn find(call: Call<'_>, token: &LinkToken) -> Result<Link, Problem> {
         .app
         .blocking(move |app| app.links.find(&secret))
         .await??;
+    if let Some(link) = &found {
+        call.facts.are_about_link(&link.id().to_string());
+    }
     found
         .filter(|_| is_one)
         .ok_or_else(|| Problem::no_such_link().of_a_guess())
@@ -276,6 +279,7 @@ pub(super) async fn create(call: Call<'_>, mut body: RequestBody) -> Result<Resp
         Ok::<_, Problem>(app.links.create(new, now)?)
     });
     let (secret, link) = made.await??;
+    call.facts.are_about_link(&link.id().to_string());
     let token = secret.to_text();
     let address = Zeroizing::new(format!("/d/{}", *token));
     let location = format!("/links/{}", link.id());
@@ -315,6 +319,7 @@ pub(super) async fn revoke(call: Call<'_>, id: GrantId) -> Result<Response, Prob
     let Call { app, head, .. } = call;
     require(call, Scope::Admin).await?;
     refuse_cross_site(call, &head.method)?;
+    call.facts.are_about_link(&id.to_string());
     let revoked = app.blocking(move |app| app.links.revoke(&id, SystemTime::now()));
     revoked.await??;
     let mut response = Response::new(empty());

@@ -159,8 +159,8 @@ impl Problem {
     }
 
     pub(super) fn too_many_uploads() -> Self {
-        let detail = "As many uploads as are allowed at a time are coming from this address, or with this token: try again when \
-                      one of them has ended.";
+        let detail = "As many uploads as are allowed at a time are under way from this address, with this token or through \
+                      this link: try again when one of them has ended.";
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-uploads", detail).with(RETRY_AFTER, "5")
     }
 

@@ -12,12 +12,12 @@ use crate::grant::GrantId;
 pub struct Terms {
     /// Who brings it, as the audit log calls them: `anonymous`, `token:NAME`, `link:ID`.
     pub by: String,
-    /// The link that it comes through.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub link: Option<GrantId>,
     /// From which address they began it. For observers; nothing of it is kept.
     #[serde(skip)]
     pub from: Option<IpAddr>,
+    /// The link that it comes through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<GrantId>,
     /// The public keys that it is sealed to, as `ssh-rsa` lines; `None`: those of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipients: Option<Vec<String>>,
@@ -33,8 +33,8 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             by: "anonymous".to_owned(),
-            link: None,
             from: None,
+            link: None,
             recipients: None,
             max_size: u64::MAX,
             keep: None,
@@ -43,6 +43,17 @@ impl Default for Terms {
 }
 
 impl Terms {
+    /// Whether a part that was taken on these terms may go into an upload on those: it must come through the same link, and be
+    /// sealed to the same keys.
+    pub(super) fn fits(&self, whole: &Self) -> bool {
+        self.link == whole.link && self.recipients == whole.recipients
+    }
+
+    /// The link that it comes through, as its record names it.
+    pub(super) fn link_id(&self) -> Option<String> {
+        self.link.map(|link| link.to_string())
+    }
+
     /// When an upload is to be deleted that was finished at `time`.
     pub(super) fn expires(&self, time: SystemTime) -> Option<SystemTime> {
         // A time so late that it cannot be told is as good as none.

@@ -16,15 +16,14 @@ use crate::http::problem::Problem;
 use crate::store::UploadId;
 use crate::upload::{ClientName, FIELDS_TYPE, Kind, NewUpload, Received, Receiver, Terms};
 
+/// What boundaries and headers add to the files and texts of a form, generously.
+const FRAMING: u64 = 1 << 20;
+
 /// A part of a form on its way in.
 enum Part {
     /// Between parts.
     None,
-    File {
-        file: Box<IncomingFile>,
-        /// Bytes so far.
-        size: u64,
-    },
+    File(Box<IncomingFile>),
     /// What a browser sends for a file field that was left empty; a file all the same if it holds something.
     Unnamed(PartHead),
     Text {
@@ -94,10 +93,11 @@ pub(super) async fn receive(
         name_bytes: app.limits.max_name,
     };
     let mut parser = multipart::Parser::new(incoming.boundary, limits);
+    let terms = bounded(&app, &body, incoming.terms).await?;
     let mut form = FormReceiver {
         app: &app,
         submission: UploadId::generate(SystemTime::now()),
-        terms: incoming.terms,
+        terms,
         door: incoming.door,
         asked: incoming.fields,
         received: Vec::new(),
@@ -111,7 +111,7 @@ pub(super) async fn receive(
                 Some(frame) => parser.feed(frame),
                 None => parser.finish(),
             },
-            Event::Part(head) => form.begin(head)?,
+            Event::Part(head) => form.begin(head).await?,
             Event::Data(data) => form.write(&data).await?,
             Event::PartEnd => form.end().await?,
             Event::End => break,
@@ -122,8 +122,22 @@ pub(super) async fn receive(
     form.publish(&app).await
 }
 
-impl<'a> FormReceiver<'a> {
-    fn begin(&mut self, head: PartHead) -> Result<(), Problem> {
+/// A form that announces more than its link has room for is refused before it is asked for. No file in it can be longer than all
+/// of it: nothing more is reserved for one.
+async fn bounded(app: &Arc<App>, body: &RequestBody, mut terms: Terms) -> Result<Terms, Problem> {
+    let Some(announced) = body.announced() else {
+        return Ok(terms);
+    };
+    terms.max_size = terms.max_size.min(announced);
+    let checked = app.blocking(move |app| {
+        let files = announced.saturating_sub(FRAMING);
+        app.uploads.check_room(&terms, files).map(|()| terms)
+    });
+    Ok(checked.await??)
+}
+
+impl FormReceiver<'_> {
+    async fn begin(&mut self, head: PartHead) -> Result<(), Problem> {
         let names = [
             &head.filename.as_deref(),
             &head.content_type.as_deref().map(str::as_bytes),
@@ -139,7 +153,7 @@ impl<'a> FormReceiver<'a> {
                 value: Zeroizing::new(Vec::new()),
             },
             Some(name) if name.is_empty() => Part::Unnamed(head),
-            Some(_) => self.file(head)?,
+            Some(_) => return self.begin_file(head).await,
         };
         Ok(())
     }
@@ -153,42 +167,41 @@ impl<'a> FormReceiver<'a> {
         Ok(())
     }
 
-    fn file(&self, head: PartHead) -> Result<Part, Problem> {
+    fn file(&self, head: PartHead) -> Result<NewUpload, Problem> {
         let name = head
             .filename
             .filter(|name| !name.is_empty())
             .map(ClientName::new);
         self.door
             .check_kind(name.as_ref(), head.content_type.as_deref())?;
-        let new = NewUpload {
+        Ok(NewUpload {
             submission: Some(self.submission),
             kind: Kind::File,
             name,
             media_type: head.content_type,
+            length: None,
             terms: self.terms.clone(),
-        };
-        let file = Box::new(IncomingFile::new(self.app, new, false)?);
-        Ok(Part::File { file, size: 0 })
+        })
+    }
+
+    async fn begin_file(&mut self, head: PartHead) -> Result<(), Problem> {
+        let new = self.file(head)?;
+        let file = IncomingFile::begin(self.app, new, false).await?;
+        self.part = Part::File(Box::new(file));
+        Ok(())
     }
 
     async fn write(&mut self, data: &[u8]) -> Result<(), Problem> {
         if let Part::Unnamed(_) = self.part
             && let Part::Unnamed(head) = std::mem::replace(&mut self.part, Part::None)
         {
-            self.part = self.file(head)?;
+            self.begin_file(head).await?;
         }
         if matches!(self.part, Part::Text { .. }) {
             self.hold(data.len())?;
         }
         match &mut self.part {
-            Part::File { file, size } => {
-                *size += data.len() as u64;
-                let limit = self.terms.max_size;
-                if *size > limit {
-                    return Err(Problem::too_large(limit).within(limit));
-                }
-                file.write(data).await?;
-            }
+            Part::File(file) => file.write(data).await?,
             Part::Text { value, .. } => append(value, data),
             Part::None | Part::Unnamed(_) => {}
         }
@@ -197,7 +210,7 @@ impl<'a> FormReceiver<'a> {
 
     async fn end(&mut self) -> Result<(), Problem> {
         match std::mem::replace(&mut self.part, Part::None) {
-            Part::File { file, .. } => self.received.push(file.finish().await?),
+            Part::File(file) => self.received.push(file.finish().await?),
             Part::Text { name, value } => {
                 let text = std::str::from_utf8(&value).ok().map(str::to_owned);
                 let base64 = text.is_none().then(|| BASE64.encode(&value));
@@ -242,17 +255,19 @@ impl<'a> FormReceiver<'a> {
                 },
             )
             .map_err(Problem::internal)?;
-            let mut receiver = Receiver::new(
+            let mut receiver = Receiver::begin(
                 &app.uploads,
                 NewUpload {
                     submission: Some(self.submission),
                     kind: Kind::Fields,
                     name: None,
                     media_type: Some(FIELDS_TYPE.to_owned()),
+                    length: Some(text.len() as u64),
                     terms: self.terms,
                 },
                 false,
-            )?;
+            )
+            .await?;
             receiver.write(&text).await?;
             self.received.push(receiver.finish().await?);
         }

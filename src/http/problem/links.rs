@@ -1,10 +1,10 @@
-//! What goes wrong with upload links.
+//! What goes wrong with upload links, and with what else was agreed.
 
 use http::StatusCode;
-use http::header::RETRY_AFTER;
 
 use super::Problem;
 use crate::grant::{GrantError, MediaRange, Refused};
+use crate::http::keep::KeepFieldError;
 use crate::http::new_link::MalformedLink;
 use crate::http::page::LinkPage;
 use crate::http::resumable::draft::UPLOAD_LIMIT;
@@ -26,28 +26,29 @@ impl Problem {
     }
 
     pub(in crate::http) fn no_such_link() -> Self {
-        let detail = "There is no such link: ask whoever sent it to you for it again, whole.";
+        let detail = "There is no such link: it may have been cut off or mistyped on its way.";
         Self::new(StatusCode::NOT_FOUND, "no-such-link", detail)
     }
 
     pub(in crate::http) fn link_expired() -> Self {
-        let detail = "The link has expired: ask whoever sent it to you for a new one.";
+        let detail = "The link has expired and takes nothing new: ask for another one.";
         Self::new(StatusCode::GONE, "link-expired", detail)
     }
 
     pub(in crate::http) fn link_revoked() -> Self {
-        let detail = "The link was revoked: ask whoever sent it to you for a new one.";
+        let detail = "The link was revoked and takes nothing more: ask for another one.";
         Self::new(StatusCode::GONE, "link-revoked", detail)
     }
 
     pub(in crate::http) fn link_used_up() -> Self {
-        let detail = "The link takes no more uploads: ask whoever sent it to you for a new one.";
+        let detail = "The link takes no more uploads: it has them all, or they are under way. Ask for another one.";
         Self::new(StatusCode::FORBIDDEN, "link-used-up", detail)
     }
 
     pub(in crate::http) fn link_bytes_used_up(left: u64) -> Self {
-        let detail =
-            format!("The link takes {left} more bytes, and this is more. Nothing was kept.");
+        let detail = format!(
+            "The link takes {left} more bytes, and this is more. What was acknowledged is kept, nothing else."
+        );
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "link-bytes-used-up", detail).within(left)
     }
 
@@ -66,9 +67,9 @@ impl Problem {
         )
     }
 
-    pub(in crate::http) fn too_many_at_link() -> Self {
-        let detail = "Too many uploads are under way through this link: finish some first.";
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-uploads", detail).with(RETRY_AFTER, "5")
+    pub(in crate::http) fn withdrawal_over() -> Self {
+        let detail = "The time in which this could be taken back is over. Ask whoever received it to delete it.";
+        Self::new(StatusCode::FORBIDDEN, "withdrawal-over", detail)
     }
 
     /// A body that is small took too long.
@@ -108,7 +109,7 @@ impl From<Refused> for Problem {
             Refused::Revoked => Self::link_revoked(),
             Refused::UploadsUsedUp => Self::link_used_up(),
             Refused::BytesUsedUp { left } => Self::link_bytes_used_up(left),
-            Refused::TooManyAtOnce => Self::too_many_at_link(),
+            Refused::TooManyAtOnce => Self::too_many_uploads(),
             Refused::Failed(error) => error.into(),
             // Its reservation is gone, and what it has with it: it can only begin anew.
             refused @ Refused::NotReserved => {
@@ -116,5 +117,15 @@ impl From<Refused> for Problem {
                 Self::new(StatusCode::GONE, "upload-lost", detail).because(refused)
             }
         }
+    }
+}
+
+impl From<KeepFieldError> for Problem {
+    fn from(error: KeepFieldError) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed-keep",
+            format!("{error}."),
+        )
     }
 }

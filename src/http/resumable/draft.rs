@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use super::tus;
 use super::{
     UPLOAD_LENGTH, UPLOAD_OFFSET, add_location, add_outcome, answer, finish_first, finish_if_due,
-    insert, limit_body, max_size, run_to_the_end, seconds_left, take_in, take_in_first,
+    insert, limit_body, run_to_the_end, seconds_left, session_limit, take_in, take_in_first,
 };
 use crate::http::body::RequestBody;
 use crate::http::call::Call;
@@ -67,7 +67,7 @@ pub(super) fn status(app: &App, session: &Session, version: Version) -> HeaderMa
 fn progress(app: &App, session: &Session, version: Version, complete: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
     insert(&mut headers, UPLOAD_OFFSET, session.offset());
-    let limit = limit(max_size(app, session), Some(session));
+    let limit = limit(session_limit(app, session), Some(session));
     insert(&mut headers, UPLOAD_LIMIT, limit);
     version.add_completeness(&mut headers, complete);
     add_outcome(session, &mut headers);
@@ -79,21 +79,18 @@ pub(in crate::http) async fn create(
     call: Call<'_>,
     door: Door,
     name: Option<ClientName>,
-    body: RequestBody,
+    mut body: RequestBody,
     version: Version,
 ) -> Result<Response, Problem> {
     let Call { app, head, .. } = call;
     let headers = &head.headers;
     let length = length(headers);
-    if length.is_some_and(|length| length > app.limits.max_size) {
-        return Err(Problem::too_large(app.limits.max_size));
-    }
     if length.is_some_and(|length| body.announced() > Some(length)) {
         return Err(Problem::inconsistent_length());
     }
     let Admission { permit, terms } = admit(call, &door, &body).await?;
-    let most = length.max(body.announced());
-    door.check_size(&terms, most)?;
+    door.check_size(&terms, length.max(body.announced()))?;
+    limit_body(terms.max_size, &mut body, 0)?;
     let new = new_session(app, headers, name, length, version, terms)?;
     let content = digests(headers, CONTENT_DIGEST)?;
     let new = place_session(app, headers, &door, new).await?;
@@ -246,7 +243,7 @@ async fn receive(
         return Err(Problem::mismatching_offset(offset, appending.offset).with_offset(offset));
     }
     let session = check_length(&app, session, &body, &appending).await?;
-    limit_body(&app, &session, &mut body)?;
+    limit_body(session_limit(&app, &session), &mut body, offset)?;
     let session = if body.may_have_content() || !appending.content.is_empty() {
         let checks: Vec<_> = appending
             .content
@@ -289,9 +286,9 @@ async fn check_length(
     if contradicts {
         return Err(Problem::inconsistent_length().with_offset(session.offset()));
     }
-    let max_size = max_size(app, &session);
-    if told.is_some_and(|length| length > max_size) {
-        return Err(Problem::too_large(max_size).within(max_size));
+    let limit = session_limit(app, &session);
+    if told.is_some_and(|length| length > limit) {
+        return Err(Problem::too_large(limit).within(limit));
     }
     let session = match told {
         Some(length) => {

@@ -102,7 +102,7 @@ pub(super) async fn at_url(
             Protocol::Draft(version) => draft::append(call, url, body, version).await,
         },
         Method::DELETE => {
-            app.uploads.cancel_session(url).await?;
+            app.uploads.withdraw(url, app.limits.withdraw_for).await?;
             Ok(answer(StatusCode::NO_CONTENT, HeaderMap::new()))
         }
         _ => Err(other()),
@@ -275,15 +275,14 @@ async fn finish_if_due(app: &App, session: Session) -> Result<Session, Problem> 
 }
 
 /// Bytes that an upload may have.
-fn max_size(app: &App, session: &Session) -> u64 {
-    app.limits.max_size.min(session.terms().max_size)
+fn session_limit(app: &App, session: &Session) -> u64 {
+    app.limits.max_size.min(session.max_size())
 }
 
-/// What a body that goes on with an upload may have: refused at once where it announces too much.
-fn limit_body(app: &App, session: &Session, body: &mut RequestBody) -> Result<(), Problem> {
-    let max_size = max_size(app, session);
-    let limited = body.limit(max_size.saturating_sub(session.offset()));
-    limited.map_err(|error| Problem::from(error).within(max_size))
+/// A body that goes with an upload of at most `limit` bytes: refused at once where it announces too much.
+fn limit_body(limit: u64, body: &mut RequestBody, offset: u64) -> Result<(), Problem> {
+    let limited = body.limit(limit.saturating_sub(offset));
+    limited.map_err(|error| Problem::from(error).within(limit))
 }
 
 fn answer(status: StatusCode, headers: HeaderMap) -> Response {
