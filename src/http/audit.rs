@@ -29,6 +29,8 @@ impl Facts {
     pub(super) fn of(route: &Result<Route, Problem>, head: &Parts) -> Self {
         let (event, upload) = match (route, &head.method) {
             (Ok(Route::Uploads), &Method::GET) => (Some(Event::Read), None),
+            (Ok(Route::Links), &Method::POST) => (Some(Event::LinkCreated), None),
+            (Ok(Route::LinkById(_)), &Method::DELETE) => (Some(Event::LinkRevoked), None),
             (Ok(Route::Upload(id) | Route::SealedFile(id, _)), &Method::GET) => {
                 (Some(Event::Read), Some(*id))
             }
@@ -42,7 +44,13 @@ impl Facts {
         Self {
             event,
             upload,
-            secret: matches!(route, Ok(Route::Session(_))),
+            secret: matches!(
+                route,
+                Ok(Route::Session(_)
+                    | Route::Link(_)
+                    | Route::NamedAtLink(..)
+                    | Route::LinkRecipients(_))
+            ),
             by: OnceLock::new(),
             link: OnceLock::new(),
         }

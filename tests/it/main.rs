@@ -21,6 +21,8 @@ mod joined;
 mod layout;
 mod lifecycle;
 mod limits;
+mod link_command;
+mod links;
 mod page;
 mod page_answers;
 mod page_settings;
