@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod access;
 mod answers;
 mod audit;
 mod broken_off;
@@ -26,6 +27,8 @@ mod page_settings;
 mod program;
 mod promises;
 mod proxies;
+mod quota;
+mod rates;
 mod resumable;
 mod serve_settings;
 mod server;
