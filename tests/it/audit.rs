@@ -73,8 +73,8 @@ fn the_whole_life_of_an_upload_is_there_and_nothing_that_a_client_wrote() {
     let form = server.post_form(form).is(201).json();
     let created = || tus(&server, "POST", "/uploads", &[("upload-length", "10")], b"").is(201);
     let url = created().header("location").to_owned();
-    let patch = [OCTETS, ("upload-offset", "0")];
-    tus(&server, "PATCH", &url, &patch, b"0123456789").is(204);
+    let appended = [OCTETS, ("upload-offset", "0")];
+    tus(&server, "PATCH", &url, &appended, b"0123456789").is(204);
     let given_up = created().header("location").to_owned();
     tus(&server, "DELETE", &given_up, &[], b"").is(204);
     server.admin(Method::GET, "/uploads").is(200);
