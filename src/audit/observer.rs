@@ -17,7 +17,7 @@ impl Observer for AuditLog {
             address: terms.from,
             upload: Some(*id),
             submission: Some(*submission),
-            link: terms.by.strip_prefix("link:").and_then(LinkId::new),
+            link: terms.link.and_then(|link| LinkId::new(&link.to_string())),
             ..Entry::new(Event::Created)
         });
     }
@@ -46,13 +46,16 @@ impl Observer for AuditLog {
         }
     }
 
-    /// What somebody asked for is told where they asked: with who it was.
     fn removed(&self, id: &UploadId, why: Why) {
-        if why == Why::Expired {
-            self.append(Entry {
-                upload: Some(*id),
-                ..Entry::new(Event::Expired)
-            });
-        }
+        let event = match why {
+            Why::Expired => Event::Expired,
+            Why::Withdrawn => Event::Withdrawn,
+            // Told where it was asked for, with who it was.
+            Why::Deleted => return,
+        };
+        self.append(Entry {
+            upload: Some(*id),
+            ..Entry::new(event)
+        });
     }
 }

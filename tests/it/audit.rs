@@ -73,8 +73,8 @@ fn the_whole_life_of_an_upload_is_there_and_nothing_that_a_client_wrote() {
     let form = server.post_form(form).is(201).json();
     let created = || tus(&server, "POST", "/uploads", &[("upload-length", "10")], b"").is(201);
     let url = created().header("location").to_owned();
-    let patch = [OCTETS, ("upload-offset", "0")];
-    tus(&server, "PATCH", &url, &patch, b"0123456789").is(204);
+    let appended = [OCTETS, ("upload-offset", "0")];
+    tus(&server, "PATCH", &url, &appended, b"0123456789").is(204);
     let given_up = created().header("location").to_owned();
     tus(&server, "DELETE", &given_up, &[], b"").is(204);
     server.admin(Method::GET, "/uploads").is(200);
@@ -88,6 +88,9 @@ fn the_whole_life_of_an_upload_is_there_and_nothing_that_a_client_wrote() {
     let wrong = "Bearer not-a-token-that-anybody-has";
     let request = Request::get("/uploads").header("authorization", wrong);
     server.send(request.body(Vec::new()).unwrap()).is(401);
+    // A token in the wrong place, which looks like an id.
+    let misplaced = "0123456789abcdefghijklmnopqrstuv";
+    server.get(&format!("/uploads/{misplaced}")).is(401);
     let (token, listed) = (server.token(), server.listed());
     stop(server);
 
@@ -121,7 +124,7 @@ fn the_whole_life_of_an_upload_is_there_and_nothing_that_a_client_wrote() {
     }
     let id_of = |url: &str| url.rsplit('/').next().unwrap()[..32].to_owned();
     assert_eq!(life(&lines, &id_of(&url)), ["created", "finished"]);
-    assert_eq!(life(&lines, &id_of(&given_up)), ["created", "withdrawn"]);
+    assert_eq!(life(&lines, &id_of(&given_up)), ["created", "cancelled"]);
     let refused = lines
         .iter()
         .find(|line| line["event"] == "refused")
@@ -141,6 +144,7 @@ fn the_whole_life_of_an_upload_is_there_and_nothing_that_a_client_wrote() {
         &secret(&url),
         &secret(&given_up),
         wrong,
+        misplaced,
         "content",
     ] {
         assert!(!log.contains(hidden), "{hidden}");

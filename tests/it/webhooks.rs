@@ -341,7 +341,7 @@ fn what_was_not_told_survives_a_crash() {
     assert!(told.len() >= 2);
     assert!(
         told.iter()
-            .all(|told| told.upload() == id && told.id() == told.id())
+            .all(|again| again.upload() == id && again.id() == told[0].id())
     );
     drop(server);
     // Told is told.
