@@ -80,6 +80,10 @@ pub enum ConfigError {
 
 /// Everything that a server needs to know, decided.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting, and none follows from another"
+)]
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
