@@ -21,8 +21,10 @@ pub enum Event {
     Read,
     /// An upload was deleted by an admin.
     Deleted,
-    /// An upload was taken back by whoever brought it, or given up before it was finished.
+    /// A finished upload was taken back by whoever brought it, and deleted.
     Withdrawn,
+    /// An upload URL was given up. Of an unfinished upload all is gone; a finished one stays, where it was not withdrawn.
+    Cancelled,
     /// An upload was deleted because its time was over.
     Expired,
     /// A request was refused.

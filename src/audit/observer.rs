@@ -1,7 +1,5 @@
 //! What becomes of uploads, as lines.
 
-use std::io;
-
 use super::log::AuditLog;
 use super::{Actor, Entry, Event, LinkId};
 use crate::store::{StoreError, UploadId};
@@ -19,7 +17,7 @@ impl Observer for AuditLog {
             address: terms.from,
             upload: Some(*id),
             submission: Some(*submission),
-            link: terms.by.strip_prefix("link:").and_then(LinkId::new),
+            link: terms.link.and_then(|link| LinkId::new(&link.to_string())),
             ..Entry::new(Event::Created)
         });
     }
@@ -27,8 +25,7 @@ impl Observer for AuditLog {
     /// Nothing becomes an upload that no line can tell of.
     fn publishing(&self, _ids: &[UploadId]) -> Result<(), StoreError> {
         if self.is_failing() {
-            let source = io::Error::other("the audit log cannot be written");
-            return Err(StoreError::io("append to", self.path(), source));
+            return Err(StoreError::Unrecorded);
         }
         Ok(())
     }
@@ -49,13 +46,16 @@ impl Observer for AuditLog {
         }
     }
 
-    /// What somebody asked for is told where they asked: with who it was.
     fn removed(&self, id: &UploadId, why: Why) {
-        if why == Why::Expired {
-            self.append(Entry {
-                upload: Some(*id),
-                ..Entry::new(Event::Expired)
-            });
-        }
+        let event = match why {
+            Why::Expired => Event::Expired,
+            Why::Withdrawn => Event::Withdrawn,
+            // Told where it was asked for, with who it was.
+            Why::Deleted => return,
+        };
+        self.append(Entry {
+            upload: Some(*id),
+            ..Entry::new(event)
+        });
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `upload`, `audit` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `audit` | one command each |
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restored_name` | safe file names from what clients gave |
@@ -19,6 +19,7 @@ mod audit;
 mod certs;
 pub mod exit;
 mod keygen;
+mod link;
 mod made;
 mod open;
 mod passphrase;
@@ -66,6 +67,8 @@ enum Command {
     Audit(audit::AuditArgs),
     #[command(subcommand)]
     Token(token::TokenCommand),
+    #[command(subcommand)]
+    Link(link::LinkCommand),
 }
 
 /// Runs one command line, the program's name first, and gives the exit code. What went wrong stands on stderr, in one
@@ -100,6 +103,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Seal(args) => seal::run(&args),
         Command::Open(args) => open::run(&args),
         Command::Upload(args) => upload::run(&args),
+        Command::Link(command) => link::run(&command),
         Command::Audit(args) => audit::run(&args),
         Command::Token(command) => token::run(command),
     }

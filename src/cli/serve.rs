@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use super::exit::{Exit, Failure};
 use super::passphrase::PassphraseArgs;
 use crate::config::{Config, ConfigError, LogLevel, ServeArgs};
-use crate::grant::Tokens;
+use crate::grant::{Links, Tokens};
 use crate::http::{Access, App, Logo, MAX_LOGO, Pages, Surface};
 use crate::keys::{self, NamedRecipient};
 use crate::seal::Identity;
@@ -77,6 +77,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     let (token_files, access) = access(&config, Tokens::new(Arc::clone(&store) as _))?;
     let logo = config.page_logo.as_deref().map(logo).transpose()?;
     let tls = Arc::new(certificate(&config)?);
+    let links = Links::new(Arc::clone(&store) as _);
     let store: Arc<dyn Store> = store;
     let observers = Observers::open(&config, &store)?;
     let uploads = Uploads::new(
@@ -90,6 +91,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     uploads.reconcile(SystemTime::now(), true);
     let mut app = App::new(
         Arc::new(uploads),
+        links,
         access,
         config.limits.clone(),
         config.cors_origins.clone(),

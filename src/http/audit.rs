@@ -29,20 +29,28 @@ impl Facts {
     pub(super) fn of(route: &Result<Route, Problem>, head: &Parts) -> Self {
         let (event, upload) = match (route, &head.method) {
             (Ok(Route::Uploads), &Method::GET) => (Some(Event::Read), None),
+            (Ok(Route::Links), &Method::POST) => (Some(Event::LinkCreated), None),
+            (Ok(Route::LinkById(_)), &Method::DELETE) => (Some(Event::LinkRevoked), None),
             (Ok(Route::Upload(id) | Route::SealedFile(id, _)), &Method::GET) => {
                 (Some(Event::Read), Some(*id))
             }
             (Ok(Route::Upload(id)), &Method::DELETE) => (Some(Event::Deleted), Some(*id)),
             (Ok(Route::Session(url)), _) => {
-                let withdraws = effective_method(head) == Some(Method::DELETE);
-                (withdraws.then_some(Event::Withdrawn), Some(*url.id()))
+                let cancels = effective_method(head) == Some(Method::DELETE);
+                (cancels.then_some(Event::Cancelled), Some(*url.id()))
             }
             _ => (None, None),
         };
         Self {
             event,
             upload,
-            secret: matches!(route, Ok(Route::Session(_))),
+            secret: matches!(
+                route,
+                Ok(Route::Session(_)
+                    | Route::Link(_)
+                    | Route::NamedAtLink(..)
+                    | Route::LinkRecipients(_))
+            ),
             by: OnceLock::new(),
             link: OnceLock::new(),
         }
@@ -84,23 +92,25 @@ impl Call<'_> {
         let (Some(audit), facts) = (&self.app.audit, self.facts) else {
             return;
         };
-        let entry = |event| Entry {
+        let entry = |event, upload| Entry {
             by: facts.by.get().cloned(),
             address: Some(self.peer.address),
             link: facts.link.get().cloned(),
-            upload: facts.upload,
+            upload,
             route: Some(route),
             ..Entry::new(event)
         };
         match (answer, facts.event) {
             (Ok(response), Some(event)) if response.status().is_success() => {
-                audit.append(entry(event));
+                audit.append(entry(event, facts.upload));
             }
             (Err(problem), _) if facts.is_refusal(problem.status()) => {
+                // Of a path that led nowhere nothing is kept: what looks like an id may be a token in the wrong place.
+                let known = facts.secret && problem.status() != StatusCode::NOT_FOUND;
                 audit.append_refusal(Entry {
                     status: Some(problem.status().as_u16()),
                     code: Some(problem.code()),
-                    ..entry(Event::Refused)
+                    ..entry(Event::Refused, facts.upload.filter(|_| known))
                 });
             }
             _ => {}

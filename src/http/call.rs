@@ -7,6 +7,7 @@ use http::request::Parts;
 
 use super::App;
 use super::audit::Facts;
+use super::page::{LinkPage, Reader};
 use crate::grant::Scopes;
 
 /// Who is at the other end of a connection.
@@ -38,4 +39,21 @@ pub(super) struct Call<'a> {
     pub(super) head: &'a Parts,
     /// What is found out of it, for the audit log.
     pub(super) facts: &'a Facts,
+    /// The link that it was made to.
+    pub(super) link: Option<&'a LinkPage>,
+}
+
+impl<'a> Call<'a> {
+    /// The same, made to a link.
+    pub(super) fn at(self, link: &'a LinkPage) -> Self {
+        Self {
+            link: Some(link),
+            ..self
+        }
+    }
+
+    /// Who its pages are for.
+    pub(super) fn reader(self) -> Reader<'a> {
+        Reader::of(self.app, self.head).at(self.link)
+    }
 }

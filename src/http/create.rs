@@ -5,7 +5,6 @@ mod form;
 use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, LOCATION};
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -16,14 +15,15 @@ use super::call::Call;
 use super::digest_fields::{self, CONTENT_DIGEST, REPR_DIGEST};
 use super::keep;
 use super::limits::Permit;
+use super::links;
 use super::multipart::Boundary;
 use super::negotiate::Form;
 use super::problem::Problem;
 use super::resumable::{draft, tus};
 use super::submission::{self, place_upload};
 use super::tus_fields::UploadMetadata;
-use super::{App, Response, json, page};
-use crate::grant::Scope;
+use super::{App, Response, json};
+use crate::grant::{Link, Scope};
 use crate::store::{StoreError, UploadId};
 use crate::upload::{
     Algorithm, ClientName, ClientSealedCheck, ExpectedDigest, Kind, NewUpload, Receipt, Received,
@@ -57,17 +57,25 @@ pub(super) async fn from_post(
     let Admission { permit, terms } = admit(call, &door, &body).await?;
     let Some(boundary) = boundary else {
         let new = new_file(app, headers, None, &body, terms)?;
-        let new = place_upload(app, headers, &body, new).await?;
-        return receive_alone(app, head, body, new, permit).await;
+        let new = place_upload(app, headers, &door, &body, new).await?;
+        return receive_alone(call, &door, body, new, permit).await;
     };
     submission::refuse(
         headers,
         "A form is a submission by itself: leave Sealslot-Submission and Sealslot-Kind out.",
     )?;
-    let task = form::receive(Arc::clone(app), body, boundary, terms, permit);
-    let submission = run_to_the_end(app, task).await?;
+    let form = form::Incoming {
+        boundary,
+        terms,
+        door,
+        fields: call.reader().field_names(),
+    };
+    let max_size = form.terms.max_size;
+    let task = form::receive(Arc::clone(app), body, form, permit);
+    let received = run_to_the_end(app, task).await;
+    let submission = received.map_err(|problem| problem.within(max_size))?;
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
-        Form::Html => page::Reader::of(app, head).receipt(&submission),
+        Form::Html => call.reader().receipt(&submission),
         _ => json(&submission),
     };
     *response.status_mut() = StatusCode::CREATED;
@@ -92,14 +100,65 @@ pub(super) async fn from_put(
     }
     let Admission { permit, terms } = admit(call, &door, &body).await?;
     let new = new_file(app, headers, name, &body, terms)?;
-    let new = place_upload(app, headers, &body, new).await?;
-    receive_alone(app, head, body, new, permit).await
+    let new = place_upload(app, headers, &door, &body, new).await?;
+    receive_alone(call, &door, body, new, permit).await
 }
 
 /// The way in.
 pub(super) enum Door {
     /// `/uploads`
     Uploads,
+    /// `/d/{token}`
+    Link(Box<Link>),
+}
+
+impl Door {
+    /// Refuses a file of a kind that is not taken here.
+    pub(super) fn check_kind(
+        &self,
+        name: Option<&ClientName>,
+        media_type: Option<&str>,
+    ) -> Result<(), Problem> {
+        match self {
+            Self::Uploads => Ok(()),
+            Self::Link(link) => links::check_kind(link, name, media_type),
+        }
+    }
+
+    /// Refuses what is known to become larger than is taken here.
+    pub(super) fn check_size(&self, terms: &Terms, size: Option<u64>) -> Result<(), Problem> {
+        let Some(size) = size else {
+            return Ok(());
+        };
+        if size > terms.max_size {
+            return Err(Problem::too_large(terms.max_size).within(terms.max_size));
+        }
+        match self {
+            Self::Uploads => Ok(()),
+            Self::Link(link) => links::check_left(link, size),
+        }
+    }
+
+    /// On what terms an upload is taken here.
+    fn terms(&self, call: Call<'_>, by: String) -> Result<Terms, Problem> {
+        let Call {
+            app, head, peer, ..
+        } = call;
+        let link = match self {
+            Self::Uploads => None,
+            Self::Link(link) => Some(link),
+        };
+        let recipients = link.map(|link| link.recipients.clone());
+        let keep = [app.limits.keep, link.and_then(|link| link.keep)];
+        Ok(Terms {
+            by,
+            link: link.map(|link| link.id()),
+            from: Some(peer.address),
+            recipients: recipients.filter(|keys| !keys.is_empty()),
+            max_size: link.map_or(app.limits.max_size, |link| links::max_file(app, link)),
+            keep: keep::shortest(&head.headers, &keep)?,
+        })
+    }
 }
 
 /// What lets an upload in.
@@ -117,10 +176,19 @@ pub(super) async fn admit(
     body: &RequestBody,
 ) -> Result<Admission, Problem> {
     let Call { app, head, .. } = call;
-    // It brings something, whatever the method that it is sent with.
-    access::refuse_cross_site(call, &Method::POST)?;
     let by = match door {
-        Door::Uploads => access::require(call, Scope::Upload).await?.who,
+        Door::Uploads => {
+            // It brings something, whatever the method that it is sent with.
+            access::refuse_cross_site(call, &Method::POST)?;
+            access::require(call, Scope::Upload).await?.who
+        }
+        // Whoever knows the link may, and what else a browser adds by itself lets nobody in here.
+        Door::Link(link) => {
+            let by = format!("link:{}", link.id());
+            call.facts.are_of(&by);
+            links::check(link, &head.headers)?;
+            by
+        }
     };
     body.check_announced()?;
     let permit = app.uploaders.permit_for(take_place(call)?, &by)?;
@@ -128,14 +196,10 @@ pub(super) async fn admit(
     let length = draft::length(&head.headers).max(body.announced());
     room(app, body, length).await??;
     app.uploaders.count_creation(call.peer.address, &by)?;
-    let terms = Terms {
-        by,
-        from: Some(call.peer.address),
-        max_size: app.limits.max_size,
-        keep: keep::shortest(&head.headers, &[app.limits.keep])?,
-        ..Terms::default()
-    };
-    Ok(Admission { permit, terms })
+    Ok(Admission {
+        permit,
+        terms: door.terms(call, by)?,
+    })
 }
 
 /// The same for a request that goes on with an upload.
@@ -240,15 +304,18 @@ impl Claimed {
 
 /// A body that is one upload.
 async fn receive_alone(
-    app: &Arc<App>,
-    head: &Parts,
+    call: Call<'_>,
+    door: &Door,
     mut body: RequestBody,
     new: NewUpload,
     permit: Permit,
 ) -> Result<Response, Problem> {
+    let Call { app, head, .. } = call;
     let headers = &head.headers;
     let claimed = Claimed::of(headers, &body)?;
-    body.limit(new.terms.max_size)?;
+    let max_size = new.terms.max_size;
+    door.check_size(&new.terms, claimed.length.max(body.announced()))?;
+    body.limit(max_size)?;
     let task = {
         let app = Arc::clone(app);
         async move {
@@ -264,7 +331,8 @@ async fn receive_alone(
             Ok((publish(&app, vec![received]).await?, digest))
         }
     };
-    let (receipts, digest) = run_to_the_end(app, task).await?;
+    let received = run_to_the_end(app, task).await;
+    let (receipts, digest) = received.map_err(|problem| problem.within(max_size))?;
     let [receipt] = <[Receipt; 1]>::try_from(receipts).map_err(|_| Problem::not_found())?;
     let mut about = HeaderMap::new();
     if let Ok(location) = HeaderValue::from_str(&format!("/uploads/{}", receipt.id)) {
@@ -277,7 +345,7 @@ async fn receive_alone(
         draft::add_offset(&mut about, receipt.size);
     }
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
-        Form::Html => page::Reader::of(app, head).receipt(&Submission {
+        Form::Html => call.reader().receipt(&Submission {
             submission: receipt.submission,
             uploads: vec![receipt],
         }),

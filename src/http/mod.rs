@@ -17,9 +17,11 @@ mod download;
 pub mod form;
 pub mod keep;
 mod limits;
+mod links;
 mod metrics;
 pub mod multipart;
 mod negotiate;
+pub mod new_link;
 mod page;
 mod problem;
 mod range;
@@ -54,13 +56,13 @@ pub use limits::{Limits, Rate, RateError};
 pub use metrics::Metrics;
 pub use page::{
     Colour, Logo, LogoError, MAX_LOGO, PageSettingError, PageSettings, PageText, PageTitle, Pages,
-    Phone, TextField, Welcome,
+    Phone, QrDrawing, TextField, Welcome,
 };
 use problem::Problem;
 use route::Route;
 
 use crate::audit::AuditLog;
-use crate::grant::Scope;
+use crate::grant::{Links, Scope};
 use crate::upload::{ClientName, Uploads};
 use crate::webhook::Counters;
 
@@ -77,6 +79,8 @@ pub type Response = hyper::Response<UnsyncBoxBody<Bytes, ReadFailure>>;
 pub struct App {
     /// The use cases.
     pub uploads: Arc<Uploads>,
+    /// What lets people hand in without an account.
+    pub links: Links,
     /// Who may do what.
     pub access: Access,
     /// How much one request may ask.
@@ -108,6 +112,7 @@ impl App {
     /// Puts it together.
     pub fn new(
         uploads: Arc<Uploads>,
+        links: Links,
         access: Access,
         limits: Limits,
         cors_origins: Vec<CorsOrigin>,
@@ -116,6 +121,7 @@ impl App {
     ) -> Self {
         Self {
             uploads,
+            links,
             access,
             cors_origins,
             pages,
@@ -175,7 +181,9 @@ pub async fn respond(
     let for_other_origins = match &route {
         Ok(route) => route.is_for_other_origins(&method),
         // A name that cannot be read.
-        Err(_) => head.uri.path().starts_with("/uploads/"),
+        Err(_) => ["/uploads/", "/d/"]
+            .iter()
+            .any(|below| head.uri.path().starts_with(below)),
     };
     let body = RequestBody::new(incoming, &head, &app.limits, &app.arrivals);
     let facts = Facts::of(&route, &head);
@@ -184,6 +192,7 @@ pub async fn respond(
         peer,
         head: &head,
         facts: &facts,
+        link: None,
     };
     let answer = match route {
         Ok(route) if surface == Surface::Public || route.is_operational() => {
@@ -246,8 +255,12 @@ async fn dispatch(
     let Call { app, head, .. } = call;
     let headers = &head.headers;
     if head.method == Method::OPTIONS && route.takes_uploads() {
-        return Ok(resumable::options::answer_options(app, route.methods()));
+        return Ok(resumable::options::answer_options(
+            app.limits.max_size,
+            route.methods(),
+        ));
     }
+    let allowed = route.methods();
     let method = match &head.method {
         &Method::HEAD => &Method::GET,
         method => method,
@@ -266,6 +279,25 @@ async fn dispatch(
             let name = Some(ClientName::new(id.to_string()));
             create::from_put(call, Door::Uploads, name, body).await
         }
+        (
+            &Method::OPTIONS,
+            Route::Link(token) | Route::NamedAtLink(token, _) | Route::LinkRecipients(token),
+        ) => links::options(call, token, allowed).await,
+        (_, Route::Link(token)) if resumable::creates(head) => links::post(call, token, body).await,
+        (&Method::GET, Route::Link(token)) => links::page(call, token).await,
+        (&Method::PUT, Route::Link(token)) => links::put(call, token, None, body).await,
+        (&Method::PUT, Route::NamedAtLink(token, name)) => {
+            links::put(call, token, Some(name), body).await
+        }
+        (&Method::PUT, Route::LinkRecipients(token)) => {
+            let name = Some(ClientName::new("recipients"));
+            links::put(call, token, name, body).await
+        }
+        (&Method::GET, Route::LinkRecipients(token)) => links::recipients(call, token).await,
+        (&Method::POST, Route::Links) => links::create(call, body).await,
+        (&Method::GET, Route::Links) => links::list(call).await,
+        (&Method::GET, Route::LinkById(id)) => links::show(call, id).await,
+        (&Method::DELETE, Route::LinkById(id)) => links::revoke(call, id).await,
         (&Method::GET, Route::Uploads) => {
             access::require(call, Scope::Read).await?;
             download::list(app, head.uri.query()).await
@@ -294,7 +326,7 @@ async fn dispatch(
             }
             Ok(text(metrics::text(app)))
         }
-        (_, route) => Err(Problem::method_not_allowed(route.methods())),
+        _ => Err(Problem::method_not_allowed(allowed)),
     }
 }
 

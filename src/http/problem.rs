@@ -16,6 +16,7 @@ use super::body::BodyError;
 use super::form::FormError;
 use super::multipart::MultipartError;
 use super::negotiate::Form;
+use super::page::LinkPage;
 use super::{App, Response, page, respond_with};
 use crate::store::StoreError;
 use crate::upload::{ClientSealedError, ReadError};
@@ -29,6 +30,8 @@ pub(super) struct Problem {
     /// The problem type, where one is registered.
     kind: Option<Box<Kind>>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The link that it was met at.
+    link: Option<Box<LinkPage>>,
     /// Whether the caller showed a secret that is not known.
     guess: bool,
     /// For the log: what the server itself has to do with it.
@@ -68,6 +71,7 @@ impl Problem {
             detail: detail.into(),
             kind: None,
             headers: Vec::new(),
+            link: None,
             guess: false,
             cause: None,
         }
@@ -270,7 +274,9 @@ impl Problem {
         let title = self.status.canonical_reason().unwrap_or("Error");
         let mut response =
             if Form::preferred(&head.headers, &[Form::Json, Form::Html]) == Form::Html {
-                page::Reader::of(app, head).problem(self.code, &self.detail)
+                page::Reader::of(app, head)
+                    .at(self.link.as_deref())
+                    .problem(self.code, &self.detail)
             } else {
                 let (kind, members) = match self.kind {
                     Some(kind) => (format!("{TYPES}{}", kind.name).into(), kind.members),
@@ -330,6 +336,7 @@ impl From<StoreError> for Problem {
                 let detail = "The server keeps as much as it may. Nothing was kept; tell whoever runs it, and try again later.";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, QUOTA_REACHED, detail)
             }
+            StoreError::Unrecorded => Self::audit_unavailable(),
             error @ StoreError::Unsettled { .. } => {
                 let detail = "The server failed while it made this visible. It may be stored, whole or, of several files, \
                               some of them: ask whoever runs it before you send it again.";

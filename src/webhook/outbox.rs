@@ -62,17 +62,18 @@ impl Outbox {
     /// Who is still to be told of an upload. Where it is nobody, its record is removed.
     fn take_up_one(&self, id: &UploadId) -> Result<BTreeSet<String>, StoreError> {
         let record = self.store.record(Collection::Outbox, &id.into())?;
-        let (message, since, mut left) = match Waiting::parse(&record) {
-            Some(Waiting::Finished {
-                message,
-                since,
-                left,
-            }) => (Some(message), since, left),
+        let waiting = Waiting::parse(&record);
+        let (message, since, mut left) = if let Some(Waiting::Finished {
+            message,
+            since,
+            left,
+        }) = waiting
+        {
+            (Some(message), since, left)
+        } else {
             // What the server did not come to say, the upload itself does.
-            _ => {
-                let now = unix(SystemTime::now());
-                (self.published(id)?, now, self.endpoints.clone())
-            }
+            let now = unix(SystemTime::now());
+            (self.published(id)?, now, self.endpoints.clone())
         };
         // Who is no longer configured is not told.
         left.retain(|name| self.endpoints.contains(name));

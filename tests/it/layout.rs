@@ -17,7 +17,9 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     // Of `store` and `seal` the types that requests name: ids, sealed files, errors.
     (
         "http",
-        &["audit", "upload", "grant", "seal", "store", "webhook"],
+        &[
+            "audit", "upload", "grant", "keys", "seal", "store", "webhook",
+        ],
     ),
     ("tls", &[]),
     ("server", &["grant", "http", "tls"]),

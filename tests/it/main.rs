@@ -4,6 +4,7 @@
 
 mod access;
 mod answers;
+mod audit;
 mod broken_off;
 mod cli;
 mod client;
@@ -20,6 +21,8 @@ mod joined;
 mod layout;
 mod lifecycle;
 mod limits;
+mod link_command;
+mod links;
 mod page;
 mod page_answers;
 mod page_settings;
@@ -37,5 +40,6 @@ mod upload_command;
 mod upload_faults;
 mod upload_folders;
 mod uploads;
+mod webhooks;
 mod welcome;
 mod who_can_read;

@@ -36,7 +36,7 @@ const MAX_ANSWER: usize = 1 << 20;
 
 /// Why there was no answer. Holds nothing of what was asked.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HttpError {
+pub(in crate::cli) enum HttpError {
     /// Neither a DNS name nor an address.
     #[error("{0} is not the name of a host")]
     Name(String),
@@ -92,14 +92,14 @@ impl HttpError {
 }
 
 /// An answer, complete.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+pub(in crate::cli) struct Answer {
+    pub(in crate::cli) status: StatusCode,
+    pub(in crate::cli) headers: HeaderMap,
+    pub(in crate::cli) body: Vec<u8>,
 }
 
 /// One server, and a connection to it while there is one.
-pub(super) struct HttpClient {
+pub(in crate::cli) struct HttpClient {
     endpoint: Endpoint,
     tls: TlsConnector,
     name: ServerName<'static>,
@@ -119,7 +119,10 @@ impl Drop for Connection {
 }
 
 impl HttpClient {
-    pub(super) fn new(endpoint: Endpoint, tls: Arc<ClientConfig>) -> Result<Self, HttpError> {
+    pub(in crate::cli) fn new(
+        endpoint: Endpoint,
+        tls: Arc<ClientConfig>,
+    ) -> Result<Self, HttpError> {
         let name = ServerName::try_from(endpoint.host().to_owned());
         let name = name.map_err(|_| HttpError::Name(endpoint.host().to_owned()))?;
         Ok(Self {
@@ -131,7 +134,10 @@ impl HttpClient {
     }
 
     /// Sends one request, for a path on this server, and waits for the whole answer.
-    pub(super) async fn send(&mut self, mut request: Request<Body>) -> Result<Answer, HttpError> {
+    pub(in crate::cli) async fn send(
+        &mut self,
+        mut request: Request<Body>,
+    ) -> Result<Answer, HttpError> {
         let mut connection = self.connection().await?;
         self.add_framing(&mut request)?;
         let pace = request.body().pace();

@@ -198,6 +198,7 @@ impl Problem {
                 let detail = "The server has no room left. What was acknowledged is kept: tell whoever runs it, and go on later.";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "store-full", detail).because(error)
             }
+            StoreError::Unrecorded => Self::audit_unavailable(),
             StoreError::QuotaReached => {
                 let detail = "The server keeps as much as it may. What was acknowledged is kept: tell whoever runs it, and go on later.";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, QUOTA_REACHED, detail)

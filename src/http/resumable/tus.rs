@@ -61,7 +61,7 @@ pub(in crate::http) fn add_version(headers: &mut HeaderMap) {
 }
 
 /// What `OPTIONS` tells.
-pub(super) fn announce(app: &App, headers: &mut HeaderMap) {
+pub(super) fn announce(max_size: u64, headers: &mut HeaderMap) {
     add_version(headers);
     for (name, value) in [
         (TUS_VERSION, VERSION),
@@ -73,8 +73,7 @@ pub(super) fn announce(app: &App, headers: &mut HeaderMap) {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    let max_size = HeaderName::from_static("tus-max-size");
-    insert(headers, max_size, app.limits.max_size);
+    insert(headers, HeaderName::from_static("tus-max-size"), max_size);
 }
 
 /// What `HEAD` tells.
@@ -130,7 +129,8 @@ pub(in crate::http) async fn create(
         return Err(Problem::longer_than_upload(length));
     }
     let checksum = Checksum::announced(&head.headers)?;
-    let new = place_session(app, &head.headers, new).await?;
+    door.check_size(&new.terms, new.length.max(body.announced()))?;
+    let new = place_session(app, &head.headers, &door, new).await?;
     let task = create_and_receive(Arc::clone(app), new, parts, body, checksum, permit);
     let session = run_to_the_end(app, task).await.map_err(Problem::in_tus)?;
     let mut headers = progress(&session);
@@ -272,7 +272,7 @@ async fn receive(
     }
     let limit = session_limit(&app, &session);
     if length.is_some_and(|length| length > limit) {
-        return Err(Problem::too_large(limit));
+        return Err(Problem::too_large(limit).within(limit));
     }
     let whole = session.length().or(length);
     let room = whole.map(|whole| whole.saturating_sub(offset));

@@ -41,7 +41,7 @@ use super::receive::ReceiveError;
 use super::recipients::SealedTo;
 use super::segment::SealedSegment;
 use super::staged::Staged;
-use super::{Receipt, to_rfc3339};
+use super::{Receipt, Terms, to_rfc3339};
 use crate::grant::Refused;
 use crate::seal::SealError;
 use crate::store::{MAX_SEGMENTS, SealedFile, Store, StoreError, UploadId};
@@ -234,7 +234,7 @@ impl Session {
     }
 
     /// On what terms it is taken.
-    pub fn terms(&self) -> &super::Terms {
+    pub fn terms(&self) -> &Terms {
         &self.head.terms
     }
 
