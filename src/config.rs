@@ -12,13 +12,19 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use crate::http::{CorsOrigin, Limits, PageSettingError, PageSettings};
-use crate::server::ConnectionLimits;
+use crate::server::{ConnectionLimits, Peers, Proxies};
+use crate::store::{Collection, LocalRecords, StoreError, StoreLimits};
+use crate::tls::{ClientAuth, ClientCertificates};
 use crate::upload::SessionLimits;
+use crate::webhook::{Endpoint, EndpointError};
 
 pub use settings::{LogLevel, ServeArgs, Span};
 
 /// The file that is read where none is named and it is there.
 const DEFAULT_FILE: &str = "sealslot.toml";
+
+/// URLs that are told of finished uploads.
+const MAX_WEBHOOKS: usize = 16;
 
 /// Why the settings do not make a server.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +48,26 @@ pub enum ConfigError {
     /// A limit of nothing would let nothing in.
     #[error("{0} must be more than zero")]
     Zero(&'static str),
+    /// A setting that means nothing by itself.
+    #[error("{setting} needs {needed}")]
+    Alone {
+        /// The setting.
+        setting: &'static str,
+        /// What it needs.
+        needed: &'static str,
+    },
+    /// A webhook's URL cannot be told anything.
+    #[error("webhook: {0}")]
+    Webhook(#[from] EndpointError),
+    /// Each webhook is told by itself.
+    #[error("webhook: at most {MAX_WEBHOOKS} can be told")]
+    TooManyWebhooks,
     /// The page would make no sense.
     #[error(transparent)]
     Page(#[from] PageSettingError),
+    /// The data folder cannot be read.
+    #[error(transparent)]
+    Data(#[from] StoreError),
     /// On an address that others can reach, nothing is made up.
     #[error("{listen} can be reached from other machines, so nothing is made up; give {}", missing.join("; and "))]
     Missing {
@@ -57,6 +80,10 @@ pub enum ConfigError {
 
 /// Everything that a server needs to know, decided.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting, and none follows from another"
+)]
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
@@ -78,12 +105,20 @@ pub struct Config {
     pub upload_token_file: Option<PathBuf>,
     /// Whether anyone may upload.
     pub anonymous: bool,
+    /// Whether there are tokens that were made by `sealslot token create`.
+    pub has_tokens: bool,
     /// Where to serve operations too.
     pub metrics_listen: Option<SocketAddr>,
+    /// The file of the audit log.
+    pub audit_log: Option<PathBuf>,
+    /// Who is told of finished uploads.
+    pub webhooks: Option<WebhookSettings>,
     /// How much to log.
     pub log: LogLevel,
     /// The bounds of requests.
     pub limits: Limits,
+    /// The bounds of the store.
+    pub store: StoreLimits,
     /// The bounds of uploads that come in several requests.
     pub sessions: SessionLimits,
     /// Whose pages may upload from elsewhere.
@@ -94,6 +129,21 @@ pub struct Config {
     pub page_logo: Option<PathBuf>,
     /// The bounds of connections.
     pub connections: ConnectionLimits,
+    /// What tells who is at the other end of one.
+    pub peers: Peers,
+    /// How clients are asked for certificates, where they are.
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// Who is told of finished uploads, and how.
+#[derive(Debug, Clone)]
+pub struct WebhookSettings {
+    /// Where to. At least one.
+    pub endpoints: Vec<Endpoint>,
+    /// The file of the secret that messages are signed with.
+    pub secret_file: PathBuf,
+    /// The file of the certificate authorities that are trusted; `None`: those of the system.
+    pub cacert: Option<PathBuf>,
 }
 
 impl ServeArgs {
@@ -108,28 +158,46 @@ impl ServeArgs {
         let limits = given.limits()?;
         let connections = given.connection_limits()?;
         let sessions = given.session_limits()?;
-        let decided = given.allow_anonymous.is_some()
-            || given.upload_token_file.is_some()
-            || given.admin_token_file.is_some();
-        // Where tokens were given, being on loopback may well mean a proxy in front: it decides nothing then.
-        let open =
-            development && given.upload_token_file.is_none() && given.admin_token_file.is_none();
+        let webhooks = given.webhooks()?;
+        let peers = given.peers()?;
+        let client_auth = given.client_auth()?;
+        let quota = given
+            .quota
+            .map(|size| positive("quota", Some(size.0), 0))
+            .transpose()?;
+        let data = given.data.unwrap_or_else(|| "data".into());
+        let has_tokens = LocalRecords::exist(&data, Collection::Tokens)?;
+        // Where somebody is let in by a token or a certificate, or where there is a proxy in front, being on loopback decides
+        // nothing.
+        let by_name = given.upload_token_file.is_some()
+            || given.admin_token_file.is_some()
+            || !given.client_scope.is_empty()
+            || has_tokens;
+        let decided = given.allow_anonymous.is_some() || by_name;
+        let open = development && !by_name && peers.proxies.trusted.is_empty();
         let unconfigured =
             open && given.recipient.is_empty() && given.identity.is_empty() && !decided;
         let config = Config {
             listen,
             development,
             unconfigured,
-            data: given.data.unwrap_or_else(|| "data".into()),
+            data,
             certs: given.certs.unwrap_or_else(|| "certs".into()),
             recipients: given.recipient,
             identities: given.identity,
             anonymous: given.allow_anonymous.unwrap_or(open),
+            has_tokens,
             admin_token_file: given.admin_token_file,
             upload_token_file: given.upload_token_file,
             metrics_listen: given.metrics_listen,
+            audit_log: given.audit_log,
+            webhooks,
             log: given.log.unwrap_or(LogLevel::Info),
             limits,
+            store: StoreLimits {
+                quota,
+                min_free: given.min_free.map_or(16 << 20, |size| size.0),
+            },
             sessions,
             cors_origins: given.cors_origin,
             page: PageSettings::new(
@@ -140,11 +208,15 @@ impl ServeArgs {
             )?,
             page_logo: given.page_logo,
             connections,
+            peers,
+            client_auth,
         };
         config.check(decided)
     }
 
     fn limits(&self) -> Result<Limits, ConfigError> {
+        let max_uploads = positive("max-uploads", permits(self.max_uploads), 1000)?;
+        let half = max_uploads.div_ceil(2);
         Ok(Limits {
             max_size: positive("max-size", self.max_size.map(|size| size.0), 100 << 30)?,
             max_parts: positive("max-parts", self.max_parts, 1000)?,
@@ -156,11 +228,27 @@ impl ServeArgs {
             max_name: positive("max-name", in_memory(self.max_name), 32 << 10)?,
             max_fields: positive("max-fields", in_memory(self.max_fields), 1 << 20)?,
             max_data: positive("max-data", in_memory(self.max_data), 1 << 20)?,
-            max_uploads: positive("max-uploads", permits(self.max_uploads), 1000)?,
+            max_uploads,
+            max_uploads_per_address: positive(
+                "max-uploads-per-address",
+                self.max_uploads_per_address,
+                half,
+            )?,
+            max_uploads_per_token: positive(
+                "max-uploads-per-token",
+                self.max_uploads_per_token,
+                half,
+            )?,
+            address_rate: self.address_rate,
+            token_rate: self.token_rate,
             keep: lifetime("keep", self.keep)?,
             withdraw_for: lifetime("withdraw-for", self.withdraw_for)?,
             body_timeout: span("body-timeout", self.body_timeout, 60)?,
+            min_speed: self.min_speed.map_or(1 << 10, |size| size.0),
             request_timeout: span("request-timeout", self.request_timeout, 24 * 60 * 60)?,
+            failure_delay: self
+                .failure_delay
+                .map_or(Duration::from_millis(50), |span| bounded(span.0)),
         })
     }
 
@@ -174,6 +262,35 @@ impl ServeArgs {
         })
     }
 
+    fn webhooks(&self) -> Result<Option<WebhookSettings>, ConfigError> {
+        let alone = |setting, needed| Err(ConfigError::Alone { setting, needed });
+        if self.webhook.is_empty() {
+            return match (&self.webhook_secret_file, &self.webhook_cacert) {
+                (Some(_), _) => alone("webhook-secret-file", "--webhook URL"),
+                (_, Some(_)) => alone("webhook-cacert", "--webhook URL"),
+                (None, None) => Ok(None),
+            };
+        }
+        let Some(secret_file) = self.webhook_secret_file.clone() else {
+            return alone("webhook", "--webhook-secret-file FILE");
+        };
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        for url in &self.webhook {
+            let endpoint = url.as_str().parse()?;
+            if !endpoints.contains(&endpoint) {
+                endpoints.push(endpoint);
+            }
+        }
+        if endpoints.len() > MAX_WEBHOOKS {
+            return Err(ConfigError::TooManyWebhooks);
+        }
+        Ok(Some(WebhookSettings {
+            endpoints,
+            secret_file,
+            cacert: self.webhook_cacert.clone(),
+        }))
+    }
+
     fn connection_limits(&self) -> Result<ConnectionLimits, ConfigError> {
         Ok(ConnectionLimits {
             max_connections: positive("max-connections", permits(self.max_connections), 4000)?,
@@ -184,6 +301,56 @@ impl ServeArgs {
                 .grace
                 .map_or(Duration::from_secs(30), |span| bounded(span.0)),
         })
+    }
+}
+
+impl ServeArgs {
+    /// Whom connections are believed to come from. How proxies speak means nothing without saying which.
+    fn peers(&self) -> Result<Peers, ConfigError> {
+        let protocol = self.proxy_protocol.unwrap_or(false);
+        let untrusted = self.trusted_proxy.is_empty();
+        let needs_proxy = [
+            ("proxy-protocol", protocol),
+            ("forwarded", self.forwarded.is_some()),
+        ];
+        alone(untrusted, &needs_proxy, "trusted-proxy")?;
+        Ok(Peers {
+            proxies: Proxies {
+                trusted: self.trusted_proxy.clone(),
+                protocol,
+                forwarded: self.forwarded,
+            },
+            client_scopes: self.client_scope.clone(),
+        })
+    }
+
+    /// How clients are asked for certificates. Without an authority they are not.
+    fn client_auth(&self) -> Result<Option<ClientAuth>, ConfigError> {
+        let needs_authority = [
+            ("client-scope", !self.client_scope.is_empty()),
+            ("client-crl", !self.client_crl.is_empty()),
+            ("client-certificates", self.client_certificates.is_some()),
+        ];
+        alone(self.client_ca.is_none(), &needs_authority, "client-ca")?;
+        Ok(self.client_ca.clone().map(|ca| ClientAuth {
+            ca,
+            crls: self.client_crl.clone(),
+            certificates: self
+                .client_certificates
+                .unwrap_or(ClientCertificates::Optional),
+        }))
+    }
+}
+
+/// Refuses the first of these settings that was given, where what it needs is missing.
+fn alone(
+    missing: bool,
+    given: &[(&'static str, bool)],
+    needed: &'static str,
+) -> Result<(), ConfigError> {
+    match given.iter().find(|(_, given)| *given) {
+        Some((setting, _)) if missing => Err(ConfigError::Alone { setting, needed }),
+        _ => Ok(()),
     }
 }
 
@@ -205,8 +372,8 @@ impl Config {
             }
             if !decided {
                 missing.push(
-                    "a decision about who may upload (--upload-token-file FILE, --admin-token-file FILE or \
-                     --allow-anonymous)"
+                    "a decision about who may upload (`sealslot token create`, --upload-token-file FILE, \
+                     --admin-token-file FILE, --client-ca FILE with --client-scope, or --allow-anonymous)"
                         .to_owned(),
                 );
             }
@@ -220,6 +387,15 @@ impl Config {
             })
         }
     }
+}
+
+/// The data folder of the server with these settings, for commands that work on it: as given, else what the file says.
+pub fn data_folder(given: Option<PathBuf>, file: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    let given = match given {
+        Some(given) => Some(given),
+        None => read_file(file)?.data,
+    };
+    Ok(given.unwrap_or_else(|| "data".into()))
 }
 
 fn read_file(named: Option<&Path>) -> Result<ServeArgs, ConfigError> {

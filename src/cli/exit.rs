@@ -6,10 +6,11 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::grant::GrantError;
 use crate::keys::KeyError;
 use crate::store::StoreError;
-use crate::tls::TlsError;
 use crate::tls::dev::DevCertError;
+use crate::tls::{ClientTlsError, TlsError};
 use crate::upload::{AgeFileError, ReadError};
 
 /// What kind of failure ended a command (DESIGN.md section 3.1). Success is 0. Ordered by which one tells more where
@@ -73,6 +74,11 @@ impl Failure {
     /// Whoever read our stdout went away, as `head` does. Others die of SIGPIPE there: no word, but no success either.
     pub fn broken_pipe() -> Self {
         Self::reported(Exit::Other)
+    }
+
+    /// What there is to say.
+    pub(super) fn line(&self) -> Option<&str> {
+        self.line.as_deref()
     }
 
     /// A failure of which everything was said already.
@@ -150,6 +156,16 @@ impl From<TlsError> for Failure {
     }
 }
 
+impl From<GrantError> for Failure {
+    fn from(error: GrantError) -> Self {
+        let exit = match error {
+            GrantError::Damaged { .. } => Exit::Data,
+            _ => Exit::Other,
+        };
+        Self::from_error(exit, &error)
+    }
+}
+
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         Self::from_error(exit_of_read(&error), &error)
@@ -179,6 +195,19 @@ impl From<AgeFileError> for Failure {
 }
 
 /// clap's word in one line: what is wrong and what it suggests, without the usage.
+impl From<ClientTlsError> for Failure {
+    fn from(error: ClientTlsError) -> Self {
+        let line = chain(&error);
+        match error {
+            ClientTlsError::NoAuthorities | ClientTlsError::NoCertificate(_) => {
+                let hint = "name the server's certificate authority with --cacert FILE";
+                Self::new(Exit::Other, format_args!("{line}: {hint}"))
+            }
+            _ => Self::new(Exit::Other, line),
+        }
+    }
+}
+
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Self {
         let text = error.render().to_string();

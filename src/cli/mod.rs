@@ -3,7 +3,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve`, `upload` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `audit` | one command each |
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restored_name` | safe file names from what clients gave |
@@ -15,9 +15,11 @@
     reason = "what documents an argument is also what --help prints"
 )]
 
+mod audit;
 mod certs;
 pub mod exit;
 mod keygen;
+mod link;
 mod made;
 mod open;
 mod passphrase;
@@ -29,6 +31,7 @@ mod seal;
 mod serve;
 mod staged;
 mod stdout;
+mod token;
 mod token_file;
 mod upload;
 
@@ -61,6 +64,11 @@ enum Command {
     Seal(seal::SealArgs),
     Open(open::OpenArgs),
     Upload(upload::UploadArgs),
+    Audit(audit::AuditArgs),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    #[command(subcommand)]
+    Link(link::LinkCommand),
 }
 
 /// Runs one command line, the program's name first, and gives the exit code. What went wrong stands on stderr, in one
@@ -95,6 +103,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Seal(args) => seal::run(&args),
         Command::Open(args) => open::run(&args),
         Command::Upload(args) => upload::run(&args),
+        Command::Link(command) => link::run(&command),
+        Command::Audit(args) => audit::run(&args),
+        Command::Token(command) => token::run(command),
     }
 }
 

@@ -11,11 +11,11 @@
 //! | `backoff` | when it is tried again, and when no more |
 //! | `state` | what a later run goes on with |
 
-mod answers;
+pub(super) mod answers;
 mod backoff;
-mod body;
-mod endpoint;
-mod http_client;
+pub(super) mod body;
+pub(super) mod endpoint;
+pub(super) mod http_client;
 mod resumable;
 mod source;
 mod state;
@@ -38,6 +38,7 @@ use super::restored_name::printable;
 use super::results::print;
 use super::{Exit, Failure, token_file};
 use crate::config::Span;
+use crate::tls;
 use answers::{Receipt, RequestError};
 use endpoint::{Endpoint, UrlError};
 use http_client::{HttpClient, HttpError};
@@ -126,8 +127,8 @@ pub(super) fn run(args: &UploadArgs) -> Result<(), Failure> {
     }
     let sender = Sender {
         endpoint,
-        tls: http_client::tls_config(args.cacert.as_deref())?,
-        authorization: authorization(args)?,
+        tls: tls::client_config(args.cacert.as_deref())?,
+        authorization: authorization(args.token_file.as_deref())?,
         states: if args.no_resume {
             None
         } else {
@@ -252,8 +253,8 @@ fn is_dash(path: &Path) -> bool {
 }
 
 /// The token that was given in a file or in the environment, as requests show it.
-fn authorization(args: &UploadArgs) -> Result<Option<HeaderValue>, Failure> {
-    let token = match &args.token_file {
+pub(super) fn authorization(token_file: Option<&Path>) -> Result<Option<HeaderValue>, Failure> {
+    let token = match token_file {
         Some(path) => token_file::read(path)?.into_iter().next(),
         None => match env::var(TOKEN_VARIABLE) {
             Ok(token) => Some(Zeroizing::new(token)),

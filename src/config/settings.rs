@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Deserialize;
 
-use crate::http::{Colour, CorsOrigin, PageText, PageTitle, TextField};
+use crate::http::{Colour, CorsOrigin, PageText, PageTitle, Rate, TextField};
+use crate::server::{ClientScope, ForwardedHeader, Network};
+use crate::tls::ClientCertificates;
 
 /// A length of time as people write it: `30s`, `5m`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,30 @@ impl<'de> Deserialize<'de> for Span {
         String::deserialize(from)?
             .parse()
             .map_err(serde::de::Error::custom)
+    }
+}
+
+/// A URL as it was given, not read yet: it may hold a secret, and what cannot be read is repeated where that is told.
+#[derive(Clone, Deserialize)]
+pub struct UnreadUrl(String);
+
+impl UnreadUrl {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UnreadUrl {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Debug for UnreadUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UnreadUrl")
     }
 }
 
@@ -110,12 +136,48 @@ settings! {
     /// A file of tokens that may upload, one a line
     #[arg(long, env = "SEALSLOT_UPLOAD_TOKEN_FILE", value_name = "FILE")]
     upload_token_file: Option<PathBuf>,
-    /// Let anyone upload [default: only on loopback, and where no token file is given]
+    /// Let anyone upload [default: only on loopback, and where no token, client scope or trusted proxy is given]
     #[arg(long, env = "SEALSLOT_ALLOW_ANONYMOUS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     allow_anonymous: Option<bool>,
+    /// A proxy in front that is believed, or a network of them: 192.0.2.7, 10.0.0.0/8; may be repeated
+    #[arg(long, env = "SEALSLOT_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = '\n')]
+    trusted_proxy: Vec<Network>,
+    /// Connections from trusted proxies begin with a header of the PROXY protocol, version 1 or 2
+    #[arg(long, env = "SEALSLOT_PROXY_PROTOCOL", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    proxy_protocol: Option<bool>,
+    /// The header that names clients' addresses, believed from trusted proxies: `forwarded` or `x-forwarded-for` [default: none].
+    /// The proxies must add to it or replace it, and not pass on what clients send
+    #[arg(long, env = "SEALSLOT_FORWARDED", value_name = "HEADER")]
+    forwarded: Option<ForwardedHeader>,
+    /// Ask clients for certificates of the authorities in this PEM file; read again when it changes
+    #[arg(long, env = "SEALSLOT_CLIENT_CA", value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// Whether clients have to show a certificate: `optional` or `required` [default: optional]. Never on --metrics-listen
+    #[arg(long, env = "SEALSLOT_CLIENT_CERTIFICATES", value_name = "WHICH")]
+    client_certificates: Option<ClientCertificates>,
+    /// A revocation list of a client authority, in PEM or DER; may be repeated; read again when it changes. With any, every
+    /// authority in a certificate's chain needs one that is not past its time, or the certificate is refused
+    #[arg(long, env = "SEALSLOT_CLIENT_CRL", value_name = "FILE", value_delimiter = '\n')]
+    client_crl: Vec<PathBuf>,
+    /// What clients may do by their certificate: `upload`, `read` or `admin`. NAME is a DNS name, an e-mail address or a URI among
+    /// its subject alternative names, `sha256:` and its fingerprint, or `*` for every one; may be repeated
+    #[arg(long, env = "SEALSLOT_CLIENT_SCOPE", value_name = "NAME=SCOPE[,SCOPE]", value_delimiter = '\n')]
+    client_scope: Vec<ClientScope>,
     /// Serve health, readiness and metrics here too, over TLS and without a token
     #[arg(long, env = "SEALSLOT_METRICS_LISTEN", value_name = "ADDR:PORT")]
     metrics_listen: Option<SocketAddr>,
+    /// Write who did what to this file, as JSON lines that hang together [default: nowhere]
+    #[arg(long, env = "SEALSLOT_AUDIT_LOG", value_name = "FILE")]
+    audit_log: Option<PathBuf>,
+    /// A URL to tell of every finished upload, over https; may be repeated
+    #[arg(long, env = "SEALSLOT_WEBHOOK", value_name = "URL", value_delimiter = '\n')]
+    webhook: Vec<UnreadUrl>,
+    /// The file of the secret that webhooks are signed with: whsec_ and base64, or any text of at least 24 bytes
+    #[arg(long, env = "SEALSLOT_WEBHOOK_SECRET_FILE", value_name = "FILE")]
+    webhook_secret_file: Option<PathBuf>,
+    /// Trust the certificate authorities in FILE (PEM) for webhooks instead of the system's
+    #[arg(long, env = "SEALSLOT_WEBHOOK_CACERT", value_name = "FILE")]
+    webhook_cacert: Option<PathBuf>,
     /// How much to log [default: info]
     #[arg(long, env = "SEALSLOT_LOG", value_name = "LEVEL")]
     log: Option<LogLevel>,
@@ -140,6 +202,31 @@ settings! {
     /// Most upload requests at the same time [default: 1000]
     #[arg(long, env = "SEALSLOT_MAX_UPLOADS", value_name = "N")]
     max_uploads: Option<usize>,
+    /// Most upload requests at the same time from one address, or IPv6 network of 64 bits [default: half of max-uploads]
+    #[arg(long, env = "SEALSLOT_MAX_UPLOADS_PER_ADDRESS", value_name = "N")]
+    max_uploads_per_address: Option<usize>,
+    /// Most upload requests at the same time with one token or client certificate [default: half of max-uploads]
+    #[arg(long, env = "SEALSLOT_MAX_UPLOADS_PER_TOKEN", value_name = "N")]
+    max_uploads_per_token: Option<usize>,
+    /// How many uploads one address may begin in how long a time, like 60/1m [default: any]
+    #[arg(long, env = "SEALSLOT_ADDRESS_RATE", value_name = "N/TIME")]
+    address_rate: Option<Rate>,
+    /// How many uploads may be begun with one token or client certificate in how long a time [default: any]
+    #[arg(long, env = "SEALSLOT_TOKEN_RATE", value_name = "N/TIME")]
+    token_rate: Option<Rate>,
+    /// How long the answer to a first wrong token, link or upload URL waits; each further one of the same address twice as
+    /// long, 5s at the most [default: 50ms; 0s: none waits]
+    #[arg(long, env = "SEALSLOT_FAILURE_DELAY", value_name = "TIME")]
+    failure_delay: Option<Span>,
+    /// Least that a body brings a second, over any body-timeout that it is waited for [default: 1KiB; 0: any speed]
+    #[arg(long, env = "SEALSLOT_MIN_SPEED", value_name = "SIZE")]
+    min_speed: Option<ByteSize>,
+    /// Most that is kept, as the bytes of all sealed files [default: as much as there is room for]
+    #[arg(long, env = "SEALSLOT_QUOTA", value_name = "SIZE")]
+    quota: Option<ByteSize>,
+    /// How much of the disk stays free [default: 16MiB]
+    #[arg(long, env = "SEALSLOT_MIN_FREE", value_name = "SIZE")]
+    min_free: Option<ByteSize>,
     /// How long an upload that comes in several requests may take, and its URL answers [default: 7d]
     #[arg(long, env = "SEALSLOT_UPLOAD_LIFETIME", value_name = "TIME")]
     upload_lifetime: Option<Span>,

@@ -6,12 +6,26 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::App;
+use super::audit::Facts;
+use super::page::{LinkPage, Reader};
+use crate::grant::Scopes;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// The client's address: the other end of the connection, or what a trusted proxy says of it.
     pub address: IpAddr,
+    /// Whose certificate it has shown, if it has.
+    pub certificate: Option<ClientIdentity>,
+}
+
+/// Whom a client's certificate, found genuine, names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// What the certificate is known by.
+    pub name: String,
+    /// What it lets do. A certificate that nobody gave any scope has none.
+    pub scopes: Scopes,
 }
 
 /// One request on its way to an answer.
@@ -23,4 +37,23 @@ pub(super) struct Call<'a> {
     pub(super) peer: &'a Peer,
     /// All of it but the body.
     pub(super) head: &'a Parts,
+    /// What is found out of it, for the audit log.
+    pub(super) facts: &'a Facts,
+    /// The link that it was made to.
+    pub(super) link: Option<&'a LinkPage>,
+}
+
+impl<'a> Call<'a> {
+    /// The same, made to a link.
+    pub(super) fn at(self, link: &'a LinkPage) -> Self {
+        Self {
+            link: Some(link),
+            ..self
+        }
+    }
+
+    /// Who its pages are for.
+    pub(super) fn reader(self) -> Reader<'a> {
+        Reader::of(self.app, self.head).at(self.link)
+    }
 }

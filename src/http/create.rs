@@ -5,27 +5,29 @@ mod form;
 use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, LOCATION};
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::access::refuse_cross_site;
+use super::access;
 use super::body::RequestBody;
 use super::call::Call;
 use super::digest_fields::{self, CONTENT_DIGEST, REPR_DIGEST};
 use super::keep;
+use super::limits::Permit;
+use super::links;
 use super::multipart::Boundary;
 use super::negotiate::Form;
 use super::problem::Problem;
 use super::resumable::{draft, tus};
 use super::submission::{self, place_upload};
 use super::tus_fields::UploadMetadata;
-use super::{App, Response, json, page};
-use crate::store::UploadId;
+use super::{App, Response, json};
+use crate::grant::{Link, Scope};
+use crate::store::{StoreError, UploadId};
 use crate::upload::{
     Algorithm, ClientName, ClientSealedCheck, ExpectedDigest, Kind, NewUpload, Receipt, Received,
-    Receiver, Terms, is_client_sealed, needs_sha512,
+    Receiver, SessionError, Terms, is_client_sealed, needs_sha512,
 };
 
 /// The receipts of one form.
@@ -55,17 +57,25 @@ pub(super) async fn from_post(
     let Admission { permit, terms } = admit(call, &door, &body).await?;
     let Some(boundary) = boundary else {
         let new = new_file(app, headers, None, &body, terms)?;
-        let new = place_upload(app, headers, &body, new).await?;
-        return receive_alone(app, head, body, new, permit).await;
+        let new = place_upload(app, headers, &door, &body, new).await?;
+        return receive_alone(call, &door, body, new, permit).await;
     };
     submission::refuse(
         headers,
         "A form is a submission by itself: leave Sealslot-Submission and Sealslot-Kind out.",
     )?;
-    let task = form::receive(Arc::clone(app), body, boundary, terms, permit);
-    let submission = run_to_the_end(app, task).await?;
+    let form = form::Incoming {
+        boundary,
+        terms,
+        door,
+        fields: call.reader().field_names(),
+    };
+    let max_size = form.terms.max_size;
+    let task = form::receive(Arc::clone(app), body, form, permit);
+    let received = run_to_the_end(app, task).await;
+    let submission = received.map_err(|problem| problem.within(max_size))?;
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
-        Form::Html => page::Reader::of(app, head).receipt(&submission),
+        Form::Html => call.reader().receipt(&submission),
         _ => json(&submission),
     };
     *response.status_mut() = StatusCode::CREATED;
@@ -90,17 +100,65 @@ pub(super) async fn from_put(
     }
     let Admission { permit, terms } = admit(call, &door, &body).await?;
     let new = new_file(app, headers, name, &body, terms)?;
-    let new = place_upload(app, headers, &body, new).await?;
-    receive_alone(app, head, body, new, permit).await
+    let new = place_upload(app, headers, &door, &body, new).await?;
+    receive_alone(call, &door, body, new, permit).await
 }
-
-/// The right to bring an upload, for as long as it lives.
-pub(super) type Permit = tokio::sync::OwnedSemaphorePermit;
 
 /// The way in.
 pub(super) enum Door {
     /// `/uploads`
     Uploads,
+    /// `/d/{token}`
+    Link(Box<Link>),
+}
+
+impl Door {
+    /// Refuses a file of a kind that is not taken here.
+    pub(super) fn check_kind(
+        &self,
+        name: Option<&ClientName>,
+        media_type: Option<&str>,
+    ) -> Result<(), Problem> {
+        match self {
+            Self::Uploads => Ok(()),
+            Self::Link(link) => links::check_kind(link, name, media_type),
+        }
+    }
+
+    /// Refuses what is known to become larger than is taken here.
+    pub(super) fn check_size(&self, terms: &Terms, size: Option<u64>) -> Result<(), Problem> {
+        let Some(size) = size else {
+            return Ok(());
+        };
+        if size > terms.max_size {
+            return Err(Problem::too_large(terms.max_size).within(terms.max_size));
+        }
+        match self {
+            Self::Uploads => Ok(()),
+            Self::Link(link) => links::check_left(link, size),
+        }
+    }
+
+    /// On what terms an upload is taken here.
+    fn terms(&self, call: Call<'_>, by: String) -> Result<Terms, Problem> {
+        let Call {
+            app, head, peer, ..
+        } = call;
+        let link = match self {
+            Self::Uploads => None,
+            Self::Link(link) => Some(link),
+        };
+        let recipients = link.map(|link| link.recipients.clone());
+        let keep = [app.limits.keep, link.and_then(|link| link.keep)];
+        Ok(Terms {
+            by,
+            link: link.map(|link| link.id()),
+            from: Some(peer.address),
+            recipients: recipients.filter(|keys| !keys.is_empty()),
+            max_size: link.map_or(app.limits.max_size, |link| links::max_file(app, link)),
+            keep: keep::shortest(&head.headers, &keep)?,
+        })
+    }
 }
 
 /// What lets an upload in.
@@ -118,21 +176,57 @@ pub(super) async fn admit(
     body: &RequestBody,
 ) -> Result<Admission, Problem> {
     let Call { app, head, .. } = call;
-    // It brings something, whatever the method that it is sent with.
-    refuse_cross_site(app, &Method::POST, head)?;
-    match door {
-        Door::Uploads => app.access.uploader(&head.headers)?,
-    }
-    body.check_announced()?;
-    let terms = Terms {
-        max_size: app.limits.max_size,
-        keep: keep::shortest(&head.headers, &[app.limits.keep])?,
-        ..Terms::default()
+    let by = match door {
+        Door::Uploads => {
+            // It brings something, whatever the method that it is sent with.
+            access::refuse_cross_site(call, &Method::POST)?;
+            access::require(call, Scope::Upload).await?.who
+        }
+        // Whoever knows the link may, and what else a browser adds by itself lets nobody in here.
+        Door::Link(link) => {
+            let by = format!("link:{}", link.id());
+            call.facts.are_of(&by);
+            links::check(link, &head.headers)?;
+            by
+        }
     };
+    body.check_announced()?;
+    let permit = app.uploaders.permit_for(take_place(call)?, &by)?;
+    // Also what later requests will bring.
+    let length = draft::length(&head.headers).max(body.announced());
+    room(app, body, length).await??;
+    app.uploaders.count_creation(call.peer.address, &by)?;
     Ok(Admission {
-        permit: app.upload_permit()?,
-        terms,
+        permit,
+        terms: door.terms(call, by)?,
     })
+}
+
+/// The same for a request that goes on with an upload.
+pub(super) async fn admit_more(call: Call<'_>, body: &RequestBody) -> Result<Permit, Problem> {
+    let permit = take_place(call)?;
+    let room = room(call.app, body, body.announced()).await?;
+    room.map_err(SessionError::from)?;
+    Ok(permit)
+}
+
+fn take_place(call: Call<'_>) -> Result<Permit, Problem> {
+    call.app.check_audit()?;
+    if call.app.is_draining() {
+        return Err(Problem::stopping());
+    }
+    call.app.uploaders.permit(call.peer.address)
+}
+
+/// Whether it would fit, beside all else that is on its way.
+async fn room(
+    app: &Arc<App>,
+    body: &RequestBody,
+    length: Option<u64>,
+) -> Result<Result<(), StoreError>, Problem> {
+    let others = body.announce();
+    let bytes = others.saturating_add(length.unwrap_or(0));
+    app.blocking(move |app| app.uploads.has_room(bytes)).await
 }
 
 /// Refuses a name that is too long to be kept.
@@ -210,15 +304,18 @@ impl Claimed {
 
 /// A body that is one upload.
 async fn receive_alone(
-    app: &Arc<App>,
-    head: &Parts,
+    call: Call<'_>,
+    door: &Door,
     mut body: RequestBody,
     new: NewUpload,
     permit: Permit,
 ) -> Result<Response, Problem> {
+    let Call { app, head, .. } = call;
     let headers = &head.headers;
     let claimed = Claimed::of(headers, &body)?;
-    body.limit(new.terms.max_size)?;
+    let max_size = new.terms.max_size;
+    door.check_size(&new.terms, claimed.length.max(body.announced()))?;
+    body.limit(max_size)?;
     let task = {
         let app = Arc::clone(app);
         async move {
@@ -234,7 +331,8 @@ async fn receive_alone(
             Ok((publish(&app, vec![received]).await?, digest))
         }
     };
-    let (receipts, digest) = run_to_the_end(app, task).await?;
+    let received = run_to_the_end(app, task).await;
+    let (receipts, digest) = received.map_err(|problem| problem.within(max_size))?;
     let [receipt] = <[Receipt; 1]>::try_from(receipts).map_err(|_| Problem::not_found())?;
     let mut about = HeaderMap::new();
     if let Ok(location) = HeaderValue::from_str(&format!("/uploads/{}", receipt.id)) {
@@ -247,7 +345,7 @@ async fn receive_alone(
         draft::add_offset(&mut about, receipt.size);
     }
     let mut response = match Form::preferred(headers, &[Form::Json, Form::Html]) {
-        Form::Html => page::Reader::of(app, head).receipt(&Submission {
+        Form::Html => call.reader().receipt(&Submission {
             submission: receipt.submission,
             uploads: vec![receipt],
         }),

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use http::StatusCode;
 
+use super::App;
+
 /// Counters since the start.
 #[derive(Default)]
 pub struct Metrics {
@@ -14,9 +16,32 @@ pub struct Metrics {
     pub handshakes_failed: AtomicU64,
     uploads: AtomicU64,
     upload_bytes: AtomicU64,
+    guesses: AtomicU64,
     /// Answers by the first digit of their status.
     answers: [AtomicU64; 5],
+    /// Refusals, in the order of [`REFUSALS`].
+    refusals: [AtomicU64; REFUSALS.len()],
 }
+
+/// The problems that are counted one by one: those of callers who may not, or not so much.
+const REFUSALS: [&str; 16] = [
+    "unauthorized",
+    "forbidden",
+    "cross-site",
+    "too-many-requests",
+    "too-many-uploads",
+    "busy",
+    "too-large",
+    "timeout",
+    "too-slow",
+    "quota-reached",
+    "store-full",
+    "link-expired",
+    "link-revoked",
+    "link-used-up",
+    "link-bytes-used-up",
+    "type-not-accepted",
+];
 
 impl Metrics {
     pub(super) fn answered(&self, status: StatusCode) {
@@ -24,10 +49,71 @@ impl Metrics {
         self.answers[class - 1].fetch_add(1, Relaxed);
     }
 
+    /// Counts what a request was refused for.
+    pub(super) fn refused(&self, code: &str) {
+        let place = REFUSALS.iter().position(|refusal| *refusal == code);
+        if let Some(place) = place {
+            self.refusals[place].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a wrong token, or a link or an upload URL that does not exist.
+    pub(super) fn guessed(&self) {
+        self.guesses.fetch_add(1, Relaxed);
+    }
+
     pub(super) fn published(&self, uploads: usize, bytes: u64) {
         self.uploads.fetch_add(uploads as u64, Relaxed);
         self.upload_bytes.fetch_add(bytes, Relaxed);
     }
+}
+
+/// Everything that is counted.
+pub(super) fn text(app: &App) -> String {
+    let mut text = app.metrics.to_string();
+    if let Some(audit) = &app.audit {
+        let help = "Whether the audit log cannot be written, so that no uploads are taken.";
+        let failing = u64::from(audit.is_failing());
+        text += &one("audit_failing", help, "gauge", failing);
+    }
+    if let Some(webhooks) = &app.webhooks {
+        for (name, help, value) in [
+            (
+                "delivered",
+                "Messages that a webhook took.",
+                &webhooks.delivered,
+            ),
+            (
+                "failed",
+                "Tries to tell a webhook that failed.",
+                &webhooks.failed,
+            ),
+            (
+                "given_up",
+                "Messages that are not tried any more.",
+                &webhooks.given_up,
+            ),
+            (
+                "dropped",
+                "Uploads that webhooks are not told of: too many waited.",
+                &webhooks.dropped,
+            ),
+        ] {
+            text += &one(
+                &format!("webhooks_{name}_total"),
+                help,
+                "counter",
+                value.load(Relaxed),
+            );
+        }
+    }
+    text
+}
+
+fn one(name: &str, help: &str, kind: &str, value: u64) -> String {
+    format!(
+        "# HELP sealslot_{name} {help}\n# TYPE sealslot_{name} {kind}\nsealslot_{name} {value}\n"
+    )
 }
 
 impl fmt::Display for Metrics {
@@ -57,6 +143,12 @@ impl fmt::Display for Metrics {
                 "counter",
                 &self.handshakes_failed,
             ),
+            (
+                "credentials_failed_total",
+                "Requests with a token, a link or an upload URL that is not known.",
+                "counter",
+                &self.guesses,
+            ),
         ];
         for (name, help, kind, value) in counters {
             writeln!(
@@ -74,6 +166,18 @@ impl fmt::Display for Metrics {
             writeln!(
                 f,
                 "sealslot_answers_total{{class=\"{class}xx\"}} {}",
+                value.load(Relaxed)
+            )?;
+        }
+        writeln!(
+            f,
+            "# HELP sealslot_refusals_total Requests that were refused, by the code of the problem."
+        )?;
+        writeln!(f, "# TYPE sealslot_refusals_total counter")?;
+        for (code, value) in REFUSALS.iter().zip(&self.refusals) {
+            writeln!(
+                f,
+                "sealslot_refusals_total{{code=\"{code}\"}} {}",
                 value.load(Relaxed)
             )?;
         }

@@ -5,6 +5,7 @@
 
 pub mod accept_language;
 mod access;
+mod audit;
 mod body;
 mod call;
 mod cors;
@@ -15,9 +16,12 @@ pub mod disposition;
 mod download;
 pub mod form;
 pub mod keep;
+mod limits;
+mod links;
 mod metrics;
 pub mod multipart;
 mod negotiate;
+pub mod new_link;
 mod page;
 mod problem;
 mod range;
@@ -28,8 +32,7 @@ pub mod tus_fields;
 mod weight;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -38,23 +41,30 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use access::{Access, Token, TokenTooShort};
+pub use access::{Access, FileToken, FileTokens, TokenTooShort};
+use audit::Facts;
 use body::RequestBody;
 use call::Call;
-pub use call::Peer;
+pub use call::{ClientIdentity, Peer};
 pub use cors::{CorsOrigin, CorsOriginError};
 use create::Door;
+use limits::{Arrivals, Failures, Uploaders};
+pub use limits::{Limits, Rate, RateError};
 pub use metrics::Metrics;
 pub use page::{
     Colour, Logo, LogoError, MAX_LOGO, PageSettingError, PageSettings, PageText, PageTitle, Pages,
-    Phone, TextField, Welcome,
+    Phone, QrDrawing, TextField, Welcome,
 };
 use problem::Problem;
 use route::Route;
 
+use crate::audit::AuditLog;
+use crate::grant::{Links, Scope};
 use crate::upload::{ClientName, Uploads};
+use crate::webhook::Counters;
 
 /// Requests to `/encrypt` and `/decrypt` at the same time: each may hold its data in memory several times over.
 const MAX_DATA_REQUESTS: usize = 16;
@@ -65,37 +75,12 @@ type ReadFailure = Box<dyn std::error::Error + Send + Sync>;
 /// A response with a body of any kind.
 pub type Response = hyper::Response<UnsyncBoxBody<Bytes, ReadFailure>>;
 
-/// How much one request may ask of the server. Every field has a setting of the same name.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Bytes in the body of one request that brings uploads.
-    pub max_size: u64,
-    /// Files and fields in one form.
-    pub max_parts: usize,
-    /// Bytes in the headers of one part of a form.
-    pub max_part_headers: usize,
-    /// Bytes in a file's or a field's name.
-    pub max_name: usize,
-    /// Bytes in all text fields of one form.
-    pub max_fields: usize,
-    /// Bytes in the body of `/encrypt` or `/decrypt`, which are worked on in memory.
-    pub max_data: usize,
-    /// Requests that bring uploads at the same time.
-    pub max_uploads: usize,
-    /// How long a finished upload is kept at the most; `None`: until somebody deletes it.
-    pub keep: Option<Duration>,
-    /// How long its uploader may take a finished upload back; `None`: not at all.
-    pub withdraw_for: Option<Duration>,
-    /// How long a body may stand still.
-    pub body_timeout: Duration,
-    /// How long a request's body may take in all.
-    pub request_timeout: Duration,
-}
-
 /// Everything that answering takes, shared by all connections.
 pub struct App {
     /// The use cases.
     pub uploads: Arc<Uploads>,
+    /// What lets people hand in without an account.
+    pub links: Links,
     /// Who may do what.
     pub access: Access,
     /// How much one request may ask.
@@ -108,11 +93,17 @@ pub struct App {
     pub hsts: bool,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where who did what is written, where it is.
+    pub audit: Option<Arc<AuditLog>>,
+    /// What is counted of webhooks, where there are any.
+    pub webhooks: Option<Arc<Counters>>,
     /// Uploads run as tasks of their own, so that one whose connection went away is ended in order.
     pub tasks: TaskTracker,
-    /// Set when the server is about to stop.
-    pub draining: AtomicBool,
-    upload_permits: Arc<Semaphore>,
+    /// Cancelled when the server is about to stop.
+    pub draining: CancellationToken,
+    uploaders: Uploaders,
+    arrivals: Arrivals,
+    failures: Failures,
     data_permits: Semaphore,
     private_key_turn: Semaphore,
 }
@@ -121,6 +112,7 @@ impl App {
     /// Puts it together.
     pub fn new(
         uploads: Arc<Uploads>,
+        links: Links,
         access: Access,
         limits: Limits,
         cors_origins: Vec<CorsOrigin>,
@@ -129,14 +121,19 @@ impl App {
     ) -> Self {
         Self {
             uploads,
+            links,
             access,
             cors_origins,
             pages,
             hsts,
             metrics: Metrics::default(),
+            audit: None,
+            webhooks: None,
             tasks: TaskTracker::new(),
-            draining: AtomicBool::new(false),
-            upload_permits: Arc::new(Semaphore::new(limits.max_uploads)),
+            draining: CancellationToken::new(),
+            uploaders: Uploaders::new(&limits),
+            arrivals: Arrivals::default(),
+            failures: Failures::new(limits.failure_delay),
             data_permits: Semaphore::new(MAX_DATA_REQUESTS),
             private_key_turn: Semaphore::new(1),
             limits,
@@ -145,17 +142,7 @@ impl App {
 
     /// Whether the server is about to stop.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    /// The right to bring an upload, where there is one left.
-    fn upload_permit(&self) -> Result<create::Permit, Problem> {
-        if self.is_draining() {
-            return Err(Problem::stopping());
-        }
-        Arc::clone(&self.upload_permits)
-            .try_acquire_owned()
-            .map_err(|_| Problem::busy())
+        self.draining.is_cancelled()
     }
 
     /// Runs what blocks on a thread that may.
@@ -194,22 +181,33 @@ pub async fn respond(
     let for_other_origins = match &route {
         Ok(route) => route.is_for_other_origins(&method),
         // A name that cannot be read.
-        Err(_) => head.uri.path().starts_with("/uploads/"),
+        Err(_) => ["/uploads/", "/d/"]
+            .iter()
+            .any(|below| head.uri.path().starts_with(below)),
     };
-    let body = RequestBody::new(incoming, &head, &app.limits);
+    let body = RequestBody::new(incoming, &head, &app.limits, &app.arrivals);
+    let facts = Facts::of(&route, &head);
+    let call = Call {
+        app: &app,
+        peer,
+        head: &head,
+        facts: &facts,
+        link: None,
+    };
     let answer = match route {
         Ok(route) if surface == Surface::Public || route.is_operational() => {
-            let call = Call {
-                app: &app,
-                peer,
-                head: &head,
-            };
             dispatch(call, surface, route, body).await
         }
         Ok(_) => Err(Problem::not_found()),
         Err(problem) => Err(problem),
     };
+    call.record(name, &answer);
+    let answer = match answer {
+        Err(problem) if problem.is_of_a_guess() => Err(access::wait_for_guess(call, problem).await),
+        answer => answer,
+    };
     let mut response = answer.unwrap_or_else(|problem| {
+        app.metrics.refused(problem.code());
         problem.log(name);
         problem.into_response(&app, &head)
     });
@@ -228,7 +226,8 @@ pub async fn respond(
     add_security_headers(&mut response, app.hsts);
     let status = response.status();
     app.metrics.answered(status);
-    tracing::debug!(method = logged(&method), route = name, status = status.as_u16(), elapsed = ?began.elapsed(), "answered");
+    let certificate = peer.certificate.as_ref().map(|client| &client.name[..]);
+    tracing::debug!(method = logged(&method), route = name, address = %peer.address, certificate, status = status.as_u16(), elapsed = ?began.elapsed(), "answered");
     response
 }
 
@@ -256,8 +255,12 @@ async fn dispatch(
     let Call { app, head, .. } = call;
     let headers = &head.headers;
     if head.method == Method::OPTIONS && route.takes_uploads() {
-        return Ok(resumable::options::answer_options(app, route.methods()));
+        return Ok(resumable::options::answer_options(
+            app.limits.max_size,
+            route.methods(),
+        ));
     }
+    let allowed = route.methods();
     let method = match &head.method {
         &Method::HEAD => &Method::GET,
         method => method,
@@ -267,7 +270,7 @@ async fn dispatch(
         (_, Route::Uploads | Route::NamedUpload(None)) if resumable::creates(head) => {
             create::from_post(call, Door::Uploads, body).await
         }
-        (&Method::GET, Route::Page(page)) => page.respond(call),
+        (&Method::GET, Route::Page(page)) => page.respond(call).await,
         (&Method::PUT, Route::NamedUpload(name)) => {
             create::from_put(call, Door::Uploads, name, body).await
         }
@@ -276,21 +279,40 @@ async fn dispatch(
             let name = Some(ClientName::new(id.to_string()));
             create::from_put(call, Door::Uploads, name, body).await
         }
+        (
+            &Method::OPTIONS,
+            Route::Link(token) | Route::NamedAtLink(token, _) | Route::LinkRecipients(token),
+        ) => links::options(call, token, allowed).await,
+        (_, Route::Link(token)) if resumable::creates(head) => links::post(call, token, body).await,
+        (&Method::GET, Route::Link(token)) => links::page(call, token).await,
+        (&Method::PUT, Route::Link(token)) => links::put(call, token, None, body).await,
+        (&Method::PUT, Route::NamedAtLink(token, name)) => {
+            links::put(call, token, Some(name), body).await
+        }
+        (&Method::PUT, Route::LinkRecipients(token)) => {
+            let name = Some(ClientName::new("recipients"));
+            links::put(call, token, name, body).await
+        }
+        (&Method::GET, Route::LinkRecipients(token)) => links::recipients(call, token).await,
+        (&Method::POST, Route::Links) => links::create(call, body).await,
+        (&Method::GET, Route::Links) => links::list(call).await,
+        (&Method::GET, Route::LinkById(id)) => links::show(call, id).await,
+        (&Method::DELETE, Route::LinkById(id)) => links::revoke(call, id).await,
         (&Method::GET, Route::Uploads) => {
-            app.access.admin(headers)?;
+            access::require(call, Scope::Read).await?;
             download::list(app, head.uri.query()).await
         }
         (&Method::GET, Route::Upload(id)) => {
-            app.access.admin(headers)?;
+            access::require(call, Scope::Admin).await?;
             download::plaintext(app, id, headers).await
         }
         (&Method::DELETE, Route::Upload(id)) => {
-            app.access.admin(headers)?;
-            access::refuse_cross_site(app, &head.method, head)?;
+            access::require(call, Scope::Admin).await?;
+            access::refuse_cross_site(call, &head.method)?;
             download::delete(app, id).await
         }
         (&Method::GET, Route::SealedFile(id, file)) => {
-            app.access.admin(headers)?;
+            access::require(call, Scope::Read).await?;
             download::sealed_file(app, id, file, headers).await
         }
         (&Method::POST, Route::Encrypt) => crypt::encrypt(call, body).await,
@@ -300,11 +322,11 @@ async fn dispatch(
         (&Method::GET, Route::Ready) => ready(app).await,
         (&Method::GET, Route::Metrics) => {
             if surface == Surface::Public {
-                app.access.admin(headers)?;
+                access::require(call, Scope::Admin).await?;
             }
-            Ok(text(app.metrics.to_string()))
+            Ok(text(metrics::text(app)))
         }
-        (_, route) => Err(Problem::method_not_allowed(route.methods())),
+        _ => Err(Problem::method_not_allowed(allowed)),
     }
 }
 
@@ -322,6 +344,7 @@ async fn ready(app: &Arc<App>) -> Result<Response, Problem> {
     if app.is_draining() {
         return Err(Problem::stopping());
     }
+    app.check_audit()?;
     app.blocking(|app| app.uploads.check()).await??;
     Ok(text("ready\n"))
 }

@@ -6,8 +6,10 @@ mod colour;
 mod form;
 mod gzip;
 mod languages;
+mod link;
 mod logo;
 mod problem;
+mod qr;
 mod receipt;
 mod route;
 mod settings;
@@ -29,13 +31,16 @@ use sha2::{Digest, Sha256};
 use assets::{Asset, ICON_SVG, UPLOAD_JS};
 pub use colour::Colour;
 use languages::{LANGUAGES, Language};
+pub(super) use link::{LinkPage, LinkPageError, settings as link_settings};
 pub use logo::{Logo, LogoError, MAX_LOGO};
+pub use qr::QrDrawing;
 pub(super) use route::PageRoute;
 pub use settings::{PageSettingError, PageSettings, PageText, PageTitle, TextField};
 pub use welcome::{Phone, Welcome};
 
 use super::create::Submission;
 use super::{App, Response, respond_with};
+use crate::keys::NamedRecipient;
 
 /// What is called by no other name.
 const TITLE: &str = "Sealslot";
@@ -78,11 +83,6 @@ impl Pages {
             style,
         }
     }
-
-    /// Whether the form has a text field of this name.
-    pub(super) fn asks_for(&self, name: &str) -> bool {
-        self.settings.fields.iter().any(|field| field.name == name)
-    }
 }
 
 fn policy(style: &str) -> HeaderValue {
@@ -103,6 +103,18 @@ pub(super) struct Reader<'a> {
     takes_gzip: bool,
     /// The first page of a development server, where it is this reader's.
     welcome: Option<&'a Welcome>,
+    place: Place<'a>,
+}
+
+/// Where a reader is.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// At the server's own page.
+    Server,
+    /// At a link, which has a page of its own.
+    Link(&'a LinkPage),
+    /// At a link that leads nowhere, or nowhere any more.
+    DeadLink,
 }
 
 impl<'a> Reader<'a> {
@@ -117,15 +129,68 @@ impl<'a> Reader<'a> {
                 .as_ref()
                 .filter(|_| welcome::is_of_this_machine(head)),
             takes_gzip: gzip::is_accepted(&head.headers),
+            place: Place::Server,
         }
     }
 
-    /// `GET /`: the form.
+    /// The same, who came by a link.
+    pub(super) fn at(mut self, link: Option<&'a LinkPage>) -> Self {
+        if let Some(link) = link {
+            self.place = Place::Link(link);
+        }
+        self
+    }
+
+    fn link(self) -> Option<&'a LinkPage> {
+        match self.place {
+            Place::Link(link) => Some(link),
+            Place::Server | Place::DeadLink => None,
+        }
+    }
+
+    /// Whom the form is for: what the link says, or else the server.
+    fn form_title(self) -> Option<&'a PageTitle> {
+        let own = self.link().and_then(|link| link.settings.title.as_ref());
+        own.or(self.app.pages.settings.title.as_ref())
+    }
+
+    fn form_text(self) -> Option<&'a PageText> {
+        let own = self.link().and_then(|link| link.settings.text.as_ref());
+        own.or(self.app.pages.settings.text.as_ref())
+    }
+
+    /// The text fields of the form: the link's, where it has some.
+    fn fields(self) -> &'a [TextField] {
+        let own = self.link().map(|link| &*link.settings.fields);
+        own.filter(|fields| !fields.is_empty())
+            .unwrap_or(&self.app.pages.settings.fields)
+    }
+
+    /// What the text fields of the form are called.
+    pub(super) fn field_names(self) -> Vec<String> {
+        let fields = self.fields().iter();
+        fields.map(|field| field.name.clone()).collect()
+    }
+
+    /// The keys that everything is sealed to which is sent here.
+    fn recipients(self) -> &'a [NamedRecipient] {
+        let own = self.link().map(|link| &*link.recipients);
+        own.filter(|keys| !keys.is_empty())
+            .unwrap_or_else(|| self.app.uploads.named_recipients())
+    }
+
+    /// Bytes that one file may have.
+    fn max_file(self) -> u64 {
+        let own = self.link().and_then(|link| link.max_file);
+        self.app.limits.max_size.min(own.unwrap_or(u64::MAX))
+    }
+
+    /// `GET /` and `GET /d/{token}`: the form.
     pub(super) fn form(self) -> Response {
         let content = form::content(self);
         let mut title = form::title(self);
         // A configured one is in it.
-        if self.app.pages.settings.title.is_none() {
+        if self.form_title().is_none() {
             title = self.titled(&title);
         }
         let mut response = if self.takes_gzip {
@@ -142,8 +207,11 @@ impl<'a> Reader<'a> {
             self.respond(self.document(&title, &content))
         };
         let headers = response.headers_mut();
-        // With `no-referrer` a browser would send the form from the origin `null`, which is nobody's.
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        // With `no-referrer` a browser would send the form from the origin `null`, which is nobody's. At a link nobody asks for the
+        // origin, and the address is a secret.
+        if self.link().is_none() {
+            headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        }
         // Going back to it restores the files that were chosen.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
         headers.insert(
@@ -167,22 +235,32 @@ impl<'a> Reader<'a> {
     }
 
     /// What went wrong.
-    pub(super) fn problem(self, code: &str, detail: &str) -> Response {
+    pub(super) fn problem(mut self, code: &str, detail: &str) -> Response {
+        if link::IS_DEAD.contains(&code) {
+            self.place = Place::DeadLink;
+        }
         let (title, content) = problem::content(self, code, detail);
         self.page(title, &content)
     }
 
     /// What the page is called, with its language where that is not the reader's.
     fn title(self) -> (&'a str, Option<&'a str>) {
-        let title = &self.app.pages.settings.title;
-        title
-            .as_ref()
-            .map_or((TITLE, None), |title| title.within(self.language))
+        let title = self.form_title();
+        title.map_or((TITLE, None), |title| title.within(self.language))
+    }
+
+    /// Where the form is. Nothing, and so the address that was asked for, where there is none.
+    fn form_address(self) -> &'a str {
+        match self.place {
+            Place::Server => "/",
+            Place::Link(link) => link.address(),
+            Place::DeadLink => "",
+        }
     }
 
     /// Where the form is, in this language.
     fn home(self) -> String {
-        format!("/?lang={}", self.language.tag)
+        format!("{}?lang={}", self.form_address(), self.language.tag)
     }
 
     /// A title with what the page is called.
@@ -245,7 +323,7 @@ impl<'a> Reader<'a> {
                     img.logo src=(logo) alt="";
                     " " span lang=[tag] { (title) }
                 }
-                @if let Some(address) = content.address {
+                @if let Some(address) = &content.address {
                     nav.languages aria-label=(self.language.page.language) {
                         @for other in others {
                             a href={ (address) "?lang=" (other.tag) } hreflang=(other.tag) lang=(other.tag) dir=(other.dir) {
@@ -282,6 +360,6 @@ struct Content {
     after: Markup,
     scripted: bool,
     /// Where the same is in other languages. A receipt is nowhere else.
-    address: Option<&'static str>,
+    address: Option<String>,
     leads_to_welcome: bool,
 }

@@ -5,6 +5,7 @@ mod resumable;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use http::header::{ALLOW, CONTENT_RANGE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
@@ -15,6 +16,7 @@ use super::body::BodyError;
 use super::form::FormError;
 use super::multipart::MultipartError;
 use super::negotiate::Form;
+use super::page::LinkPage;
 use super::{App, Response, page, respond_with};
 use crate::store::StoreError;
 use crate::upload::{ClientSealedError, ReadError};
@@ -28,6 +30,10 @@ pub(super) struct Problem {
     /// The problem type, where one is registered.
     kind: Option<Box<Kind>>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The link that it was met at.
+    link: Option<Box<LinkPage>>,
+    /// Whether the caller showed a secret that is not known.
+    guess: bool,
     /// For the log: what the server itself has to do with it.
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -55,6 +61,8 @@ struct Document<'a> {
 /// Where problem types are registered (RFC 9457, section 4.2).
 const TYPES: &str = "https://iana.org/assignments/http-problem-types#";
 
+const QUOTA_REACHED: &str = "quota-reached";
+
 impl Problem {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -63,6 +71,8 @@ impl Problem {
             detail: detail.into(),
             kind: None,
             headers: Vec::new(),
+            link: None,
+            guess: false,
             cause: None,
         }
     }
@@ -77,6 +87,20 @@ impl Problem {
     fn because(mut self, cause: impl StdError + Send + Sync + 'static) -> Self {
         self.cause = Some(Box::new(cause));
         self
+    }
+
+    /// The caller showed a secret that is not known: the answer waits, and is counted.
+    pub(super) fn of_a_guess(mut self) -> Self {
+        self.guess = true;
+        self
+    }
+
+    pub(super) fn is_of_a_guess(&self) -> bool {
+        self.guess
+    }
+
+    pub(super) fn code(&self) -> &'static str {
+        self.code
     }
 
     pub(super) fn not_found() -> Self {
@@ -108,6 +132,11 @@ impl Problem {
         )
     }
 
+    pub(super) fn forbidden() -> Self {
+        let detail = "This token or certificate is known, and may not do that.";
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
     pub(super) fn cross_site() -> Self {
         let detail = "Another site made the browser send this.";
         Self::new(StatusCode::FORBIDDEN, "cross-site", detail)
@@ -116,6 +145,38 @@ impl Problem {
     pub(super) fn busy() -> Self {
         let detail = "The server is taking in as many uploads as it can: try again in a moment.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).with(RETRY_AFTER, "5")
+    }
+
+    pub(super) fn audit_unavailable() -> Self {
+        let detail = "The server cannot write down who did what, so it takes nothing in now. Tell whoever runs it, and \
+                      try again later.";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, "audit-unavailable", detail).with(RETRY_AFTER, "30")
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn too_many_uploads() -> Self {
+        let detail = "As many uploads as are allowed at a time are under way from this address, with this token or through \
+                      this link: try again when one of them has ended.";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-uploads", detail).with(RETRY_AFTER, "5")
+    }
+
+    /// `wait`: until there may be another one.
+    pub(super) fn too_many_requests(wait: Duration) -> Self {
+        let detail = "More uploads were begun than are allowed in this time: try again later.";
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail)
+            .with(RETRY_AFTER, &seconds.max(1).to_string())
+    }
+
+    /// As many wrong credentials of one address as may wait for their answer do so already.
+    pub(super) fn too_many_guesses() -> Self {
+        let detail =
+            "Too many wrong tokens, links or upload URLs came from this address at a time.";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail).with(RETRY_AFTER, "5")
     }
 
     pub(super) fn stopping() -> Self {
@@ -213,7 +274,9 @@ impl Problem {
         let title = self.status.canonical_reason().unwrap_or("Error");
         let mut response =
             if Form::preferred(&head.headers, &[Form::Json, Form::Html]) == Form::Html {
-                page::Reader::of(app, head).problem(self.code, &self.detail)
+                page::Reader::of(app, head)
+                    .at(self.link.as_deref())
+                    .problem(self.code, &self.detail)
             } else {
                 let (kind, members) = match self.kind {
                     Some(kind) => (format!("{TYPES}{}", kind.name).into(), kind.members),
@@ -243,9 +306,10 @@ impl BodyError {
     fn status(&self) -> (StatusCode, &'static str) {
         match self {
             BodyError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
-            BodyError::Stalled(_) | BodyError::TooSlow(_) => {
+            BodyError::Stalled(_) | BodyError::TooLong(_) => {
                 (StatusCode::REQUEST_TIMEOUT, "timeout")
             }
+            BodyError::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "too-slow"),
             BodyError::Broken(_) | BodyError::CutOff => {
                 (StatusCode::BAD_REQUEST, "body-incomplete")
             }
@@ -268,6 +332,11 @@ impl From<StoreError> for Problem {
                 let detail = "The server has no room left. Nothing was kept; tell whoever runs it, and try again later.";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "store-full", detail).because(error)
             }
+            StoreError::QuotaReached => {
+                let detail = "The server keeps as much as it may. Nothing was kept; tell whoever runs it, and try again later.";
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, QUOTA_REACHED, detail)
+            }
+            StoreError::Unrecorded => Self::audit_unavailable(),
             error @ StoreError::Unsettled { .. } => {
                 let detail = "The server failed while it made this visible. It may be stored, whole or, of several files, \
                               some of them: ask whoever runs it before you send it again.";

@@ -5,8 +5,10 @@ use std::str::FromStr;
 use http::Method;
 
 use super::form::percent_decode;
+use super::links::LinkToken;
 use super::page::PageRoute;
 use super::problem::Problem;
+use crate::grant::GrantId;
 use crate::store::{SealedFile, UploadId};
 use crate::upload::{ClientName, UploadUrl};
 
@@ -24,6 +26,16 @@ pub(super) enum Route {
     Session(UploadUrl),
     /// `/uploads/{id}/{file}`
     SealedFile(UploadId, SealedFile),
+    /// `/d/{token}`, also with a slash behind it.
+    Link(LinkToken),
+    /// `/d/{token}/{name}`, for `PUT`.
+    NamedAtLink(LinkToken, ClientName),
+    /// `/d/{token}/recipients`; for `PUT` a name like any other.
+    LinkRecipients(LinkToken),
+    /// `/links`
+    Links,
+    /// `/links/{id}`
+    LinkById(GrantId),
     /// `*`: the server as a whole, for `OPTIONS`.
     Server,
     /// `/encrypt`
@@ -46,6 +58,7 @@ impl Route {
         Ok(match path {
             "*" => Self::Server,
             "/uploads" => Self::Uploads,
+            "/links" => Self::Links,
             "/encrypt" => Self::Encrypt,
             "/decrypt" => Self::Decrypt,
             "/recipients" => Self::Recipients,
@@ -55,6 +68,13 @@ impl Route {
             _ => {
                 if let Some(page) = PageRoute::of(path) {
                     return Ok(Self::Page(page));
+                }
+                if let Some(rest) = path.strip_prefix("/d/") {
+                    return Self::below_link(rest);
+                }
+                if let Some(id) = path.strip_prefix("/links/") {
+                    let id = id.parse().map_err(|_| Problem::not_found())?;
+                    return Ok(Self::LinkById(id));
                 }
                 let rest = path
                     .strip_prefix("/uploads/")
@@ -82,6 +102,17 @@ impl Route {
         ))
     }
 
+    fn below_link(rest: &str) -> Result<Self, Problem> {
+        let (token, name) = rest.split_once('/').unwrap_or((rest, ""));
+        let link = LinkToken::new(token);
+        let name = percent_decode(name).map_err(|_| Problem::malformed_path())?;
+        Ok(match &*name {
+            b"" => Self::Link(link),
+            b"recipients" => Self::LinkRecipients(link),
+            _ => Self::NamedAtLink(link, ClientName::new(name)),
+        })
+    }
+
     /// The route as logs and metrics call it: never with an id or a name in it.
     pub(super) fn name(&self) -> &'static str {
         match self {
@@ -91,6 +122,11 @@ impl Route {
             Self::Upload(_) => "/uploads/{id}",
             Self::Session(_) => "/uploads/{id}.{secret}",
             Self::SealedFile(..) => "/uploads/{id}/{file}",
+            Self::Link(_) => "/d/{token}",
+            Self::NamedAtLink(..) => "/d/{token}/{name}",
+            Self::LinkRecipients(_) => "/d/{token}/recipients",
+            Self::Links => "/links",
+            Self::LinkById(_) => "/links/{id}",
             Self::Server => "*",
             Self::Encrypt => "/encrypt",
             Self::Decrypt => "/decrypt",
@@ -106,10 +142,14 @@ impl Route {
         match self {
             Self::Uploads => "GET, HEAD, POST, OPTIONS",
             Self::NamedUpload(None) => "POST, PUT, OPTIONS",
-            Self::NamedUpload(Some(_)) => "PUT, OPTIONS",
+            Self::NamedUpload(Some(_)) | Self::NamedAtLink(..) => "PUT, OPTIONS",
             Self::Upload(_) => "GET, HEAD, PUT, DELETE, OPTIONS",
             Self::Session(_) => super::resumable::SESSION_METHODS,
             Self::Server => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+            Self::Link(_) => "GET, HEAD, POST, PUT, OPTIONS",
+            Self::LinkRecipients(_) => "GET, HEAD, PUT, OPTIONS",
+            Self::Links => "GET, HEAD, POST",
+            Self::LinkById(_) => "GET, HEAD, DELETE",
             Self::Encrypt | Self::Decrypt => "POST",
             _ => "GET, HEAD",
         }
@@ -131,8 +171,12 @@ impl Route {
     /// are the admin's, and pages are for who opens them.
     pub(super) fn is_for_other_origins(&self, method: &Method) -> bool {
         match self {
-            Self::Session(_) | Self::NamedUpload(_) | Self::Recipients => true,
-            Self::Uploads => !matches!(method, &Method::GET | &Method::HEAD),
+            Self::Session(_)
+            | Self::NamedUpload(_)
+            | Self::NamedAtLink(..)
+            | Self::LinkRecipients(_)
+            | Self::Recipients => true,
+            Self::Uploads | Self::Link(_) => !matches!(method, &Method::GET | &Method::HEAD),
             Self::Upload(_) => matches!(method, &Method::PUT | &Method::OPTIONS),
             _ => false,
         }

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::App;
 use super::body::RequestBody;
+use super::create::Door;
 use super::problem::Problem;
 use super::resumable::draft::UPLOAD_LIMIT;
 use super::tus_fields::upload_url;
@@ -16,7 +17,7 @@ use crate::store::UploadId;
 use crate::upload::{ClientName, FIELDS_TYPE, Kind, NewSession, NewUpload, Role, UploadUrl};
 
 const SUBMISSION: HeaderName = HeaderName::from_static("sealslot-submission");
-const KIND: HeaderName = HeaderName::from_static("sealslot-kind");
+pub(super) const KIND: HeaderName = HeaderName::from_static("sealslot-kind");
 
 /// Why it is not clear where an upload belongs. Never contains what the client sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -114,6 +115,7 @@ pub(super) fn refuse(headers: &HeaderMap, detail: &'static str) -> Result<(), Pr
 pub(super) async fn place_upload(
     app: &Arc<App>,
     headers: &HeaderMap,
+    door: &Door,
     body: &RequestBody,
     mut new: NewUpload,
 ) -> Result<NewUpload, Problem> {
@@ -121,6 +123,9 @@ pub(super) async fn place_upload(
     let known = (body.announced(), new.terms.link);
     let found = place(app, headers, known, named).await?;
     (new.kind, new.submission) = found;
+    if new.kind == Kind::File {
+        door.check_kind(new.name.as_ref(), new.media_type.as_deref())?;
+    }
     Ok(new)
 }
 
@@ -128,6 +133,7 @@ pub(super) async fn place_upload(
 pub(super) async fn place_session(
     app: &Arc<App>,
     headers: &HeaderMap,
+    door: &Door,
     mut new: NewSession,
 ) -> Result<NewSession, Problem> {
     if new.role != Role::Whole {
@@ -140,6 +146,10 @@ pub(super) async fn place_session(
     let known = (new.length, new.terms.link);
     let found = place(app, headers, known, named).await?;
     (new.kind, new.submission) = found;
+    // Parts are called nothing: what is made of them is.
+    if new.kind == Kind::File && new.role != Role::Partial {
+        door.check_kind(new.name.as_ref(), new.media_type.as_deref())?;
+    }
     Ok(new)
 }
 

@@ -31,6 +31,12 @@ pub enum StoreError {
         source: io::Error,
     },
 
+    /// As much is stored as may be.
+    #[error(
+        "the store keeps as much as its quota allows; delete something or raise it, then send again"
+    )]
+    QuotaReached,
+
     /// Another process holds the data folder.
     #[error("{} is in use by another sealslot; stop that one or choose another data folder", folder.display())]
     Locked {
@@ -44,6 +50,10 @@ pub enum StoreError {
         /// Where it is.
         path: PathBuf,
     },
+
+    /// What was to be published could not be written down first where all of it is. Nothing was published.
+    #[error("it could not be written down before it was published, so it was not")]
+    Unrecorded,
 
     /// Publishing failed after it had begun to make uploads visible: some may be, and may or may not stay so.
     #[error(

@@ -37,7 +37,7 @@ pub use manifest::{
     CLIENT_SEALED, ClientName, FIELDS_TYPE, FileEntry, Kind, Manifest, MetadataEntry,
     RECORD_STANZA, Record, SegmentEntry, VERSION, essence, is_client_sealed, to_rfc3339,
 };
-pub use observer::{Finished, Observer, Why};
+pub use observer::{Begun, Finished, Observer, Why};
 pub use open::{OpenUpload, Plaintext, PlaintextRead, ReadError, read_record};
 pub use receive::{NewUpload, ReceiveError, Received, Receiver};
 pub use session::{
@@ -54,6 +54,9 @@ use crate::grant::Links;
 use crate::keys::NamedRecipient;
 use crate::seal::{Identity, Recipient};
 use crate::store::{ReadAt, RecordStore, SealedFile, SealedUpload, Store, StoreError, UploadId};
+
+/// Bytes that an upload takes beside its sealed content, roughly: headers and manifest.
+const SEALED_AROUND: u64 = 4096;
 
 /// What the uploader gets in return: proof that the upload is sealed and on disk. Without `Debug`: it holds a name.
 #[derive(Clone, Serialize)]
@@ -166,6 +169,13 @@ impl Uploads {
     /// Whether new uploads can be stored. Blocks.
     pub fn check(&self) -> Result<(), StoreError> {
         self.store.check()
+    }
+
+    /// Whether new uploads of so many bytes of plaintext in all would fit, sealed. Blocks.
+    pub fn has_room(&self, bytes: u64) -> Result<(), StoreError> {
+        // Of each chunk its tag; of each file its header, and the manifest.
+        self.store
+            .has_room(bytes.saturating_add(bytes / 4096 + SEALED_AROUND))
     }
 
     /// Waits until nothing is staged any more: every upload under way was published, or broke off and was removed.

@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::manifest::Kind;
+use super::terms::Terms;
 use crate::store::{StoreError, UploadId};
 
 /// Is told of what becomes of uploads. Everything here may block, and nothing may panic.
 pub trait Observer: Send + Sync {
+    /// Comes when an upload has been begun. Unlike all else here it must not block.
+    fn begun(&self, _upload: &Begun<'_>) {}
+
     /// Comes before these uploads are published, together. Where it fails, they are not.
     ///
     /// A crash may follow at any point, and then nobody says which way it went: a published upload is there to be found. The
@@ -23,6 +27,17 @@ pub trait Observer: Send + Sync {
 
     /// Comes when a published upload was removed.
     fn removed(&self, _id: &UploadId, _why: Why) {}
+}
+
+/// An upload that has been begun.
+#[derive(Debug, Clone, Copy)]
+pub struct Begun<'a> {
+    /// The upload's id.
+    pub id: UploadId,
+    /// The id shared by all uploads of one form, and by those that joined one another.
+    pub submission: UploadId,
+    /// On what terms it is taken.
+    pub terms: &'a Terms,
 }
 
 /// An upload that has become durable.
@@ -61,6 +76,12 @@ pub enum Why {
 
 /// Several, one after the other. The first that refuses ends it.
 impl Observer for Vec<Arc<dyn Observer>> {
+    fn begun(&self, upload: &Begun<'_>) {
+        for observer in self {
+            observer.begun(upload);
+        }
+    }
+
     fn publishing(&self, ids: &[UploadId]) -> Result<(), StoreError> {
         self.iter()
             .try_for_each(|observer| observer.publishing(ids))

@@ -7,7 +7,7 @@ use super::Uploads;
 use super::account::{Meter, what};
 use super::digest::{Algorithm, Digested, Digests, ExpectedDigest};
 use super::manifest::{ClientName, Kind, WholeUpload};
-use super::observer::Finished;
+use super::observer::{Begun, Finished};
 use super::recipients::SealedTo;
 use super::segment::{Closed, Owner, SealedSegment, SegmentReceiver};
 use super::staged::Staged;
@@ -101,6 +101,11 @@ impl Receiver {
             staged,
             sealed_to: sealed_to.clone(),
         };
+        uploads.observer.begun(&Begun {
+            id,
+            submission: new.submission.unwrap_or(id),
+            terms: &new.terms,
+        });
         Ok(Self {
             sealed_to,
             meter,

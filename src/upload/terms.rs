@@ -1,5 +1,6 @@
 //! On what terms an upload is taken.
 
+use core::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,9 @@ use crate::grant::GrantId;
 pub struct Terms {
     /// Who brings it, as the audit log calls them: `anonymous`, `token:NAME`, `link:ID`.
     pub by: String,
+    /// From which address they began it. For observers; nothing of it is kept.
+    #[serde(skip)]
+    pub from: Option<IpAddr>,
     /// The link that it comes through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<GrantId>,
@@ -29,6 +33,7 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             by: "anonymous".to_owned(),
+            from: None,
             link: None,
             recipients: None,
             max_size: u64::MAX,

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,13 +48,26 @@ impl<'a> Server<'a> {
     }
 
     pub(crate) fn start(bench: &'a Bench, args: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_command(bench, bench.command(["serve"]), args, environment)
+    }
+
+    /// Starts a command that becomes `sealslot serve` with the arguments that follow.
+    pub(crate) fn start_command(
+        bench: &'a Bench,
+        mut command: Command,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let log = bench.path("server.log");
         let said_before = fs::read(&log).map_or(0, |log| log.len());
         let output = OpenOptions::new().create(true).append(true).open(&log);
         let output: File = output.unwrap();
-        let mut command = bench.command(["serve"]);
         if !args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
+        }
+        if !args.contains(&"--failure-delay") {
+            // Many tests show what is not known on purpose.
+            command.args(["--failure-delay", "0s"]);
         }
         command.args(args).envs(environment.iter().copied());
         command.stdout(output.try_clone().unwrap()).stderr(output);
@@ -79,6 +92,20 @@ impl<'a> Server<'a> {
     /// Everything that it and those before it in this bench have written to stdout and stderr.
     pub(crate) fn log(&self) -> String {
         String::from_utf8(self.bench.read("server.log")).unwrap()
+    }
+
+    /// Where it serves operations.
+    pub(crate) fn operations(&self) -> SocketAddr {
+        // It is said after the other address, so perhaps not yet.
+        let mut address = None;
+        wait_until("operations are served", || {
+            let log = self.log();
+            let line = log.lines().find(|line| line.contains("serving health"));
+            let said = line.and_then(|line| line.split("address=").nth(1));
+            address = said.and_then(|address| address.trim().parse().ok());
+            address.is_some()
+        });
+        address.unwrap()
     }
 
     pub(crate) fn token(&self) -> String {

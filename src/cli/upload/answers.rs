@@ -18,6 +18,9 @@ pub(super) const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 /// The longest explanation of a server that is passed on, in characters.
 const MAX_SAID: usize = 300;
 
+/// What is shorter in a path is no secret, in characters.
+const SECRET: usize = 8;
+
 /// Why a request did not do what it should. Holds neither a token nor an upload URL.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RequestError {
@@ -141,7 +144,7 @@ pub(super) fn refused(answer: &Answer, path: &str, conflict: bool) -> RequestErr
 }
 
 /// How a problem document (RFC 9457) explains itself, unless it repeats the path, which is a secret.
-fn said(answer: &Answer, path: &str) -> Option<String> {
+pub(in crate::cli) fn said(answer: &Answer, path: &str) -> Option<String> {
     let content_type = text(&answer.headers, &CONTENT_TYPE)?;
     if !content_type.starts_with("application/problem+json") {
         return None;
@@ -149,9 +152,19 @@ fn said(answer: &Answer, path: &str) -> Option<String> {
     let problem: Value = serde_json::from_slice(&answer.body).ok()?;
     let detail = problem.get("detail").or(problem.get("title"))?.as_str()?;
     let detail: String = detail.chars().take(MAX_SAID).collect();
-    let secret = path.rsplit('/').next().unwrap_or(path);
-    let tells = !secret.is_empty() && secret != "uploads" && detail.contains(secret);
+    let path = path.split('?').next().unwrap_or(path);
+    let mut secrets = path.split('/').filter(|part| part.len() >= SECRET);
+    let tells = secrets.any(|secret| detail.contains(secret));
     (!tells).then(|| detail.trim_end_matches('.').to_owned())
+}
+
+/// Whether a problem is that of an upload link: that there is none, or none any more.
+pub(super) fn is_of_link(answer: &Answer) -> bool {
+    let problem: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    let code = problem
+        .as_ref()
+        .and_then(|problem| problem.get("code")?.as_str());
+    code.is_some_and(|code| code.starts_with("link-") || code == "no-such-link")
 }
 
 /// How long the server wants to be left alone (RFC 9110 section 10.2.3): seconds, or a date.
@@ -250,6 +263,13 @@ mod tests {
         assert_eq!(said_of("{}"), None);
         assert_eq!(said_of("<html>"), None);
         assert_eq!(said_of(r#"{"detail":"no /uploads/id.secret here"}"#), None);
+        let token = "0123456789abcdefghijklmnopqrstuv";
+        for path in ["", "/", "?lang=ko", "/a"].map(|end| format!("/d/{token}{end}")) {
+            let answer = problem(&format!(r#"{{"detail":"no {token}"}}"#));
+            assert_eq!(said(&answer, &path), None, "{path}");
+            let answer = problem(r#"{"detail":"d uploads lang"}"#);
+            assert!(said(&answer, &path).is_some());
+        }
         let long = said_of(&format!(r#"{{"detail":"{}"}}"#, "ü".repeat(9000)));
         assert_eq!(long.unwrap().chars().count(), MAX_SAID);
         let html = answer(400, &[(CONTENT_TYPE, "text/html")], r#"{"detail":"x"}"#);

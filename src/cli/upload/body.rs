@@ -16,7 +16,7 @@ use crate::cli::progress::Bar;
 pub(super) const FRAME: usize = 128 << 10;
 
 /// Exactly as many bytes as were announced, or an error.
-pub(super) struct Body {
+pub(in crate::cli) struct Body {
     frames: Frames,
     pace: Pace,
     bar: Option<Bar>,
@@ -49,12 +49,12 @@ impl Pace {
 
 impl Body {
     /// No bytes.
-    pub(super) fn empty() -> Self {
+    pub(in crate::cli) fn empty() -> Self {
         Self::new(Frames::Whole(Bytes::new()), 0)
     }
 
     /// These bytes.
-    pub(super) fn whole(bytes: Bytes) -> Self {
+    pub(in crate::cli) fn whole(bytes: Bytes) -> Self {
         let size = bytes.len() as u64;
         Self::new(Frames::Whole(bytes), size)
     }

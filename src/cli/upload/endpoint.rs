@@ -11,7 +11,7 @@ const UPLOADS: &str = "/uploads";
 
 /// Why a URL names no place to upload to. Never repeats the URL: it may hold a link's token.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(super) enum UrlError {
+pub(in crate::cli) enum UrlError {
     /// Not a URL.
     #[error("that is not a URL: give https://HOST/ or https://HOST:PORT/")]
     Malformed,
@@ -25,7 +25,7 @@ pub(super) enum UrlError {
 
 /// A server, and the URL on it that creates uploads.
 #[derive(Clone)]
-pub(super) struct Endpoint {
+pub(in crate::cli) struct Endpoint {
     host: String,
     port: u16,
     /// Of the creation URL. A link's path is a secret.
@@ -76,7 +76,7 @@ impl Endpoint {
     }
 
     /// Host and port, as the `Host` header and people have them.
-    pub(super) fn authority(&self) -> String {
+    pub(in crate::cli) fn authority(&self) -> String {
         if self.port == 443 {
             self.host.clone()
         } else {
@@ -85,8 +85,13 @@ impl Endpoint {
     }
 
     /// The path of the creation URL.
-    pub(super) fn path(&self) -> &str {
+    pub(in crate::cli) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Whether it is that of a server, and not of a link or of something below.
+    pub(in crate::cli) fn is_of_server(&self) -> bool {
+        *self.path == *UPLOADS
     }
 
     /// The creation URL in one form, however it was typed. A secret where it is that of a link.

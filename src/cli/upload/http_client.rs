@@ -2,7 +2,6 @@
 //! HTTP/2 could share it with.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +12,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -39,21 +36,7 @@ const MAX_ANSWER: usize = 1 << 20;
 
 /// Why there was no answer. Holds nothing of what was asked.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HttpError {
-    /// A file of certificates cannot be read.
-    #[error("cannot read the certificates in {}", path.display())]
-    Authorities {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: pem::Error,
-    },
-    /// Nobody is trusted.
-    #[error("{0}: name the server's certificate authority with --cacert FILE")]
-    NoAuthorities(String),
-    /// rustls refuses what it was configured with.
-    #[error("cannot set up TLS")]
-    Setup(#[source] rustls::Error),
+pub(in crate::cli) enum HttpError {
     /// Neither a DNS name nor an address.
     #[error("{0} is not the name of a host")]
     Name(String),
@@ -108,49 +91,15 @@ impl HttpError {
     }
 }
 
-/// What TLS connections are made with: `cacert`, or else the system, says who may vouch for a server.
-pub(super) fn tls_config(cacert: Option<&Path>) -> Result<Arc<ClientConfig>, HttpError> {
-    let mut roots = RootCertStore::empty();
-    let (certificates, failed) = match cacert {
-        Some(path) => (
-            read_certificates(path)?,
-            format!("{} holds no certificate that can be used", path.display()),
-        ),
-        None => (
-            rustls_native_certs::load_native_certs().certs,
-            "no certificate authorities were found on this system".to_owned(),
-        ),
-    };
-    roots.add_parsable_certificates(certificates);
-    if roots.is_empty() {
-        return Err(HttpError::NoAuthorities(failed));
-    }
-    let mut config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .map_err(HttpError::Setup)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    read.map_err(|source| HttpError::Authorities {
-        path: path.to_owned(),
-        source,
-    })
-}
-
 /// An answer, complete.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+pub(in crate::cli) struct Answer {
+    pub(in crate::cli) status: StatusCode,
+    pub(in crate::cli) headers: HeaderMap,
+    pub(in crate::cli) body: Vec<u8>,
 }
 
 /// One server, and a connection to it while there is one.
-pub(super) struct HttpClient {
+pub(in crate::cli) struct HttpClient {
     endpoint: Endpoint,
     tls: TlsConnector,
     name: ServerName<'static>,
@@ -170,7 +119,10 @@ impl Drop for Connection {
 }
 
 impl HttpClient {
-    pub(super) fn new(endpoint: Endpoint, tls: Arc<ClientConfig>) -> Result<Self, HttpError> {
+    pub(in crate::cli) fn new(
+        endpoint: Endpoint,
+        tls: Arc<ClientConfig>,
+    ) -> Result<Self, HttpError> {
         let name = ServerName::try_from(endpoint.host().to_owned());
         let name = name.map_err(|_| HttpError::Name(endpoint.host().to_owned()))?;
         Ok(Self {
@@ -182,7 +134,10 @@ impl HttpClient {
     }
 
     /// Sends one request, for a path on this server, and waits for the whole answer.
-    pub(super) async fn send(&mut self, mut request: Request<Body>) -> Result<Answer, HttpError> {
+    pub(in crate::cli) async fn send(
+        &mut self,
+        mut request: Request<Body>,
+    ) -> Result<Answer, HttpError> {
         let mut connection = self.connection().await?;
         self.add_framing(&mut request)?;
         let pace = request.body().pace();

@@ -8,7 +8,8 @@ use http::header::{
 use http::{HeaderValue, Method, Request, StatusCode};
 
 use super::answers::{
-    COMPLETE, OFFSET, Receipt, RequestError, accepted, is_complete, offset, refused, text,
+    COMPLETE, OFFSET, Receipt, RequestError, accepted, is_complete, is_of_link, offset, refused,
+    text,
 };
 use super::body::Body;
 use super::endpoint::{Endpoint, UploadUrl};
@@ -70,6 +71,8 @@ impl Resumable {
         let answer = self.client.send(request).await?;
         match answer.status {
             StatusCode::UNAUTHORIZED => return Err(RequestError::Unauthorized),
+            // What a server says of its own links is said better.
+            _ if is_of_link(&answer) => return Err(refused(&answer, &path, false)),
             status
             @ (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE) => {
                 return Err(RequestError::NoEndpoint(status));

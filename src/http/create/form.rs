@@ -7,9 +7,10 @@ use data_encoding::BASE64;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{IncomingFile, Permit, Submission, publish};
+use super::{Door, IncomingFile, Submission, publish};
 use crate::http::App;
 use crate::http::body::{RequestBody, append};
+use crate::http::limits::Permit;
 use crate::http::multipart::{self, Boundary, Event, PartHead};
 use crate::http::problem::Problem;
 use crate::store::UploadId;
@@ -56,11 +57,22 @@ struct Fields<'a> {
     fields: &'a [Field],
 }
 
+/// What is known of a form before it arrives.
+pub(super) struct Incoming {
+    pub(super) boundary: Boundary,
+    pub(super) terms: Terms,
+    pub(super) door: Door,
+    /// What our own form's text fields are called.
+    pub(super) fields: Vec<String>,
+}
+
 /// A form as it comes in: its files one after another, its texts together in the end.
 struct FormReceiver<'a> {
     app: &'a App,
     submission: UploadId,
     terms: Terms,
+    door: Door,
+    asked: Vec<String>,
     received: Vec<Received>,
     fields: Vec<Field>,
     /// Bytes of the texts, and of all names and media types: what is held in memory until the form ends.
@@ -72,8 +84,7 @@ struct FormReceiver<'a> {
 pub(super) async fn receive(
     app: Arc<App>,
     mut body: RequestBody,
-    boundary: Boundary,
-    terms: Terms,
+    incoming: Incoming,
     _permit: Permit,
 ) -> Result<Submission, Problem> {
     let limits = multipart::Limits {
@@ -81,12 +92,14 @@ pub(super) async fn receive(
         part_header_bytes: app.limits.max_part_headers,
         name_bytes: app.limits.max_name,
     };
-    let mut parser = multipart::Parser::new(boundary, limits);
-    let terms = bounded(&app, &body, terms).await?;
+    let mut parser = multipart::Parser::new(incoming.boundary, limits);
+    let terms = bounded(&app, &body, incoming.terms).await?;
     let mut form = FormReceiver {
         app: &app,
         submission: UploadId::generate(SystemTime::now()),
         terms,
+        door: incoming.door,
+        asked: incoming.fields,
         received: Vec::new(),
         fields: Vec::new(),
         held: 0,
@@ -154,23 +167,25 @@ impl FormReceiver<'_> {
         Ok(())
     }
 
-    fn file(&self, head: PartHead) -> NewUpload {
+    fn file(&self, head: PartHead) -> Result<NewUpload, Problem> {
         let name = head
             .filename
             .filter(|name| !name.is_empty())
             .map(ClientName::new);
-        NewUpload {
+        self.door
+            .check_kind(name.as_ref(), head.content_type.as_deref())?;
+        Ok(NewUpload {
             submission: Some(self.submission),
             kind: Kind::File,
             name,
             media_type: head.content_type,
             length: None,
             terms: self.terms.clone(),
-        }
+        })
     }
 
     async fn begin_file(&mut self, head: PartHead) -> Result<(), Problem> {
-        let new = self.file(head);
+        let new = self.file(head)?;
         let file = IncomingFile::begin(self.app, new, false).await?;
         self.part = Part::File(Box::new(file));
         Ok(())
@@ -215,7 +230,7 @@ impl FormReceiver<'_> {
     /// without a text, beside files.
     fn forget_empty_fields(&mut self) {
         let empty = |field: &Field| field.value.as_deref() == Some("");
-        let ours = |field: &Field| self.app.pages.asks_for(&field.name);
+        let ours = |field: &Field| self.asked.contains(&field.name);
         let alone = self.received.is_empty();
         if self
             .fields

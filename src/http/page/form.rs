@@ -6,18 +6,28 @@ use maud::{Markup, PreEscaped, html};
 use serde::Serialize;
 
 use super::languages::{Phrase, fill};
-use super::{Content, Reader, receipt, sizes};
+use super::{Content, LinkPage, Reader, receipt, sizes};
+use crate::keys::NamedRecipient;
 
-/// Where a form is sent to, and where the script creates uploads.
+/// Where a form is sent to, and where the script creates uploads. A link is its own.
 const ENDPOINT: &str = "/uploads";
+
+fn endpoint(reader: Reader<'_>) -> &str {
+    reader.link().map_or(ENDPOINT, LinkPage::address)
+}
 
 /// The problems that the script tells in the words of their pages. Others come from forms alone, pass by themselves, or are told in
 /// words of the script's own.
-const REACHING_THE_SCRIPT: [&str; 8] = [
+const REACHING_THE_SCRIPT: [&str; 13] = [
     "cross-site",
     "fields-too-large",
     "internal",
+    "link-bytes-used-up",
+    "link-expired",
+    "link-revoked",
+    "link-used-up",
     "name-too-long",
+    "no-such-link",
     "no-such-upload",
     "store-full",
     "unauthorized",
@@ -26,7 +36,7 @@ const REACHING_THE_SCRIPT: [&str; 8] = [
 
 pub(super) fn title(reader: Reader<'_>) -> String {
     let words = &reader.language.page;
-    match &reader.app.pages.settings.title {
+    match reader.form_title() {
         Some(title) => {
             let (title, _) = title.within(reader.language);
             fill(&words.heading_to, &[("title", title)])
@@ -37,15 +47,13 @@ pub(super) fn title(reader: Reader<'_>) -> String {
 
 pub(super) fn content(reader: Reader<'_>) -> Content {
     let words = &reader.language.page;
-    let lead = &reader.app.pages.settings.text;
-    let (lead, tag) = lead
-        .as_ref()
-        .map_or((&*words.lead, None), |text| text.within(reader.language));
+    let lead = reader.form_text();
+    let (lead, tag) = lead.map_or((&*words.lead, None), |text| text.within(reader.language));
     let main = html! {
         div id="handing-in" {
             h1 { (title(reader)) }
             p.lead lang=[tag] { (lead) }
-            form id="form" method="post" action={ (ENDPOINT) "?lang=" (reader.language.tag) } enctype="multipart/form-data" {
+            form id="form" method="post" action={ (endpoint(reader)) "?lang=" (reader.language.tag) } enctype="multipart/form-data" {
                 (chooser(reader))
                 section.queue id="queue" aria-labelledby="queue-heading" hidden {
                     h2 id="queue-heading" { (words.queue) }
@@ -78,19 +86,27 @@ pub(super) fn content(reader: Reader<'_>) -> Content {
         main,
         after: after(reader),
         scripted: true,
-        address: Some("/"),
+        address: Some(reader.form_address().to_owned()),
         leads_to_welcome: reader.welcome.is_some(),
     }
 }
 
 fn chooser(reader: Reader<'_>) -> Markup {
     let words = &reader.language.page;
-    let limit = sizes::limit(reader.app.limits.max_size);
-    let fields = &reader.app.pages.settings.fields;
+    let limit = sizes::limit(reader.max_file());
+    let fields = reader.fields();
+    let (accept, limits, files_limit) = match reader.link() {
+        Some(link) => (
+            link.accept(),
+            link.limits(reader.language),
+            &words.file_limit,
+        ),
+        None => (None, html! {}, &words.files_limit),
+    };
     html! {
         div.chooser id="chooser" {
             label.chooser-label for="files" { (words.files) }
-            input id="files" type="file" name="file" multiple required[fields.is_empty()] aria-describedby="files-hint";
+            input id="files" type="file" name="file" multiple required[fields.is_empty()] accept=[&accept] aria-describedby="files-hint";
             div.choose id="choose" hidden {
                 button.secondary type="button" id="choose-files" aria-describedby="files-hint" { (words.choose_files) } " "
                 button.secondary type="button" id="choose-folder" { (words.choose_folder) }
@@ -98,7 +114,10 @@ fn chooser(reader: Reader<'_>) -> Markup {
             }
             // Without a name: the form itself never sends it.
             input id="folder" type="file" webkitdirectory hidden tabindex="-1" aria-hidden="true";
-            p.hint id="files-hint" { (fill(&words.files_limit, &[("limit", &limit)])) }
+            div.hint id="files-hint" {
+                p { (fill(files_limit, &[("limit", &limit)])) }
+                (limits)
+            }
         }
     }
 }
@@ -106,7 +125,7 @@ fn chooser(reader: Reader<'_>) -> Markup {
 /// The text fields that the operator wants. Browsers offer nobody what somebody else wrote there before: computers are shared.
 fn fields(reader: Reader<'_>) -> Markup {
     let optional = &reader.language.page.optional;
-    let fields = reader.app.pages.settings.fields.iter().zip(1..);
+    let fields = reader.fields().iter().zip(1..);
     html! {
         @for (field, number) in fields {
             @let (label, tag) = field.label(reader.language);
@@ -129,8 +148,7 @@ fn fields(reader: Reader<'_>) -> Markup {
 /// Who can read what is sent, in a sentence and exactly.
 fn promise(reader: Reader<'_>) -> Markup {
     let words = &reader.language.page;
-    let uploads = &reader.app.uploads;
-    let keys = uploads.named_recipients();
+    let keys = reader.recipients();
     let all_named = keys.iter().all(|key| key.comment().is_some());
     let mut names = Vec::new();
     for name in keys.iter().filter_map(|key| key.comment()) {
@@ -138,7 +156,7 @@ fn promise(reader: Reader<'_>) -> Markup {
             names.push(name);
         }
     }
-    let promise = if !uploads.identities().is_empty() {
+    let promise = if server_opens(reader, keys) {
         words.promise_server.clone()
     } else if all_named {
         fill(
@@ -162,6 +180,13 @@ fn promise(reader: Reader<'_>) -> Markup {
             }
         }
     }
+}
+
+/// Whether the server holds a private key for one of these.
+fn server_opens(reader: Reader<'_>, keys: &[NamedRecipient]) -> bool {
+    let held = reader.app.uploads.identities().iter();
+    let mut held = held.map(|key| NamedRecipient::new(key.to_recipient(), "").fingerprint());
+    held.any(|held| keys.iter().any(|key| key.fingerprint() == held))
 }
 
 /// What the script needs. It stands behind the form, which is usable before.
@@ -201,9 +226,14 @@ pub(super) fn data(reader: Reader<'_>) -> Markup {
 /// What the page says to the script.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Data {
-    endpoint: &'static str,
+struct Data<'a> {
+    endpoint: &'a str,
     max_size: u64,
+    /// What a link takes at most, whatever becomes of what is under way.
+    most_files: Option<u64>,
+    most_bytes: Option<u64>,
+    /// As the attribute of the same name has it, one by one. Everything, where it is empty.
+    accept: Vec<String>,
     max_name: usize,
     max_fields: usize,
     /// Whether there may be a text and no file.
@@ -230,11 +260,12 @@ struct ReceiptTexts {
     bytes: &'static str,
 }
 
-impl Data {
-    fn of(reader: Reader<'_>) -> Self {
+impl<'a> Data<'a> {
+    fn of(reader: Reader<'a>) -> Self {
         let language = reader.language;
         let limits = &reader.app.limits;
-        let recipients = reader.app.uploads.named_recipients().iter().map(|key| Key {
+        let link = reader.link();
+        let recipients = reader.recipients().iter().map(|key| Key {
             name: key.comment().map(str::to_owned),
             fingerprint: key.fingerprint(),
         });
@@ -243,11 +274,14 @@ impl Data {
             Some((code, &*problem.text))
         });
         Self {
-            endpoint: ENDPOINT,
-            max_size: limits.max_size,
+            endpoint: endpoint(reader),
+            max_size: reader.max_file(),
+            most_files: link.and_then(|link| link.most_files),
+            most_bytes: link.and_then(|link| link.most_bytes),
+            accept: link.map(LinkPage::accepted).unwrap_or_default(),
             max_name: limits.max_name,
             max_fields: limits.max_fields,
-            has_fields: !reader.app.pages.settings.fields.is_empty(),
+            has_fields: !reader.fields().is_empty(),
             recipients: recipients.collect(),
             messages: &language.script,
             receipt: ReceiptTexts {

@@ -99,7 +99,8 @@ macro_rules! words {
 words! {
     /// Of the upload page, and of what all pages have around them.
     PageWords:
-        list_separator list_last language development heading heading_to lead files files_limit choose_files choose_folder
+        list_separator list_last language development heading heading_to lead files files_limit file_limit
+        accepted images videos recordings texts files_left bytes_left open_until choose_files choose_folder
         drop_hint drop_here queue message your_name reference optional send promise_named promise_unnamed
         promise_server keys keys_explained unnamed_key progress pause resume cancel remove retry pause_all
         resume_all cancel_all;

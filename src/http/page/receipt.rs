@@ -62,7 +62,7 @@ fn article(reader: Reader<'_>, submission: Option<&Submission>) -> Markup {
 
 /// The keys of a receipt, with the names that they have here.
 fn recipients(reader: Reader<'_>, receipt: &Receipt) -> Markup {
-    let known = reader.app.uploads.named_recipients();
+    let known = reader.recipients();
     let name = |fingerprint: &str| {
         let found = known.iter().find(|key| key.fingerprint() == fingerprint);
         found.and_then(|key| key.comment())
@@ -89,7 +89,7 @@ fn moment(time: Option<&str>) -> Markup {
 }
 
 /// `2026-11-24 21:30:55 UTC` of `2026-11-24T21:30:55Z`
-fn readable(time: &str) -> String {
+pub(super) fn readable(time: &str) -> String {
     time.replace('T', " ").replace('Z', " UTC")
 }
 

@@ -3,14 +3,10 @@
 
 use http::header::{HOST, HeaderName};
 use http::request::Parts;
-use maud::{Markup, html};
-use qrcodegen::{QrCode, QrCodeEcc};
+use maud::{Markup, PreEscaped, html};
 
 use super::languages::fill;
-use super::{Content, Reader};
-
-/// Modules of white around a QR code (ISO/IEC 18004, section 6.3.8).
-const QUIET: i32 = 4;
+use super::{Content, QrDrawing, Reader};
 
 /// What the page shows, ready for a shell.
 #[derive(Debug)]
@@ -106,7 +102,7 @@ pub(super) fn content(reader: Reader<'_>, welcome: &Welcome) -> Content {
     };
     Content {
         main,
-        address: Some("/welcome"),
+        address: Some("/welcome".to_owned()),
         ..Content::default()
     }
 }
@@ -135,37 +131,16 @@ fn shell(lines: &str) -> Markup {
 
 /// A QR code, drawn. Nothing where the address is longer than any code.
 fn code(url: &str, label: &str) -> Markup {
-    let Ok(code) = QrCode::encode_text(url, QrCodeEcc::Medium) else {
+    let Some(drawing) = QrDrawing::of(url) else {
         return html! {};
     };
-    let size = code.size() + 2 * QUIET;
+    let size = drawing.size();
     html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (size) " " (size) } role="img" aria-label=(label)
             shape-rendering="crispEdges" {
-            rect width=(size) height=(size) fill="#fff" {}
-            path d=(drawn(&code)) fill="#000" {}
+            (PreEscaped(drawing.shapes()))
         }
     }
-}
-
-/// The dark modules, each row in strokes of those that stand side by side.
-fn drawn(code: &QrCode) -> String {
-    use std::fmt::Write;
-    let mut path = String::new();
-    for y in 0..code.size() {
-        let mut x = 0;
-        while x < code.size() {
-            let run = (x..code.size())
-                .take_while(|&x| code.get_module(x, y))
-                .count();
-            let run = i32::try_from(run).unwrap_or_default();
-            if run > 0 {
-                let _ = write!(path, "M{} {}h{run}v1h-{run}z", x + QUIET, y + QUIET);
-            }
-            x += run.max(1);
-        }
-    }
-    path
 }
 
 #[cfg(test)]
@@ -199,28 +174,6 @@ mod tests {
             "drop.example@localhost",
         ] {
             assert!(!is_local(authority), "{authority}");
-        }
-    }
-
-    #[test]
-    fn what_is_drawn_is_the_code() {
-        let code = QrCode::encode_text("https://192.0.2.7:8443/", QrCodeEcc::Medium).unwrap();
-        let path = drawn(&code);
-        let mut dark = std::collections::BTreeSet::new();
-        for stroke in path.split('M').skip(1) {
-            let stroke = stroke.strip_suffix('z').unwrap();
-            let (at, shape) = stroke.split_once('h').unwrap();
-            let (x, y) = at.split_once(' ').unwrap();
-            let (run, back) = shape.split_once("v1h-").unwrap();
-            assert_eq!(run, back);
-            let (x, y): (i32, i32) = (x.parse().unwrap(), y.parse().unwrap());
-            let run: i32 = run.parse().unwrap();
-            dark.extend((x..x + run).map(|x| (x - QUIET, y - QUIET)));
-        }
-        for y in 0..code.size() {
-            for x in 0..code.size() {
-                assert_eq!(dark.contains(&(x, y)), code.get_module(x, y), "{x} {y}");
-            }
         }
     }
 }

@@ -1,13 +1,30 @@
-//! Why a link does not take an upload, and what else was agreed.
+//! What goes wrong with upload links, and with what else was agreed.
 
 use http::StatusCode;
-use http::header::RETRY_AFTER;
 
 use super::Problem;
-use crate::grant::Refused;
+use crate::grant::{GrantError, MediaRange, Refused};
 use crate::http::keep::KeepFieldError;
+use crate::http::new_link::MalformedLink;
+use crate::http::page::LinkPage;
+use crate::http::resumable::draft::UPLOAD_LIMIT;
 
 impl Problem {
+    /// Says that it was met at a link: its page leads back there.
+    pub(in crate::http) fn at(mut self, link: LinkPage) -> Self {
+        self.link = Some(Box::new(link));
+        self
+    }
+
+    /// Says what would not have been too large, where that was it.
+    pub(in crate::http) fn within(self, max_size: u64) -> Self {
+        let said = self.headers.iter().any(|(name, _)| *name == UPLOAD_LIMIT);
+        if self.status != StatusCode::PAYLOAD_TOO_LARGE || said {
+            return self;
+        }
+        self.with(UPLOAD_LIMIT, &format!("max-size={max_size}"))
+    }
+
     pub(in crate::http) fn no_such_link() -> Self {
         let detail = "There is no such link: it may have been cut off or mistyped on its way.";
         Self::new(StatusCode::NOT_FOUND, "no-such-link", detail)
@@ -32,17 +49,55 @@ impl Problem {
         let detail = format!(
             "The link takes {left} more bytes, and this is more. What was acknowledged is kept, nothing else."
         );
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "link-bytes-used-up", detail)
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "link-bytes-used-up", detail).within(left)
     }
 
-    pub(in crate::http) fn too_many_uploads() -> Self {
-        let detail = "Too many uploads are under way: finish some first, or try again in a moment.";
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-uploads", detail).with(RETRY_AFTER, "5")
+    pub(in crate::http) fn type_not_accepted(types: &[MediaRange], extensions: &[String]) -> Self {
+        let types = types.iter().map(ToString::to_string);
+        let extensions = extensions.iter().map(|extension| format!(".{extension}"));
+        let accepted: Vec<_> = types.chain(extensions).collect();
+        let detail = format!(
+            "The link takes {} alone: name the file and its Content-Type as they are. Nothing was kept.",
+            accepted.join(", ")
+        );
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "type-not-accepted",
+            detail,
+        )
     }
 
     pub(in crate::http) fn withdrawal_over() -> Self {
         let detail = "The time in which this could be taken back is over. Ask whoever received it to delete it.";
         Self::new(StatusCode::FORBIDDEN, "withdrawal-over", detail)
+    }
+
+    /// A body that is small took too long.
+    pub(in crate::http) fn too_slow(limit: std::time::Duration) -> Self {
+        let detail = format!("The body took longer than {} s.", limit.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail)
+            .with(http::header::CONNECTION, "close")
+    }
+}
+
+impl From<MalformedLink> for Problem {
+    fn from(error: MalformedLink) -> Self {
+        let detail = format!("No link was made: {error}.");
+        Self::new(StatusCode::BAD_REQUEST, "malformed-link", detail)
+    }
+}
+
+impl From<GrantError> for Problem {
+    fn from(error: GrantError) -> Self {
+        match error {
+            GrantError::NotFound { .. } => Self::no_such_link(),
+            GrantError::TooLarge => {
+                let detail = format!("No link was made: {error}.");
+                Self::new(StatusCode::BAD_REQUEST, "malformed-link", detail)
+            }
+            GrantError::Store(error) => error.into(),
+            error => Self::internal(error),
+        }
     }
 }
 
@@ -55,7 +110,12 @@ impl From<Refused> for Problem {
             Refused::UploadsUsedUp => Self::link_used_up(),
             Refused::BytesUsedUp { left } => Self::link_bytes_used_up(left),
             Refused::TooManyAtOnce => Self::too_many_uploads(),
-            error @ (Refused::NotReserved | Refused::Failed(_)) => Self::internal(error),
+            Refused::Failed(error) => error.into(),
+            // Its reservation is gone, and what it has with it: it can only begin anew.
+            refused @ Refused::NotReserved => {
+                let detail = "What was set aside for this upload is given back. Begin anew.";
+                Self::new(StatusCode::GONE, "upload-lost", detail).because(refused)
+            }
         }
     }
 }

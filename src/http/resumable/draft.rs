@@ -16,9 +16,10 @@ use super::{
 };
 use crate::http::body::RequestBody;
 use crate::http::call::Call;
-use crate::http::create::{Admission, Door, Permit, admit, check_name, text_header};
+use crate::http::create::{Admission, Door, admit, admit_more, check_name, text_header};
 use crate::http::digest_fields::{CONTENT_DIGEST, REPR_DIGEST, digests, wanted};
 use crate::http::form::disposition_filename;
+use crate::http::limits::Permit;
 use crate::http::problem::Problem;
 use crate::http::submission::place_session;
 use crate::http::tus_fields::UploadMetadata;
@@ -35,9 +36,8 @@ pub(in crate::http) const UPLOAD_LIMIT: HeaderName = HeaderName::from_static("up
 const PARTIAL_UPLOAD: &str = "application/partial-upload";
 
 /// `Upload-Limit`, with how long an upload lives on.
-pub(in crate::http) fn limit(app: &App, session: Option<&Session>) -> String {
-    let limit = session.map_or(app.limits.max_size, |session| session_limit(app, session));
-    let size = format!("max-size={limit}");
+pub(in crate::http) fn limit(max_size: u64, session: Option<&Session>) -> String {
+    let size = format!("max-size={max_size}");
     match session {
         Some(session) => format!("{size}, max-age={}", seconds_left(session)),
         None => size,
@@ -67,7 +67,8 @@ pub(super) fn status(app: &App, session: &Session, version: Version) -> HeaderMa
 fn progress(app: &App, session: &Session, version: Version, complete: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
     insert(&mut headers, UPLOAD_OFFSET, session.offset());
-    insert(&mut headers, UPLOAD_LIMIT, limit(app, Some(session)));
+    let limit = limit(session_limit(app, session), Some(session));
+    insert(&mut headers, UPLOAD_LIMIT, limit);
     version.add_completeness(&mut headers, complete);
     add_outcome(session, &mut headers);
     headers
@@ -88,13 +89,11 @@ pub(in crate::http) async fn create(
         return Err(Problem::inconsistent_length());
     }
     let Admission { permit, terms } = admit(call, &door, &body).await?;
-    if length.is_some_and(|length| length > terms.max_size) {
-        return Err(Problem::too_large(terms.max_size));
-    }
+    door.check_size(&terms, length.max(body.announced()))?;
     limit_body(terms.max_size, &mut body, 0)?;
     let new = new_session(app, headers, name, length, version, terms)?;
     let content = digests(headers, CONTENT_DIGEST)?;
-    let new = place_session(app, headers, new).await?;
+    let new = place_session(app, headers, &door, new).await?;
     let task = create_and_receive(Arc::clone(app), new, body, content, permit);
     let session = run_to_the_end(app, task).await?;
     let mut headers = progress(app, &session, version, false);
@@ -207,7 +206,7 @@ pub(super) async fn append(
         repr: digests(headers, REPR_DIGEST)?,
     };
     let complete = appending.complete;
-    let permit = app.upload_permit()?;
+    let permit = admit_more(call, &body).await?;
     let task = receive(Arc::clone(app), url, body, appending, permit);
     let received = run_to_the_end(app, task).await;
     let session = received.map_err(|problem| problem.in_draft(version))?;
@@ -231,9 +230,10 @@ async fn receive(
     url: UploadUrl,
     mut body: RequestBody,
     appending: Appending,
-    _permit: Permit,
+    permit: Permit,
 ) -> Result<Session, Problem> {
     let mut session = app.uploads.session(url.clone()).await?;
+    let _permit = app.uploaders.permit_for(permit, &session.terms().by)?;
     session.ready()?;
     if session.finished().is_some() {
         return complete_already(session, &body, &appending);
@@ -288,7 +288,7 @@ async fn check_length(
     }
     let limit = session_limit(app, &session);
     if told.is_some_and(|length| length > limit) {
-        return Err(Problem::too_large(limit));
+        return Err(Problem::too_large(limit).within(limit));
     }
     let session = match told {
         Some(length) => {

@@ -280,8 +280,9 @@ fn session_limit(app: &App, session: &Session) -> u64 {
 }
 
 /// A body that goes with an upload of at most `limit` bytes: refused at once where it announces too much.
-fn limit_body(limit: u64, body: &mut RequestBody, offset: u64) -> Result<(), BodyError> {
-    body.limit(limit.saturating_sub(offset))
+fn limit_body(limit: u64, body: &mut RequestBody, offset: u64) -> Result<(), Problem> {
+    let limited = body.limit(limit.saturating_sub(offset));
+    limited.map_err(|error| Problem::from(error).within(limit))
 }
 
 fn answer(status: StatusCode, headers: HeaderMap) -> Response {
@@ -301,7 +302,11 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: impl Display) {
 /// Says what would not have been too much (the draft, section "Limits").
 pub(super) fn add_limit(app: &App, headers: &mut HeaderMap) {
     if !headers.contains_key(draft::UPLOAD_LIMIT) {
-        insert(headers, draft::UPLOAD_LIMIT, draft::limit(app, None));
+        insert(
+            headers,
+            draft::UPLOAD_LIMIT,
+            draft::limit(app.limits.max_size, None),
+        );
     }
 }
 

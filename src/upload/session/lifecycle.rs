@@ -9,6 +9,7 @@ use super::state::State;
 use super::{Session, SessionError, Unsaved, UploadUrl, remove, run_blocking};
 use crate::grant::GrantId;
 use crate::store::{StoreError, UploadId};
+use crate::upload::observer::Begun;
 use crate::upload::staged::Staged;
 use crate::upload::{Uploads, Why};
 
@@ -49,6 +50,11 @@ impl Uploads {
         };
         let state = State::new(&new);
         let mut session = self.in_hand(url, new, expires, state, claim)?;
+        self.observer.begun(&Begun {
+            id: *session.url.id(),
+            submission: session.head.submission_of(&session.url),
+            terms: &session.head.terms,
+        });
         session.unsaved = Some(unsaved);
         session.reserved = reserved;
         Ok(session)

@@ -41,7 +41,7 @@ use super::receive::ReceiveError;
 use super::recipients::SealedTo;
 use super::segment::SealedSegment;
 use super::staged::Staged;
-use super::{Receipt, to_rfc3339};
+use super::{Receipt, Terms, to_rfc3339};
 use crate::grant::Refused;
 use crate::seal::SealError;
 use crate::store::{MAX_SEGMENTS, SealedFile, Store, StoreError, UploadId};
@@ -231,6 +231,11 @@ impl Session {
     /// Bytes that it may have, as was agreed when it was created.
     pub fn max_size(&self) -> u64 {
         self.head.terms.max_size
+    }
+
+    /// On what terms it is taken.
+    pub fn terms(&self) -> &Terms {
+        &self.head.terms
     }
 
     /// What part it plays in a concatenation.

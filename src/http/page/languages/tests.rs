@@ -126,13 +126,15 @@ fn first_arguments<'a>(script: &'a str, call: &str) -> BTreeSet<&'a str> {
 }
 
 /// What no call names outright.
-const SAID_BY_VALUE: [(&str, &str); 6] = [
+const SAID_BY_VALUE: [(&str, &str); 8] = [
     ("not-sent", "a notice in the receipt"),
     ("file-changed", "a problem that only the page knows"),
     (
         "too-large",
         "a problem that the page tells before the server",
     ),
+    ("type-not-accepted", "the same"),
+    ("no-room", "the same"),
     ("saved", "what became of a button of the receipt"),
     ("copied", "the same"),
     ("copy-failed", "the same"),
@@ -170,6 +172,7 @@ fn the_script_says_what_there_is_and_all_of_it() {
 fn every_problem_with_words_is_one() {
     let sources = [
         include_str!("../../problem.rs"),
+        include_str!("../../problem/links.rs"),
         include_str!("../../problem/resumable.rs"),
         // Words for others, and for a form that has fields.
         include_str!("../languages.rs"),

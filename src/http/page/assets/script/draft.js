@@ -22,6 +22,8 @@ function refusal(xhr, created) {
   } catch {
     // An answer to HEAD, or from something in between.
   }
+  // Whoever made the link has to do something, unless something smaller is sent.
+  if (code.startsWith('link-') || code === 'no-such-link') return new UploadError(code === 'link-bytes-used-up' ? 'never' : 'person', code);
   if (code === 'unknown-submission') return new UploadError('join', code);
   if (created && (status === 404 || status === 410)) return new UploadError('anew', code);
   if (status === 401 || status === 507) return new UploadError('person', code);
@@ -61,9 +63,10 @@ function request(method, url, { headers, body, signal, moved } = {}) {
 
 /** The URL of an upload, if it is one of this server's. @param {string | null} location */
 function uploadUrl(location) {
-  const endpoint = new URL(page.endpoint, document.baseURI);
-  const url = new URL(location ?? '', endpoint);
-  if (url.href.startsWith(`${endpoint.href}/`)) return url.href;
+  // Also what is created at a link is one of these.
+  const uploads = new URL('/uploads/', document.baseURI);
+  const url = new URL(location ?? '', uploads);
+  if (url.href.length > uploads.href.length && url.href.startsWith(uploads.href)) return url.href;
   throw new UploadError('never', 'foreign-location');
 }
 

@@ -33,7 +33,9 @@ async function take(gathering) {
   const { files, unreadable, added, skipped, left } = taken;
   notice = skipped ? say('skipped', { count: skipped }) : '';
   announce([added && say('added', { count: added }), skipped && say('skipped', { count: skipped })].filter(Boolean).join(' '));
-  const wrong = [left && say('too-many', { count: MOST_FILES }), unreadable && say('unreadable', { count: unreadable })];
+  const count = mostFiles();
+  const tooMany = () => (count < MOST_FILES ? say('too-many-for-link', { count }) : say('too-many', { count }));
+  const wrong = [left && tooMany(), unreadable && say('unreadable', { count: unreadable })];
   const empty = !files.length && !unreadable && say('empty-folder');
   if (!isSending || empty || left || unreadable) complain([...wrong, empty].filter(Boolean).join(' '));
   refresh();
@@ -130,7 +132,8 @@ function showReceipt() {
   addNotice(article, 'uncertain', uncertain);
   /** @type {HTMLAnchorElement | null} */
   const more = article.querySelector('a.button');
-  if (more) {
+  // What a link takes is less now: its page is loaded again.
+  if (more && page.mostFiles === null && page.mostBytes === null) {
     more.onclick = (event) => {
       event.preventDefault();
       HTMLFormElement.prototype.reset.call(form);
@@ -183,6 +186,7 @@ function enhance() {
   filesInput.hidden = true;
   /** @type {HTMLElement} */ (document.querySelector('.chooser-label')).hidden = true;
   $('choose').hidden = false;
+  for (const time of document.querySelectorAll('#files-hint time')) writeTime(time, time.getAttribute('datetime') ?? '');
   $('choose-folder').hidden = !('webkitdirectory' in folderInput);
   document.addEventListener('submit', send);
   $('choose-files').onclick = () => filesInput.click();

@@ -25,19 +25,46 @@ function identity({ path, size, blob }) {
   return JSON.stringify([path, size, blob instanceof File && blob.lastModified]);
 }
 
+/** As many files may be on the list. */
+function mostFiles() {
+  return Math.min(MOST_FILES, page.mostFiles ?? MOST_FILES);
+}
+
+/** Whether a link takes such a file, by its type or its extension. @param {Upload} upload */
+function isAccepted({ path, blob }) {
+  const name = path.toLowerCase();
+  const type = blob.type.toLowerCase().split(';')[0] ?? '';
+  const fits = (/** @type {string} */ one) => {
+    if (one.startsWith('.')) return name.endsWith(one);
+    return one.endsWith('/*') ? type.startsWith(one.slice(0, -1)) : type === one;
+  };
+  return !page.accept.length || page.accept.some(fits);
+}
+
+/** Why a file would be refused; nothing where it would not. @param {Upload} upload @param {number} size of those before it */
+function refusedFor(upload, size) {
+  if (upload.size > page.maxSize) return 'too-large';
+  if (new TextEncoder().encode(upload.path).length > page.maxName) return 'name-too-long';
+  if (!isAccepted(upload)) return 'type-not-accepted';
+  return page.mostBytes !== null && size + upload.size > page.mostBytes ? 'no-room' : '';
+}
+
 /** Adds files; gives how many, how many were there already, and how many are too many. @param {Chosen[]} files */
 async function addFiles(files) {
   const known = new Map(uploads.map((upload) => [identity(upload), upload]));
   const counts = { added: 0, skipped: 0, left: 0 };
   /** @type {Upload[]} */
   const alike = [];
+  let { files: count, size } = totals();
   const add = (/** @type {Upload} */ upload) => {
-    if (uploads.length >= MOST_FILES) return (counts.left += 1);
+    if (uploads.length >= MOST_FILES || count >= mostFiles()) return (counts.left += 1);
     counts.added += 1;
     uploads.push(upload);
-    if (upload.size > page.maxSize) upload.fail('too-large', true);
-    else if (new TextEncoder().encode(upload.path).length > page.maxName) upload.fail('name-too-long', true);
-    else changed(upload);
+    const problem = refusedFor(upload, size);
+    if (problem) return upload.fail(problem, true);
+    count += 1;
+    size += upload.size;
+    changed(upload);
   };
   together(() => {
     for (const { path, file } of files) {

@@ -17,6 +17,11 @@ type Follows = 'again' | 'fault' | 'anew' | 'join' | 'person' | 'never';
 interface PageData {
   endpoint: string;
   maxSize: number;
+  /** What a link takes, in files and bytes; nothing where there is no such limit. */
+  mostFiles: number | null;
+  mostBytes: number | null;
+  /** Media types, and extensions with their dot. Everything, where it is empty. */
+  accept: string[];
   maxName: number;
   maxFields: number;
   recipients: { name: string | null; fingerprint: string }[];

@@ -60,7 +60,8 @@ function durationText(seconds) {
 
 /** What went wrong, for whoever sends. @param {string} code */
 function problemText(code) {
-  if (code === 'file-changed') return say(code);
+  if (code === 'file-changed' || code === 'type-not-accepted') return say(code);
+  if (code === 'no-room') return say(code, { limit: sizeText(page.mostBytes ?? 0) });
   if (code === 'too-large') return say(code, { limit: sizeText(page.maxSize) });
   return Object.hasOwn(page.problems, code) ? (page.problems[code] ?? '') : say('failed', { code });
 }
