@@ -168,6 +168,14 @@ impl Store for DyingStore {
         self.changing()?.delete(id)
     }
 
+    fn has_room(&self, bytes: u64) -> Result<(), StoreError> {
+        self.alive()?.has_room(bytes)
+    }
+
+    fn stored(&self) -> Result<u64, StoreError> {
+        self.alive()?.stored()
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         self.alive()?.check()
     }
