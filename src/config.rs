@@ -12,7 +12,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use crate::http::{CorsOrigin, Limits, PageSettingError, PageSettings};
-use crate::server::ConnectionLimits;
+use crate::server::{ConnectionLimits, Peers, Proxies};
+use crate::tls::{ClientAuth, ClientCertificates};
 use crate::upload::SessionLimits;
 
 pub use settings::{LogLevel, ServeArgs, Span};
@@ -42,6 +43,14 @@ pub enum ConfigError {
     /// A limit of nothing would let nothing in.
     #[error("{0} must be more than zero")]
     Zero(&'static str),
+    /// A setting that means nothing by itself.
+    #[error("{setting} needs {needed}")]
+    Alone {
+        /// The setting.
+        setting: &'static str,
+        /// What it needs.
+        needed: &'static str,
+    },
     /// The page would make no sense.
     #[error(transparent)]
     Page(#[from] PageSettingError),
@@ -94,6 +103,10 @@ pub struct Config {
     pub page_logo: Option<PathBuf>,
     /// The bounds of connections.
     pub connections: ConnectionLimits,
+    /// What tells who is at the other end of one.
+    pub peers: Peers,
+    /// How clients are asked for certificates, where they are.
+    pub client_auth: Option<ClientAuth>,
 }
 
 impl ServeArgs {
@@ -108,12 +121,15 @@ impl ServeArgs {
         let limits = given.limits()?;
         let connections = given.connection_limits()?;
         let sessions = given.session_limits()?;
-        let decided = given.allow_anonymous.is_some()
-            || given.upload_token_file.is_some()
-            || given.admin_token_file.is_some();
-        // Where tokens were given, being on loopback may well mean a proxy in front: it decides nothing then.
-        let open =
-            development && given.upload_token_file.is_none() && given.admin_token_file.is_none();
+        let peers = given.peers()?;
+        let client_auth = given.client_auth()?;
+        // Where somebody is let in by a token or a certificate, or where there is a proxy in front, being on loopback decides
+        // nothing.
+        let by_name = given.upload_token_file.is_some()
+            || given.admin_token_file.is_some()
+            || !given.client_scope.is_empty();
+        let decided = given.allow_anonymous.is_some() || by_name;
+        let open = development && !by_name && peers.proxies.trusted.is_empty();
         let unconfigured =
             open && given.recipient.is_empty() && given.identity.is_empty() && !decided;
         let config = Config {
@@ -140,6 +156,8 @@ impl ServeArgs {
             )?,
             page_logo: given.page_logo,
             connections,
+            peers,
+            client_auth,
         };
         config.check(decided)
     }
@@ -185,6 +203,56 @@ impl ServeArgs {
     }
 }
 
+impl ServeArgs {
+    /// Whom connections are believed to come from. How proxies speak means nothing without saying which.
+    fn peers(&self) -> Result<Peers, ConfigError> {
+        let protocol = self.proxy_protocol.unwrap_or(false);
+        let untrusted = self.trusted_proxy.is_empty();
+        let needs_proxy = [
+            ("proxy-protocol", protocol),
+            ("forwarded", self.forwarded.is_some()),
+        ];
+        alone(untrusted, &needs_proxy, "trusted-proxy")?;
+        Ok(Peers {
+            proxies: Proxies {
+                trusted: self.trusted_proxy.clone(),
+                protocol,
+                forwarded: self.forwarded,
+            },
+            client_scopes: self.client_scope.clone(),
+        })
+    }
+
+    /// How clients are asked for certificates. Without an authority they are not.
+    fn client_auth(&self) -> Result<Option<ClientAuth>, ConfigError> {
+        let needs_authority = [
+            ("client-scope", !self.client_scope.is_empty()),
+            ("client-crl", !self.client_crl.is_empty()),
+            ("client-certificates", self.client_certificates.is_some()),
+        ];
+        alone(self.client_ca.is_none(), &needs_authority, "client-ca")?;
+        Ok(self.client_ca.clone().map(|ca| ClientAuth {
+            ca,
+            crls: self.client_crl.clone(),
+            certificates: self
+                .client_certificates
+                .unwrap_or(ClientCertificates::Optional),
+        }))
+    }
+}
+
+/// Refuses the first of these settings that was given, where what it needs is missing.
+fn alone(
+    missing: bool,
+    given: &[(&'static str, bool)],
+    needed: &'static str,
+) -> Result<(), ConfigError> {
+    match given.iter().find(|(_, given)| *given) {
+        Some((setting, _)) if missing => Err(ConfigError::Alone { setting, needed }),
+        _ => Ok(()),
+    }
+}
+
 impl Config {
     /// On an address that others can reach, everything must have been given.
     fn check(self, decided: bool) -> Result<Self, ConfigError> {
@@ -203,8 +271,8 @@ impl Config {
             }
             if !decided {
                 missing.push(
-                    "a decision about who may upload (--upload-token-file FILE, --admin-token-file FILE or \
-                     --allow-anonymous)"
+                    "a decision about who may upload (--upload-token-file FILE, --admin-token-file FILE, \
+                     --client-ca FILE with --client-scope, or --allow-anonymous)"
                         .to_owned(),
                 );
             }
@@ -218,6 +286,15 @@ impl Config {
             })
         }
     }
+}
+
+/// The data folder of the server with these settings, for commands that work on it: as given, else what the file says.
+pub fn data_folder(given: Option<PathBuf>, file: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    let given = match given {
+        Some(given) => Some(given),
+        None => read_file(file)?.data,
+    };
+    Ok(given.unwrap_or_else(|| "data".into()))
 }
 
 fn read_file(named: Option<&Path>) -> Result<ServeArgs, ConfigError> {

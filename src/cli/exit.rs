@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::grant::GrantError;
 use crate::keys::KeyError;
 use crate::store::StoreError;
 use crate::tls::TlsError;
@@ -147,6 +148,16 @@ impl From<DevCertError> for Failure {
 impl From<TlsError> for Failure {
     fn from(error: TlsError) -> Self {
         Self::from_error(Exit::Other, &error)
+    }
+}
+
+impl From<GrantError> for Failure {
+    fn from(error: GrantError) -> Self {
+        let exit = match error {
+            GrantError::Damaged { .. } => Exit::Data,
+            _ => Exit::Other,
+        };
+        Self::from_error(exit, &error)
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve`, `upload` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `upload` | one command each |
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restored_name` | safe file names from what clients gave |
@@ -29,6 +29,7 @@ mod seal;
 mod serve;
 mod staged;
 mod stdout;
+mod token;
 mod token_file;
 mod upload;
 
@@ -61,6 +62,8 @@ enum Command {
     Seal(seal::SealArgs),
     Open(open::OpenArgs),
     Upload(upload::UploadArgs),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
 }
 
 /// Runs one command line, the program's name first, and gives the exit code. What went wrong stands on stderr, in one
@@ -95,6 +98,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Seal(args) => seal::run(&args),
         Command::Open(args) => open::run(&args),
         Command::Upload(args) => upload::run(&args),
+        Command::Token(command) => token::run(command),
     }
 }
 

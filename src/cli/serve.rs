@@ -179,6 +179,7 @@ async fn serve(config: &Config, tls: Arc<ServerTls>, mut app: App) -> Result<(),
             tls,
             app,
             config.connections.clone(),
+            config.peers.clone(),
             stop.clone(),
         )
     };
@@ -333,7 +334,11 @@ fn certificate(config: &Config) -> Result<ServerTls, Failure> {
         dev::make(&config.certs, &hosts, false)?;
     }
     let files = dev::DevCertificates::paths(&config.certs);
-    Ok(ServerTls::load(&files.server_pem, &files.server_key)?)
+    let tls = ServerTls::load(&files.server_pem, &files.server_key)?;
+    match &config.client_auth {
+        Some(settings) => Ok(tls.asking_clients(settings.clone())?),
+        None => Ok(tls),
+    }
 }
 
 /// The tokens; on loopback an admin token is made where none is named.

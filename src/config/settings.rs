@@ -9,6 +9,8 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 
 use crate::http::{Colour, CorsOrigin, PageText, PageTitle, TextField};
+use crate::server::{ClientScope, ForwardedHeader, Network};
+use crate::tls::ClientCertificates;
 
 /// A length of time as people write it: `30s`, `5m`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,9 +112,33 @@ settings! {
     /// A file of tokens that may upload, one a line
     #[arg(long, env = "SEALSLOT_UPLOAD_TOKEN_FILE", value_name = "FILE")]
     upload_token_file: Option<PathBuf>,
-    /// Let anyone upload [default: only on loopback, and where no token file is given]
+    /// Let anyone upload [default: only on loopback, and where no token file, client scope or trusted proxy is given]
     #[arg(long, env = "SEALSLOT_ALLOW_ANONYMOUS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     allow_anonymous: Option<bool>,
+    /// A proxy in front that is believed, or a network of them: 192.0.2.7, 10.0.0.0/8; may be repeated
+    #[arg(long, env = "SEALSLOT_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = '\n')]
+    trusted_proxy: Vec<Network>,
+    /// Connections from trusted proxies begin with a header of the PROXY protocol, version 1 or 2
+    #[arg(long, env = "SEALSLOT_PROXY_PROTOCOL", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    proxy_protocol: Option<bool>,
+    /// The header that names clients' addresses, believed from trusted proxies: `forwarded` or `x-forwarded-for` [default: none].
+    /// The proxies must add to it or replace it, and not pass on what clients send
+    #[arg(long, env = "SEALSLOT_FORWARDED", value_name = "HEADER")]
+    forwarded: Option<ForwardedHeader>,
+    /// Ask clients for certificates of the authorities in this PEM file; read again when it changes
+    #[arg(long, env = "SEALSLOT_CLIENT_CA", value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// Whether clients have to show a certificate: `optional` or `required` [default: optional]. Never on --metrics-listen
+    #[arg(long, env = "SEALSLOT_CLIENT_CERTIFICATES", value_name = "WHICH")]
+    client_certificates: Option<ClientCertificates>,
+    /// A revocation list of a client authority, in PEM or DER; may be repeated; read again when it changes. With any, every
+    /// authority in a certificate's chain needs one that is not past its time, or the certificate is refused
+    #[arg(long, env = "SEALSLOT_CLIENT_CRL", value_name = "FILE", value_delimiter = '\n')]
+    client_crl: Vec<PathBuf>,
+    /// What clients may do by their certificate: `upload`, `read` or `admin`. NAME is a DNS name, an e-mail address or a URI among
+    /// its subject alternative names, `sha256:` and its fingerprint, or `*` for every one; may be repeated
+    #[arg(long, env = "SEALSLOT_CLIENT_SCOPE", value_name = "NAME=SCOPE[,SCOPE]", value_delimiter = '\n')]
+    client_scope: Vec<ClientScope>,
     /// Serve health, readiness and metrics here too, over TLS and without a token
     #[arg(long, env = "SEALSLOT_METRICS_LISTEN", value_name = "ADDR:PORT")]
     metrics_listen: Option<SocketAddr>,

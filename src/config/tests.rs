@@ -69,6 +69,17 @@ fn a_reachable_address_makes_nothing_up() {
         ..given()
     };
     assert!(!token.resolve().unwrap().anonymous);
+    // An authority alone decides nothing: what its certificates let do has to be said.
+    let authority = || ServeArgs {
+        client_ca: Some("ca.pem".into()),
+        ..given()
+    };
+    assert!(authority().resolve().is_err());
+    let certificate = ServeArgs {
+        client_scope: vec!["scanner.example.org=upload".parse().unwrap()],
+        ..authority()
+    };
+    assert!(!certificate.resolve().unwrap().anonymous);
 }
 
 #[test]
@@ -122,6 +133,15 @@ fn only_where_nothing_was_said_is_a_server_unconfigured() {
             allow_anonymous: Some(true),
             ..ServeArgs::default()
         },
+        ServeArgs {
+            trusted_proxy: vec!["127.0.0.1".parse().unwrap()],
+            ..ServeArgs::default()
+        },
+        ServeArgs {
+            client_ca: Some("ca.pem".into()),
+            client_scope: vec!["*=upload".parse().unwrap()],
+            ..ServeArgs::default()
+        },
     ];
     for args in said {
         assert!(!unconfigured(args));
@@ -138,4 +158,75 @@ fn a_limit_of_nothing_is_refused() {
         args.resolve(),
         Err(ConfigError::Zero("max-parts"))
     ));
+}
+
+#[test]
+fn what_means_nothing_by_itself_is_refused() {
+    let alone = [
+        (
+            "proxy-protocol needs trusted-proxy",
+            ServeArgs {
+                proxy_protocol: Some(true),
+                ..ServeArgs::default()
+            },
+        ),
+        (
+            "forwarded needs trusted-proxy",
+            ServeArgs {
+                forwarded: Some("forwarded".parse().unwrap()),
+                ..ServeArgs::default()
+            },
+        ),
+        (
+            "client-scope needs client-ca",
+            ServeArgs {
+                client_scope: vec!["*=upload".parse().unwrap()],
+                ..ServeArgs::default()
+            },
+        ),
+        (
+            "client-crl needs client-ca",
+            ServeArgs {
+                client_crl: vec!["crl.pem".into()],
+                ..ServeArgs::default()
+            },
+        ),
+        (
+            "client-certificates needs client-ca",
+            ServeArgs {
+                client_certificates: Some("required".parse().unwrap()),
+                ..ServeArgs::default()
+            },
+        ),
+    ];
+    for (message, args) in alone {
+        assert_eq!(args.resolve().unwrap_err().to_string(), message);
+    }
+    // Saying that it is off needs nothing.
+    let off = ServeArgs {
+        proxy_protocol: Some(false),
+        ..ServeArgs::default()
+    };
+    assert!(!off.resolve().unwrap().peers.proxies.protocol);
+}
+
+#[test]
+fn what_tells_who_is_at_the_other_end_comes_from_the_file_too() {
+    let (_folder, path) = file(
+        "trusted-proxy = [\"10.0.0.0/8\", \"::1\"]\nproxy-protocol = true\nforwarded = \"x-forwarded-for\"\n\
+         client-ca = \"ca.pem\"\nclient-crl = [\"crl.pem\"]\nclient-certificates = \"required\"\n\
+         client-scope = [\"scanner.example.org=upload\", \"*=read\"]\n",
+    );
+    let args = ServeArgs {
+        config: Some(path),
+        ..ServeArgs::default()
+    };
+    let config = args.resolve().unwrap();
+    let proxies = &config.peers.proxies;
+    assert!(proxies.trust("10.1.2.3".parse().unwrap()) && proxies.protocol);
+    assert_eq!(proxies.forwarded, "x-forwarded-for".parse().ok());
+    assert_eq!(config.peers.client_scopes.len(), 2);
+    let clients = config.client_auth.unwrap();
+    assert_eq!(clients.certificates, "required".parse().unwrap());
+    assert_eq!(clients.crls, [PathBuf::from("crl.pem")]);
 }

@@ -62,6 +62,7 @@ pub(super) mod time {
 pub(super) mod optional_time {
     use super::{Deserialize, Deserializer, Serializer, SystemTime, time};
 
+    #[expect(clippy::ref_option, reason = "serde hands it over like this")]
     pub(in crate::grant) fn serialize<S: Serializer>(
         value: &Option<SystemTime>,
         to: S,
@@ -85,6 +86,7 @@ pub(super) mod optional_time {
 pub(super) mod optional_seconds {
     use super::{Deserialize, Deserializer, Duration, Serialize, Serializer};
 
+    #[expect(clippy::ref_option, reason = "serde hands it over like this")]
     pub(in crate::grant) fn serialize<S: Serializer>(
         value: &Option<Duration>,
         to: S,

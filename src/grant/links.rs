@@ -79,9 +79,6 @@ impl Links {
     ) -> Result<(), Refused> {
         let reservation = reservation(what, bytes, until);
         self.change(id, |link| {
-            if link.reserved.get(&upload) == Some(&reservation) {
-                return Ok((Then::Keep, ()));
-            }
             link.reserve(upload, reservation.clone(), now)?;
             Ok((Then::Put, ()))
         })

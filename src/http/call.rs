@@ -6,12 +6,24 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::App;
+use crate::grant::Scopes;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// The client's address: the other end of the connection, or what a trusted proxy says of it.
     pub address: IpAddr,
+    /// Whose certificate it has shown, if it has.
+    pub certificate: Option<ClientIdentity>,
+}
+
+/// Whom a client's certificate, found genuine, names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// What the certificate is known by.
+    pub name: String,
+    /// What it lets do. A certificate that nobody gave any scope has none.
+    pub scopes: Scopes,
 }
 
 /// One request on its way to an answer.

@@ -42,7 +42,7 @@ use tokio_util::task::TaskTracker;
 pub use access::{Access, Token, TokenTooShort};
 use body::RequestBody;
 use call::Call;
-pub use call::Peer;
+pub use call::{ClientIdentity, Peer};
 pub use cors::{CorsOrigin, CorsOriginError};
 use create::Door;
 pub use metrics::Metrics;
@@ -223,7 +223,8 @@ pub async fn respond(
     add_security_headers(&mut response, app.hsts);
     let status = response.status();
     app.metrics.answered(status);
-    tracing::debug!(method = logged(&method), route = name, status = status.as_u16(), elapsed = ?began.elapsed(), "answered");
+    let certificate = peer.certificate.as_ref().map(|client| &client.name[..]);
+    tracing::debug!(method = logged(&method), route = name, address = %peer.address, certificate, status = status.as_u16(), elapsed = ?began.elapsed(), "answered");
     response
 }
 

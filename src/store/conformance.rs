@@ -667,7 +667,7 @@ fn a_record_that_is_kept_is_not_written(place: &dyn Place) {
             .update_record(Collection::Links, name, &mut |_| Change::Keep)
             .unwrap();
     }
-    assert_eq!(store.records(Collection::Links).unwrap(), [there.clone()]);
+    assert_eq!(store.records(Collection::Links).unwrap().len(), 1);
     assert_eq!(
         store.record(Collection::Links, &there).unwrap(),
         b"as it is"

@@ -1,11 +1,14 @@
-//! TLS for the server: the rustls configuration, picking up replaced certificate files, and certificates for
+//! TLS for the server: the rustls configuration, clients' certificates, picking up replaced files, and certificates for
 //! development.
 //!
 //! - [`ServerTls`] holds the configuration every handshake uses, and the certificate files it came from.
+//! - [`ClientAuth`] says how clients are asked for certificates; [`ClientCertificate`] is one that was found genuine.
 //! - [`dev`] makes a name-constrained certificate authority and a server certificate.
 //!
 //! The only application-layer knowledge here is the list of ALPN protocol names.
 
+mod client_auth;
+mod client_certificate;
 mod config;
 pub mod dev;
 mod host;
@@ -18,6 +21,8 @@ use std::path::PathBuf;
 
 use rustls::pki_types::pem;
 
+pub use client_auth::{ClientAuth, ClientCertificates, ClientCertificatesError};
+pub use client_certificate::{CertificateName, CertificateNameError, ClientCertificate};
 pub use config::fingerprint;
 pub use host::{HostName, HostNameError};
 pub use reload::ServerTls;
@@ -103,6 +108,31 @@ pub enum TlsError {
         certificate: PathBuf,
         /// The private key file.
         key: PathBuf,
+    },
+
+    /// An authority for client certificates does not parse.
+    #[error("the authorities in {} cannot be used", path.display())]
+    Authority {
+        /// The file of the authorities.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rustls::Error,
+    },
+
+    /// The file of a revocation list holds none.
+    #[error("{} holds no revocation list; it must be DER, or PEM with an X509 CRL block", path.display())]
+    NoCrl {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A revocation list does not parse, or is of a kind that cannot be honoured.
+    #[error("the revocation list in {} cannot be used: {reason}", path.display())]
+    Crl {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
 
     /// The cryptography provider could not be set up.

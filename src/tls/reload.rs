@@ -1,18 +1,22 @@
-//! Serving with a certificate that may be replaced on disk at any time.
+//! Serving with certificates and revocation lists that may be replaced on disk at any time.
 
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
+use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig, ServerConnection};
 use rustls::sign::CertifiedKey;
+use rustls::{Error, HandshakeKind};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::TlsError;
+use super::client_auth::{ClientAuth, ClientTrust};
+use super::client_certificate::ClientCertificate;
 use super::config::{read_certified_key, server_config};
 
 /// The shortest pause between two looks at the files.
@@ -26,6 +30,22 @@ pub struct ServerTls {
     key: PathBuf,
     /// The files as they were at the last attempt to read them, whether it succeeded or not.
     attempted: Mutex<PairState>,
+    clients: Option<Clients>,
+}
+
+/// The certificates of clients.
+struct Clients {
+    settings: ClientAuth,
+    trust: RwLock<Arc<ClientTrust>>,
+    /// How many times it was replaced, and one more.
+    generation: AtomicU64,
+    attempted: Mutex<Vec<Option<FileState>>>,
+}
+
+impl Clients {
+    fn trust(&self) -> Arc<ClientTrust> {
+        Arc::clone(&self.trust.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl ServerTls {
@@ -38,6 +58,7 @@ impl ServerTls {
         let current = Arc::new(CurrentCertificate(RwLock::new(Arc::new(certified))));
         let config = server_config(
             provider,
+            None,
             Arc::clone(&current) as Arc<dyn ResolvesServerCert>,
         )?;
         Ok(Self {
@@ -46,12 +67,69 @@ impl ServerTls {
             certificate: certificate.to_owned(),
             key: key.to_owned(),
             attempted: Mutex::new(attempted),
+            clients: None,
         })
     }
 
-    /// The configuration for new connections. It stays the same when the certificate is replaced.
+    /// Asks clients for certificates from now on, of the authorities that are read here.
+    pub fn asking_clients(mut self, settings: ClientAuth) -> Result<Self, TlsError> {
+        let attempted = settings.files().map(FileState::of).collect();
+        let trust = self.read_trust(&settings)?;
+        self.clients = Some(Clients {
+            settings,
+            trust: RwLock::new(Arc::new(trust)),
+            generation: AtomicU64::new(1),
+            attempted: Mutex::new(attempted),
+        });
+        Ok(self)
+    }
+
+    fn read_trust(&self, settings: &ClientAuth) -> Result<ClientTrust, TlsError> {
+        ClientTrust::load(
+            settings,
+            self.config.crypto_provider(),
+            Arc::clone(&self.current) as Arc<dyn ResolvesServerCert>,
+        )
+    }
+
+    /// The configuration for new connections, of this moment. It stays the same when the server's certificate is replaced, and is
+    /// another one when what clients' certificates are held to is.
     pub fn config(&self) -> Arc<ServerConfig> {
+        match &self.clients {
+            Some(clients) => Arc::clone(&clients.trust().config),
+            None => self.config_without_clients(),
+        }
+    }
+
+    /// The configuration for connections on which no client is asked for a certificate.
+    pub fn config_without_clients(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
+    }
+
+    /// The certificate that the client of an established connection has shown, if it has.
+    ///
+    /// A session that is resumed brings the certificate along from when it began, unverified: it is verified again, so that
+    /// no ticket outlives a certificate or its revocation.
+    pub fn client_certificate(
+        &self,
+        connection: &ServerConnection,
+    ) -> Result<Option<ClientCertificate>, Error> {
+        let chain = connection.peer_certificates().unwrap_or_default();
+        let Some(certificate) = ClientCertificate::new(chain) else {
+            return Ok(None);
+        };
+        if connection.handshake_kind() == Some(HandshakeKind::Resumed) {
+            self.verify(&certificate)?;
+        }
+        Ok(Some(certificate))
+    }
+
+    /// Whether a certificate passes now: it may have expired, or have been revoked.
+    pub fn verify(&self, certificate: &ClientCertificate) -> Result<(), Error> {
+        match &self.clients {
+            Some(clients) => clients.trust().verify(certificate),
+            None => Err(Error::NoCertificatesPresented),
+        }
     }
 
     /// Reads the files again if either has changed since the last attempt, symbolic links followed.
@@ -76,6 +154,36 @@ impl ServerTls {
         Ok(true)
     }
 
+    /// A number that grows whenever what clients' certificates are held to was replaced.
+    pub fn client_generation(&self) -> u64 {
+        let generation = self.clients.as_ref().map(|clients| &clients.generation);
+        generation.map_or(0, |generation| generation.load(Ordering::Acquire))
+    }
+
+    /// Reads the authorities and revocation lists of clients again if any has changed since the last attempt, in the manner of
+    /// [`Self::reload_if_changed`]: all of them, or none where one cannot be used.
+    pub fn reload_clients_if_changed(&self) -> Result<bool, TlsError> {
+        let Some(clients) = &self.clients else {
+            return Ok(false);
+        };
+        let mut attempted = clients
+            .attempted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let present: Vec<_> = clients.settings.files().map(FileState::of).collect();
+        if present == *attempted {
+            return Ok(false);
+        }
+        *attempted = present;
+        let trust = self.read_trust(&clients.settings)?;
+        *clients
+            .trust
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
+        clients.generation.fetch_add(1, Ordering::Release);
+        Ok(true)
+    }
+
     /// Looks for replaced files at every interval, and logs what it finds. Runs until it is dropped.
     pub async fn watch(self: Arc<Self>, every: Duration) {
         let mut poll = interval(every.max(MIN_POLL_INTERVAL));
@@ -83,22 +191,42 @@ impl ServerTls {
         loop {
             poll.tick().await;
             let tls = Arc::clone(&self);
-            let reloaded = tokio::task::spawn_blocking(move || tls.reload_if_changed()).await;
-            match reloaded {
-                Ok(Ok(false)) => {}
-                Ok(Ok(true)) => {
-                    tracing::info!(certificate = %self.certificate.display(), "the certificate was replaced");
-                }
-                Ok(Err(error)) => tracing::warn!(
-                    error = &error as &(dyn std::error::Error + 'static),
-                    "the new certificate cannot be used; still serving with the one before"
-                ),
-                // The runtime is shutting down, or reading panicked; neither gets better by trying again.
-                Err(error) => {
-                    tracing::warn!(%error, "no longer looking for new certificates");
-                    return;
-                }
+            // The runtime is shutting down, or reading panicked; neither gets better by trying again.
+            if let Err(error) = tokio::task::spawn_blocking(move || tls.look()).await {
+                tracing::warn!(%error, "no longer looking for new certificates");
+                return;
             }
+        }
+    }
+
+    /// Takes what was replaced, and says so.
+    fn look(&self) {
+        match self.reload_if_changed() {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::info!(certificate = %self.certificate.display(), "the certificate was replaced");
+            }
+            Err(error) => tracing::warn!(
+                error = &error as &(dyn std::error::Error + 'static),
+                "the new certificate cannot be used; still serving with the one before"
+            ),
+        }
+        match self.reload_clients_if_changed() {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::info!("the authorities or revocation lists of clients were replaced");
+            }
+            Err(error) => tracing::warn!(
+                error = &error as &(dyn std::error::Error + 'static),
+                "the new authorities or revocation lists of clients cannot be used; still going by those before"
+            ),
+        }
+        let trust = self.clients.as_ref().map(Clients::trust);
+        if let Some(file) = trust.as_ref().and_then(|trust| trust.newly_stale()) {
+            tracing::warn!(
+                crl = %file.display(),
+                "a revocation list is past its time: the certificates that it is about are refused until there is a new one"
+            );
         }
     }
 }

@@ -11,15 +11,15 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{
-    ClientConfig, ClientConnection, NamedGroup, ProtocolVersion, RootCertStore, ServerConnection,
-    SupportedProtocolVersion,
+    ClientConfig, ClientConnection, NamedGroup, ProtocolVersion, RootCertStore, ServerConfig,
+    ServerConnection, SupportedProtocolVersion,
 };
 use tempfile::TempDir;
 
 use super::dev::{self, DEFAULT_HOSTS, DevCertError, DevCertificates};
 use super::*;
 
-fn hosts(names: &[&str]) -> Vec<HostName> {
+pub(super) fn hosts(names: &[&str]) -> Vec<HostName> {
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
@@ -34,15 +34,19 @@ fn load(files: &DevCertificates) -> Result<ServerTls, TlsError> {
     ServerTls::load(&files.server_pem, &files.server_key)
 }
 
-fn client_config(ca: &Path, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+pub(super) fn roots(ca: &Path) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(ca).unwrap())
         .unwrap();
+    roots
+}
+
+fn client_config(ca: &Path, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(ca))
         .with_no_client_auth()
 }
 
@@ -52,9 +56,17 @@ fn handshake(
     server: &ServerTls,
     name: &str,
 ) -> Result<(ClientConnection, ServerConnection), rustls::Error> {
+    handshake_with(Arc::new(client), server.config(), name)
+}
+
+pub(super) fn handshake_with(
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+    name: &str,
+) -> Result<(ClientConnection, ServerConnection), rustls::Error> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    let mut client = ClientConnection::new(Arc::new(client), name)?;
-    let mut server = ServerConnection::new(server.config())?;
+    let mut client = ClientConnection::new(client, name)?;
+    let mut server = ServerConnection::new(server)?;
     while client.is_handshaking() || server.is_handshaking() {
         let mut messages = Vec::new();
         while client.wants_write() {
@@ -118,14 +130,10 @@ fn key_exchange_is_post_quantum_and_aes_goes_before_chacha() {
     // A client that would rather have it the other way round.
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.reverse();
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(&files.ca_pem).unwrap())
-        .unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(&files.ca_pem))
         .with_no_client_auth();
     let (client, _) = handshake(config, &server, "localhost").unwrap();
     assert_eq!(client.protocol_version(), Some(ProtocolVersion::TLSv1_3));

@@ -2,7 +2,7 @@
 //! hyper's for HTTP/2.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
+    SupportedProtocolVersion,
 };
 use serde_json::Value;
 use tokio_rustls::client::TlsStream;
@@ -109,17 +110,29 @@ pub(crate) struct Wire(BufReader<StreamOwned<ClientConnection, TcpStream>>);
 
 impl Wire {
     pub(crate) fn connect(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<Self> {
-        let tcp = TcpStream::connect(address)?;
+        Self::over(TcpStream::connect(address)?, address.ip(), config)
+    }
+
+    /// On a connection that is there already, to the server with this address.
+    pub(crate) fn over(
+        tcp: TcpStream,
+        server: IpAddr,
+        config: Arc<ClientConfig>,
+    ) -> io::Result<Self> {
         tcp.set_read_timeout(Some(PATIENCE))?;
         tcp.set_write_timeout(Some(PATIENCE))?;
         tcp.set_nodelay(true)?;
-        let name = ServerName::IpAddress(address.ip().into());
+        let name = ServerName::IpAddress(server.into());
         let connection = ClientConnection::new(config, name).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(connection, tcp);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
         Ok(Self(BufReader::new(stream)))
+    }
+
+    pub(crate) fn handshake_kind(&self) -> HandshakeKind {
+        self.0.get_ref().conn.handshake_kind().unwrap()
     }
 
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {

@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     // Of `store` and `seal` the types that requests name: ids, sealed files, errors.
     ("http", &["upload", "grant", "seal", "store"]),
     ("tls", &[]),
-    ("server", &["http", "tls"]),
+    ("server", &["grant", "http", "tls"]),
     // Of `upload` the limits that are settings.
     ("config", &["grant", "http", "server", "tls", "upload"]),
     (

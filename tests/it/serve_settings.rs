@@ -10,7 +10,7 @@ use crate::program::{Bench, Ran};
 use crate::server::{Server, content};
 
 /// Settings with values that they cannot have.
-const BAD: [(&str, &str); 29] = [
+const BAD: [(&str, &str); 40] = [
     ("listen", "localhost"),
     ("listen", "127.0.0.1"),
     ("metrics-listen", "nowhere:1"),
@@ -40,7 +40,21 @@ const BAD: [(&str, &str); 29] = [
     ("page-colour", "green"),
     ("page-colour", "#1f5f4"),
     ("page-field", "file"),
+    ("trusted-proxy", "proxy.example.org"),
+    ("trusted-proxy", "192.0.2.0/33"),
+    ("trusted-proxy", ""),
+    ("proxy-protocol", "v2"),
+    ("forwarded", "x-real-ip"),
+    ("client-certificates", "perhaps"),
+    ("client-scope", "scanner.example.org"),
+    ("client-scope", "scanner.example.org=write"),
+    ("client-scope", "*.example.org=upload"),
+    ("client-scope", "sha256:00=upload"),
+    ("client-scope", "=upload"),
 ];
+
+/// Settings that are lists, and in the file stand in brackets.
+const LISTS: [&str; 2] = ["trusted-proxy", "client-scope"];
 
 fn variable(setting: &str) -> String {
     format!("SEALSLOT_{}", setting.replace('-', "_").to_uppercase())
@@ -66,10 +80,12 @@ fn a_bad_value_is_refused_in_one_line_wherever_it_stands() {
             .failed(64);
         assert!(line.contains(setting), "{line}");
 
-        bench.write(
-            "bad.toml",
-            format!("# a comment\n{setting} = \"{value}\"\n"),
-        );
+        let value = if LISTS.contains(&setting) {
+            format!("[\"{value}\"]")
+        } else {
+            format!("\"{value}\"")
+        };
+        bench.write("bad.toml", format!("# a comment\n{setting} = {value}\n"));
         let line = bench
             .refuses_to_serve(&["--config", "bad.toml"], &[])
             .failed(64);
@@ -430,6 +446,46 @@ fn a_key_with_a_passphrase_needs_it() {
     bench.write_private("wrong", "incorrect");
     let line = bench.refuses_to_serve(&["--identity", "locked", "--passphrase-file", "wrong"], &[]);
     assert!(!line.failed(1).contains("incorrect"));
+}
+
+#[test]
+fn what_clients_certificates_are_held_to_has_to_be_readable() {
+    let bench = Bench::new();
+    let recipient = Bench::recipient_text();
+    bench.run(&["certs"]).ok();
+    let authority = ["--recipient", &recipient, "--client-ca", "certs/ca.pem"];
+    let refused = |args: &[&str], words: &[&str]| {
+        says(bench.refuses_to_serve(args, &[]), 1, words);
+    };
+    refused(
+        &["--recipient", &recipient, "--client-ca", "none.pem"],
+        &["none.pem"],
+    );
+    bench.write("empty.pem", "");
+    refused(
+        &["--recipient", &recipient, "--client-ca", "empty.pem"],
+        &["empty.pem", "CERTIFICATE"],
+    );
+    let block = |label: &str| format!("-----BEGIN {label}-----\nMAA=\n-----END {label}-----\n");
+    bench.write("bad.pem", block("CERTIFICATE"));
+    refused(
+        &["--recipient", &recipient, "--client-ca", "bad.pem"],
+        &["bad.pem", "authorities"],
+    );
+    bench.write("bad-crl.pem", block("X509 CRL"));
+    bench.write("empty.der", "");
+    for list in ["none.crl", "bad-crl.pem", "bad.pem", "empty.der", "certs"] {
+        let args = [&authority[..], &["--client-crl", list]].concat();
+        refused(&args, &[list]);
+    }
+    for (args, words) in [
+        (&["--client-scope", "*=upload"], "client-ca"),
+        (&["--client-crl", "bad-crl.pem"], "client-ca"),
+        (&["--forwarded", "forwarded"], "trusted-proxy"),
+    ] {
+        let args = [&["--recipient", &recipient], &args[..]].concat();
+        says(bench.refuses_to_serve(&args, &[]), 64, &[words]);
+    }
 }
 
 #[test]

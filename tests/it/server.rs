@@ -81,6 +81,20 @@ impl<'a> Server<'a> {
         String::from_utf8(self.bench.read("server.log")).unwrap()
     }
 
+    /// Where it serves operations.
+    pub(crate) fn operations(&self) -> SocketAddr {
+        // It is said after the other address, so perhaps not yet.
+        let mut address = None;
+        wait_until("operations are served", || {
+            let log = self.log();
+            let line = log.lines().find(|line| line.contains("serving health"));
+            let said = line.and_then(|line| line.split("address=").nth(1));
+            address = said.and_then(|address| address.trim().parse().ok());
+            address.is_some()
+        });
+        address.unwrap()
+    }
+
     pub(crate) fn token(&self) -> String {
         let token = String::from_utf8(self.bench.read("data/admin.token")).unwrap();
         token.trim_end().to_owned()

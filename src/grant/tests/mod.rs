@@ -1,6 +1,8 @@
 //! Links and tokens over a real store.
 
+mod accounting;
 mod links;
+mod records;
 mod tokens;
 
 use std::sync::Arc;

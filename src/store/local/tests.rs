@@ -500,7 +500,7 @@ fn an_interrupted_change_is_none() {
     let name: RecordName = "name".parse().unwrap();
     fs::write(folder.join("name"), "old").unwrap();
     fs::write(folder.join("name.new"), "half of what was to").unwrap();
-    assert_eq!(store.records(Collection::Links).unwrap(), [name.clone()]);
+    assert_eq!(store.records(Collection::Links).unwrap().len(), 1);
     assert_eq!(store.record(Collection::Links, &name).unwrap(), b"old");
     store
         .update_record(Collection::Links, &name, &mut |now| {

@@ -1,0 +1,252 @@
+//! One connection: who is at its other end, its handshake, its requests and its watchdog.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::client_address::client_address;
+use super::client_scopes::identify;
+use super::proxy_protocol::{ProxyProtocolError, Source, read_header};
+use super::traffic::Traffic;
+use super::transport::{Backpressure, Buffered};
+use super::{ConnectionLimits, Shared};
+use crate::http::{App, Peer, Surface, respond};
+use crate::tls::ClientCertificate;
+
+/// How often a connection's watchdog looks.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+/// What an upload over HTTP/2 may have under way, for one stream and for a connection, in bytes.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 2 << 20;
+const MAX_STREAMS: u32 = 64;
+/// Bytes of request headers over HTTP/2.
+const MAX_HEADERS: u32 = 64 * 1024;
+/// The buffer that HTTP/1.1 is read through, which request headers must fit, in bytes.
+const MAX_BUFFER: usize = 256 * 1024;
+
+/// How often a client's certificate is verified again while its connection goes on.
+const VERIFY_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Why a connection does not come about.
+#[derive(Debug, thiserror::Error)]
+enum RefusedConnection {
+    #[error("it took too long")]
+    Late,
+    #[error(transparent)]
+    Proxy(#[from] ProxyProtocolError),
+    #[error("no TLS: {0}")]
+    Tls(#[from] std::io::Error),
+    #[error("the certificate is no longer good: {0}")]
+    Certificate(#[from] tokio_rustls::rustls::Error),
+}
+
+/// A connection after its handshake.
+struct Established {
+    stream: TlsStream<Buffered<TcpStream>>,
+    /// Where it comes from; behind a trusted proxy, what that says.
+    address: IpAddr,
+    certificate: Option<ClientCertificate>,
+}
+
+/// Runs a connection from its handshake to its end.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    address: IpAddr,
+    _permit: OwnedSemaphorePermit,
+) {
+    let _open = Open::count(&shared.app);
+    // Answers are small and complete when they are written: waiting to fill a packet only delays them.
+    let _ = stream.set_nodelay(true);
+    let stream = Buffered::new(stream);
+    let backpressure = stream.backpressure();
+    let handshake = timeout(
+        shared.limits.handshake_timeout,
+        establish(&shared, stream, address),
+    );
+    let established = tokio::select! {
+        () = shared.stop.cancelled() => return,
+        established = handshake => established.unwrap_or(Err(RefusedConnection::Late)),
+    };
+    match established {
+        Ok(established) => speak_http(&shared, established, &backpressure).await,
+        Err(refused) => {
+            let failed = &shared.app.metrics.handshakes_failed;
+            failed.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%address, reason = %refused, "no connection");
+        }
+    }
+}
+
+/// Reads what a proxy says in front, and does the handshake. Operations are for the operator's own machines, which come
+/// without proxy and without certificate.
+async fn establish(
+    shared: &Shared,
+    mut stream: Buffered<TcpStream>,
+    mut address: IpAddr,
+) -> Result<Established, RefusedConnection> {
+    let public = shared.surface == Surface::Public;
+    let proxies = &shared.peers.proxies;
+    if public
+        && proxies.protocol
+        && proxies.trust(address)
+        && let Source::Client(client) = read_header(&mut stream).await?
+    {
+        address = client;
+    }
+    let config = if public {
+        shared.tls.config()
+    } else {
+        shared.tls.config_without_clients()
+    };
+    let stream = TlsAcceptor::from(config).accept(stream).await?;
+    let certificate = shared.tls.client_certificate(stream.get_ref().1)?;
+    Ok(Established {
+        stream,
+        address,
+        certificate,
+    })
+}
+
+async fn speak_http(shared: &Arc<Shared>, established: Established, backpressure: &Backpressure) {
+    let Established {
+        stream,
+        address,
+        certificate,
+    } = established;
+    let traffic = Traffic::new();
+    let identity = certificate
+        .as_ref()
+        .map(|certificate| identify(certificate, &shared.peers.client_scopes));
+    let service = service_fn(|request| {
+        let (app, surface) = (Arc::clone(&shared.app), shared.surface);
+        let peer = Peer {
+            address: client_address(request.headers(), address, &shared.peers.proxies),
+            certificate: identity.clone(),
+        };
+        let exchange = traffic.begin();
+        async move {
+            let response = respond(app, surface, &peer, request).await;
+            Ok::<_, std::convert::Infallible>(response.map(|body| exchange.answer(body)))
+        }
+    });
+    let mut standing = Standing::new(certificate);
+    let http = protocol(&shared.limits);
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut watch = interval(WATCH_INTERVAL.min(shared.limits.header_timeout));
+    watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(error, "a connection broke");
+                }
+                return;
+            }
+            () = shared.cut.cancelled() => return,
+            () = shared.stop.cancelled(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            _ = watch.tick() => {
+                if !standing.is_good(shared) {
+                    tracing::debug!("a client's certificate is no longer good");
+                    return;
+                }
+                let limit = shared.limits.write_timeout;
+                let unread = backpressure.write_blocked_for().is_some_and(|time| time > limit)
+                    || traffic.answer_stuck_for().is_some_and(|time| time > limit);
+                if unread {
+                    tracing::debug!("a client left its answer unread");
+                    return;
+                }
+                if traffic.idle_for().is_some_and(|time| time > shared.limits.header_timeout) {
+                    if stopping {
+                        return;
+                    }
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+/// A certificate on a connection that goes on.
+struct Standing {
+    certificate: Option<ClientCertificate>,
+    verified: Instant,
+    /// What it was verified against.
+    generation: u64,
+}
+
+impl Standing {
+    fn new(certificate: Option<ClientCertificate>) -> Self {
+        Self {
+            certificate,
+            verified: Instant::now(),
+            // None yet: the authorities may have been replaced since the handshake began.
+            generation: 0,
+        }
+    }
+
+    /// Whether the certificate passes still. Where there is none, nothing can be wrong with it.
+    fn is_good(&mut self, shared: &Shared) -> bool {
+        let Some(certificate) = &self.certificate else {
+            return true;
+        };
+        let generation = shared.tls.client_generation();
+        if generation == self.generation && self.verified.elapsed() < VERIFY_INTERVAL {
+            return true;
+        }
+        (self.generation, self.verified) = (generation, Instant::now());
+        shared.tls.verify(certificate).is_ok()
+    }
+}
+
+/// HTTP/1.1 and HTTP/2 with their bounds.
+fn protocol(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        // Without a timer the header timeout would do nothing.
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(MAX_BUFFER)
+        .keep_alive(true);
+    http.http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS)
+        .keep_alive_interval(limits.header_timeout)
+        .keep_alive_timeout(limits.write_timeout);
+    http
+}
+
+/// Counts a connection while it is open.
+struct Open(Arc<App>);
+
+impl Open {
+    fn count(app: &Arc<App>) -> Self {
+        app.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(app))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
