@@ -323,6 +323,7 @@ class Concatenated(Attempt):
                 break
             except Broken:
                 again = True
+                self.storm.orphan(self.brought()[0].digest)
                 time.sleep(self.dice.uniform(0.05, 0.3))
         if answer.status == 201:
             # Asked for again, it may be the answer to what was done before the link was revoked.

@@ -184,14 +184,13 @@ class Way:
         argv += ["-w", "\n%{http_version} %{http_code} %{content_type}", url]
         self.began = (time.monotonic(), time.time())
         child = subprocess.Popen(
-            argv, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            argv, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         )
         with child:
             try:
                 if leave is not None and chunked:
                     with contextlib.suppress(OSError):
                         child.stdin.write(body[: int(len(body) * self.dice.random())])
-                        child.stdin.flush()
                     time.sleep(self.dice.uniform(0.05, 0.5))
                     self.storm.account.count("left by curl")
                     raise Left
