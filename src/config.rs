@@ -13,6 +13,7 @@ use bytesize::ByteSize;
 
 use crate::http::{CorsOrigin, Limits, PageSettingError, PageSettings};
 use crate::server::{ConnectionLimits, Peers, Proxies};
+use crate::store::{Collection, LocalRecords, StoreError, StoreLimits};
 use crate::tls::{ClientAuth, ClientCertificates};
 use crate::upload::SessionLimits;
 
@@ -54,6 +55,9 @@ pub enum ConfigError {
     /// The page would make no sense.
     #[error(transparent)]
     Page(#[from] PageSettingError),
+    /// The data folder cannot be read.
+    #[error(transparent)]
+    Data(#[from] StoreError),
     /// On an address that others can reach, nothing is made up.
     #[error("{listen} can be reached from other machines, so nothing is made up; give {}", missing.join("; and "))]
     Missing {
@@ -87,12 +91,16 @@ pub struct Config {
     pub upload_token_file: Option<PathBuf>,
     /// Whether anyone may upload.
     pub anonymous: bool,
+    /// Whether there are tokens that were made by `sealslot token create`.
+    pub has_tokens: bool,
     /// Where to serve operations too.
     pub metrics_listen: Option<SocketAddr>,
     /// How much to log.
     pub log: LogLevel,
     /// The bounds of requests.
     pub limits: Limits,
+    /// The bounds of the store.
+    pub store: StoreLimits,
     /// The bounds of uploads that come in several requests.
     pub sessions: SessionLimits,
     /// Whose pages may upload from elsewhere.
@@ -123,11 +131,18 @@ impl ServeArgs {
         let sessions = given.session_limits()?;
         let peers = given.peers()?;
         let client_auth = given.client_auth()?;
+        let quota = given
+            .quota
+            .map(|size| positive("quota", Some(size.0), 0))
+            .transpose()?;
+        let data = given.data.unwrap_or_else(|| "data".into());
+        let has_tokens = LocalRecords::exist(&data, Collection::Tokens)?;
         // Where somebody is let in by a token or a certificate, or where there is a proxy in front, being on loopback decides
         // nothing.
         let by_name = given.upload_token_file.is_some()
             || given.admin_token_file.is_some()
-            || !given.client_scope.is_empty();
+            || !given.client_scope.is_empty()
+            || has_tokens;
         let decided = given.allow_anonymous.is_some() || by_name;
         let open = development && !by_name && peers.proxies.trusted.is_empty();
         let unconfigured =
@@ -136,16 +151,21 @@ impl ServeArgs {
             listen,
             development,
             unconfigured,
-            data: given.data.unwrap_or_else(|| "data".into()),
+            data,
             certs: given.certs.unwrap_or_else(|| "certs".into()),
             recipients: given.recipient,
             identities: given.identity,
             anonymous: given.allow_anonymous.unwrap_or(open),
+            has_tokens,
             admin_token_file: given.admin_token_file,
             upload_token_file: given.upload_token_file,
             metrics_listen: given.metrics_listen,
             log: given.log.unwrap_or(LogLevel::Info),
             limits,
+            store: StoreLimits {
+                quota,
+                min_free: given.min_free.map_or(16 << 20, |size| size.0),
+            },
             sessions,
             cors_origins: given.cors_origin,
             page: PageSettings::new(
@@ -163,6 +183,8 @@ impl ServeArgs {
     }
 
     fn limits(&self) -> Result<Limits, ConfigError> {
+        let max_uploads = positive("max-uploads", permits(self.max_uploads), 1000)?;
+        let half = max_uploads.div_ceil(2);
         Ok(Limits {
             max_size: positive("max-size", self.max_size.map(|size| size.0), 100 << 30)?,
             max_parts: positive("max-parts", self.max_parts, 1000)?,
@@ -174,9 +196,25 @@ impl ServeArgs {
             max_name: positive("max-name", in_memory(self.max_name), 32 << 10)?,
             max_fields: positive("max-fields", in_memory(self.max_fields), 1 << 20)?,
             max_data: positive("max-data", in_memory(self.max_data), 1 << 20)?,
-            max_uploads: positive("max-uploads", permits(self.max_uploads), 1000)?,
+            max_uploads,
+            max_uploads_per_address: positive(
+                "max-uploads-per-address",
+                self.max_uploads_per_address,
+                half,
+            )?,
+            max_uploads_per_token: positive(
+                "max-uploads-per-token",
+                self.max_uploads_per_token,
+                half,
+            )?,
+            address_rate: self.address_rate,
+            token_rate: self.token_rate,
             body_timeout: span("body-timeout", self.body_timeout, 60)?,
+            min_speed: self.min_speed.map_or(1 << 10, |size| size.0),
             request_timeout: span("request-timeout", self.request_timeout, 24 * 60 * 60)?,
+            failure_delay: self
+                .failure_delay
+                .map_or(Duration::from_millis(50), |span| bounded(span.0)),
         })
     }
 
@@ -271,8 +309,8 @@ impl Config {
             }
             if !decided {
                 missing.push(
-                    "a decision about who may upload (--upload-token-file FILE, --admin-token-file FILE, \
-                     --client-ca FILE with --client-scope, or --allow-anonymous)"
+                    "a decision about who may upload (`sealslot token create`, --upload-token-file FILE, \
+                     --admin-token-file FILE, --client-ca FILE with --client-scope, or --allow-anonymous)"
                         .to_owned(),
                 );
             }

@@ -76,6 +76,11 @@ impl Failure {
         Self::reported(Exit::Other)
     }
 
+    /// What there is to say.
+    pub(super) fn line(&self) -> Option<&str> {
+        self.line.as_deref()
+    }
+
     /// A failure of which everything was said already.
     pub fn reported(exit: Exit) -> Self {
         Self { exit, line: None }

@@ -1,5 +1,6 @@
 //! `serve`: loads or, in development, makes what the server needs, then runs it until it is told to stop.
 
+mod token_files;
 mod welcome;
 
 use std::fs::{File, OpenOptions};
@@ -19,23 +20,24 @@ use zeroize::Zeroizing;
 
 use super::exit::{Exit, Failure};
 use super::passphrase::PassphraseArgs;
-use super::token_file;
 use crate::config::{Config, ConfigError, LogLevel, ServeArgs};
-use crate::http::{Access, App, Logo, MAX_LOGO, Pages, Surface, Token};
+use crate::grant::Tokens;
+use crate::http::{Access, App, Logo, MAX_LOGO, Pages, Surface};
 use crate::keys::{self, NamedRecipient};
 use crate::seal::Identity;
 use crate::server;
 use crate::store::LocalStore;
 use crate::tls::{ServerTls, dev};
 use crate::upload::Uploads;
+use token_files::TokenFiles;
 
 /// How often expired uploads are looked for: as often as fits how long they live.
 const MIN_SWEEP: Duration = Duration::from_secs(1);
 const MAX_SWEEP: Duration = Duration::from_hours(1);
 /// How long work that blocks may go on when everything else has ended.
 const LAST_WORK: Duration = Duration::from_secs(5);
-/// How often the certificate's files are looked at.
-const CERTIFICATE_WATCH: Duration = Duration::from_secs(2);
+/// How often the files of the certificate and of the tokens are looked at.
+const FILE_WATCH: Duration = Duration::from_secs(2);
 
 /// Take in uploads over TLS and keep them sealed
 ///
@@ -61,14 +63,14 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         tracing::warn!("a build for tests of Sealslot itself: not safe for use");
     }
     // The lock on the data folder comes first: nothing is made where another server is at work.
-    let store =
-        LocalStore::open(&config.data).map_err(|error| Failure::from_error(Exit::Other, &error))?;
+    let store = LocalStore::open_within(&config.data, config.store.clone());
+    let store = Arc::new(store.map_err(|error| Failure::from_error(Exit::Other, &error))?);
     let keys = Keys::load(&config, passphrase.as_ref())?;
-    let access = access(&config)?;
+    let (token_files, access) = access(&config, Tokens::new(Arc::clone(&store) as _))?;
     let logo = config.page_logo.as_deref().map(logo).transpose()?;
     let tls = Arc::new(certificate(&config)?);
     let uploads = Uploads::new(
-        Arc::new(store),
+        store,
         keys.recipients,
         keys.identities,
         config.sessions.clone(),
@@ -85,7 +87,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Other, format_args!("cannot start: {error}")))?;
-    let served = runtime.block_on(serve(&config, tls, app));
+    let served = runtime.block_on(serve(&config, tls, app, token_files));
     // What blocks still, like reading a large upload back, is not waited for: nobody is told of it.
     runtime.shutdown_timeout(LAST_WORK);
     served
@@ -153,7 +155,12 @@ fn within_open_files(mut config: Config) -> Config {
     config
 }
 
-async fn serve(config: &Config, tls: Arc<ServerTls>, mut app: App) -> Result<(), Failure> {
+async fn serve(
+    config: &Config,
+    tls: Arc<ServerTls>,
+    mut app: App,
+    token_files: TokenFiles,
+) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let (listener, address) = bind(config.listen).await?;
     let operations = match config.metrics_listen {
@@ -165,7 +172,8 @@ async fn serve(config: &Config, tls: Arc<ServerTls>, mut app: App) -> Result<(),
         .unconfigured
         .then(|| welcome::welcome(config, address));
     let app = Arc::new(app);
-    let watch = tokio::spawn(Arc::clone(&tls).watch(CERTIFICATE_WATCH));
+    let watch = tokio::spawn(Arc::clone(&tls).watch(FILE_WATCH));
+    let watch_tokens = tokio::spawn(token_files.watch(Arc::clone(&app), FILE_WATCH));
     let sweep = tokio::spawn(sweep(
         Arc::clone(&app.uploads),
         config.sessions.upload_lifetime,
@@ -192,6 +200,7 @@ async fn serve(config: &Config, tls: Arc<ServerTls>, mut app: App) -> Result<(),
         None => public.await,
     }
     watch.abort();
+    watch_tokens.abort();
     sweep.abort();
     Ok(())
 }
@@ -341,26 +350,17 @@ fn certificate(config: &Config) -> Result<ServerTls, Failure> {
     }
 }
 
-/// The tokens; on loopback an admin token is made where none is named.
-fn access(config: &Config) -> Result<Access, Failure> {
-    let admins = match &config.admin_token_file {
-        Some(file) => tokens(file)?,
-        None if config.development => {
-            let file = dev_token(&config.data);
-            make_dev_token(&file)?;
-            tokens(&file)?
-        }
-        None => Vec::new(),
-    };
-    let uploaders = config
-        .upload_token_file
-        .as_deref()
-        .map_or(Ok(Vec::new()), tokens)?;
-    Ok(Access {
-        admins,
-        uploaders,
-        anonymous: config.anonymous,
-    })
+/// Who may do what; on loopback an admin token is made where none is named.
+fn access(config: &Config, tokens: Tokens) -> Result<(TokenFiles, Access), Failure> {
+    let mut admins = config.admin_token_file.clone();
+    if admins.is_none() && config.development {
+        let file = dev_token(&config.data);
+        make_dev_token(&file)?;
+        admins = Some(file);
+    }
+    let files = TokenFiles::new(admins, config.upload_token_file.clone());
+    let access = files.access(tokens, config.anonymous)?;
+    Ok((files, access))
 }
 
 /// The page's logo. Of a file that is too large, only as much is read as tells it.
@@ -392,19 +392,10 @@ fn make_dev_token(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The tokens in a file that nobody else can read.
-fn tokens(path: &Path) -> Result<Vec<Token>, Failure> {
-    let tokens = token_file::read(path)?;
-    let tokens = tokens.iter().map(|token| Token::new(token));
-    tokens
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Failure::from_error(Exit::Other, &error).about(path.display()))
-}
-
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         let exit = match error {
-            ConfigError::Read { .. } => Exit::Other,
+            ConfigError::Read { .. } | ConfigError::Data(_) => Exit::Other,
             _ => Exit::Usage,
         };
         Self::from_error(exit, &error)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Deserialize;
 
-use crate::http::{Colour, CorsOrigin, PageText, PageTitle, TextField};
+use crate::http::{Colour, CorsOrigin, PageText, PageTitle, Rate, TextField};
 use crate::server::{ClientScope, ForwardedHeader, Network};
 use crate::tls::ClientCertificates;
 
@@ -112,7 +112,7 @@ settings! {
     /// A file of tokens that may upload, one a line
     #[arg(long, env = "SEALSLOT_UPLOAD_TOKEN_FILE", value_name = "FILE")]
     upload_token_file: Option<PathBuf>,
-    /// Let anyone upload [default: only on loopback, and where no token file, client scope or trusted proxy is given]
+    /// Let anyone upload [default: only on loopback, and where no token, client scope or trusted proxy is given]
     #[arg(long, env = "SEALSLOT_ALLOW_ANONYMOUS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     allow_anonymous: Option<bool>,
     /// A proxy in front that is believed, or a network of them: 192.0.2.7, 10.0.0.0/8; may be repeated
@@ -166,6 +166,31 @@ settings! {
     /// Most upload requests at the same time [default: 1000]
     #[arg(long, env = "SEALSLOT_MAX_UPLOADS", value_name = "N")]
     max_uploads: Option<usize>,
+    /// Most upload requests at the same time from one address, or IPv6 network of 64 bits [default: half of max-uploads]
+    #[arg(long, env = "SEALSLOT_MAX_UPLOADS_PER_ADDRESS", value_name = "N")]
+    max_uploads_per_address: Option<usize>,
+    /// Most upload requests at the same time with one token or client certificate [default: half of max-uploads]
+    #[arg(long, env = "SEALSLOT_MAX_UPLOADS_PER_TOKEN", value_name = "N")]
+    max_uploads_per_token: Option<usize>,
+    /// How many uploads one address may begin in how long a time, like 60/1m [default: any]
+    #[arg(long, env = "SEALSLOT_ADDRESS_RATE", value_name = "N/TIME")]
+    address_rate: Option<Rate>,
+    /// How many uploads may be begun with one token or client certificate in how long a time [default: any]
+    #[arg(long, env = "SEALSLOT_TOKEN_RATE", value_name = "N/TIME")]
+    token_rate: Option<Rate>,
+    /// How long the answer to a first wrong token, link or upload URL waits; each further one of the same address twice as
+    /// long, 5s at the most [default: 50ms; 0s: none waits]
+    #[arg(long, env = "SEALSLOT_FAILURE_DELAY", value_name = "TIME")]
+    failure_delay: Option<Span>,
+    /// Least that a body brings a second, over any body-timeout that it is waited for [default: 1KiB; 0: any speed]
+    #[arg(long, env = "SEALSLOT_MIN_SPEED", value_name = "SIZE")]
+    min_speed: Option<ByteSize>,
+    /// Most that is kept, as the bytes of all sealed files [default: as much as there is room for]
+    #[arg(long, env = "SEALSLOT_QUOTA", value_name = "SIZE")]
+    quota: Option<ByteSize>,
+    /// How much of the disk stays free [default: 16MiB]
+    #[arg(long, env = "SEALSLOT_MIN_FREE", value_name = "SIZE")]
+    min_free: Option<ByteSize>,
     /// How long an upload that comes in several requests may take, and its URL answers [default: 7d]
     #[arg(long, env = "SEALSLOT_UPLOAD_LIFETIME", value_name = "TIME")]
     upload_lifetime: Option<Span>,

@@ -22,7 +22,7 @@ fn what_is_given_wins_over_the_file_and_the_file_over_the_default() {
     assert_eq!(config.limits.max_name, 1024);
     assert_eq!(config.limits.body_timeout, Duration::from_secs(5));
     assert_eq!(config.limits.max_fields, 1 << 20);
-    assert!(config.development && config.anonymous);
+    assert!(config.development && config.anonymous && !config.has_tokens);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use zeroize::Zeroizing;
 
-use super::Limits;
+use super::limits::{Arrivals, Arriving, Limits};
 
 /// How long the rest of a refused body is read, so that its sender sees the answer instead of a reset connection.
 const LINGER: Duration = Duration::from_secs(30);
@@ -30,7 +30,10 @@ pub(super) enum BodyError {
     Stalled(Duration),
     /// It took too long in all.
     #[error("the request took longer than {} s", .0.as_secs())]
-    TooSlow(Duration),
+    TooLong(Duration),
+    /// It came too slowly for too long.
+    #[error("less than {} a second arrived", bytesize::ByteSize(*.0).display().iec())]
+    TooSlow(u64),
     /// The connection broke, or what came was not proper HTTP.
     #[error("the body broke off before its end")]
     Broken(#[source] hyper::Error),
@@ -61,12 +64,19 @@ pub(super) struct RequestBody {
     total: Duration,
     deadline: Instant,
     timer: Option<Pin<Box<Sleep>>>,
+    speed: Speed,
+    arriving: Arriving,
     held_back: bool,
     trailers: Option<HeaderMap>,
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, head: &http::request::Parts, limits: &Limits) -> Self {
+    pub(super) fn new(
+        incoming: Incoming,
+        head: &http::request::Parts,
+        limits: &Limits,
+        arrivals: &Arrivals,
+    ) -> Self {
         let announced = head
             .headers
             .get(CONTENT_LENGTH)
@@ -85,6 +95,8 @@ impl RequestBody {
             total: limits.request_timeout,
             deadline: Instant::now() + limits.request_timeout,
             timer: None,
+            speed: Speed::new(limits),
+            arriving: arrivals.body(),
             held_back: expects,
             trailers: None,
         }
@@ -105,6 +117,11 @@ impl RequestBody {
             return Err(BodyError::TooLarge { limit: self.limit });
         }
         Ok(())
+    }
+
+    /// Counts what is announced as on its way. Gives the bytes of all other bodies that are.
+    pub(super) fn announce(&self) -> u64 {
+        self.arriving.announce(self.announced.unwrap_or(0))
     }
 
     /// Bytes that the body will have, where the client said so.
@@ -152,7 +169,15 @@ impl RequestBody {
             };
             let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
-                Poll::Pending => return self.poll_timer(cx),
+                Poll::Pending => {
+                    // What came is taken before, and an end that came: only who has to be waited for still can be too slow.
+                    if self.speed.is_too_low() {
+                        self.state = State::Failed;
+                        return Poll::Ready(Err(BodyError::TooSlow(self.speed.min)));
+                    }
+                    self.speed.wait();
+                    return self.poll_timer(cx);
+                }
             };
             // The timer is set anew only where it is waited for: a fast body never touches it.
             self.timer = None;
@@ -185,6 +210,8 @@ impl RequestBody {
                         continue;
                     }
                     self.received += data.len() as u64;
+                    self.speed.arrived(data.len() as u64);
+                    self.arriving.arrived(data.len() as u64);
                     if self.received > self.limit {
                         let limit = self.limit;
                         return Poll::Ready(Err(BodyError::TooLarge { limit }));
@@ -204,10 +231,62 @@ impl RequestBody {
         // Who lets the time pass is not lingered for.
         self.state = State::Failed;
         Poll::Ready(Err(if Instant::now() >= self.deadline {
-            BodyError::TooSlow(self.total)
+            BodyError::TooLong(self.total)
         } else {
             BodyError::Stalled(self.stall)
         }))
+    }
+}
+
+/// How fast a body comes. Only the time counts for which it is waited for: what our disk takes is not the client's.
+struct Speed {
+    /// Bytes a second. 0: any will do.
+    min: u64,
+    /// It is looked at each time when so much has been waited.
+    window: Duration,
+    waiting_since: Option<Instant>,
+    waited: Duration,
+    arrived: u64,
+    too_low: bool,
+}
+
+impl Speed {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            min: limits.min_speed,
+            window: limits.body_timeout,
+            waiting_since: None,
+            waited: Duration::ZERO,
+            arrived: 0,
+            too_low: false,
+        }
+    }
+
+    fn wait(&mut self) {
+        if self.min > 0 {
+            self.waiting_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn arrived(&mut self, bytes: u64) {
+        self.arrived += bytes;
+        if let Some(since) = self.waiting_since.take() {
+            self.count(since.elapsed());
+        }
+    }
+
+    /// Counts a wait that has ended.
+    fn count(&mut self, waited: Duration) {
+        self.waited += waited;
+        if self.waited >= self.window {
+            let arrived = u128::from(self.arrived) * 1000;
+            self.too_low = arrived < u128::from(self.min) * self.waited.as_millis();
+            (self.waited, self.arrived) = (Duration::ZERO, 0);
+        }
+    }
+
+    fn is_too_low(&self) -> bool {
+        self.too_low
     }
 }
 
@@ -246,4 +325,55 @@ pub(super) fn append(all: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
         *all = grown;
     }
     all.extend_from_slice(data);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn speed(min: u64) -> Speed {
+        Speed {
+            min,
+            window: Duration::from_secs(10),
+            waiting_since: None,
+            waited: Duration::ZERO,
+            arrived: 0,
+            too_low: false,
+        }
+    }
+
+    /// Whether a body passes that brings so many bytes after each wait.
+    fn passes(min: u64, pieces: impl IntoIterator<Item = (u64, u64)>) -> bool {
+        let mut speed = speed(min);
+        pieces.into_iter().all(|(milliseconds, bytes)| {
+            speed.arrived(bytes);
+            speed.count(Duration::from_millis(milliseconds));
+            !speed.is_too_low()
+        })
+    }
+
+    #[test]
+    fn a_body_is_held_to_its_average_over_the_window() {
+        let even = |bytes| std::iter::repeat_n((1000, bytes), 100);
+        assert!(passes(100, even(100)));
+        assert!(!passes(100, even(99)));
+        assert!(passes(0, even(1)));
+        // Nothing is said before the window is full, nor of a pause in a body that is fast enough.
+        assert!(passes(100, std::iter::repeat_n((1000, 1), 9)));
+        assert!(passes(100, [(9000, 1000), (1000, 0), (1000, 1000)]));
+        // What came in an earlier window counts for nothing in the next.
+        assert!(!passes(100, [(10_000, 1_000_000), (10_000, 999)]));
+        // A long wait is held to all of its time.
+        assert!(!passes(100, [(19_000, 1899)]));
+        assert!(passes(100, [(19_000, 1900)]));
+    }
+
+    #[test]
+    fn what_needs_no_waiting_is_never_too_slow() {
+        let mut speed = speed(u64::MAX);
+        for _ in 0..1000 {
+            speed.arrived(1);
+            assert!(!speed.is_too_low());
+        }
+    }
 }

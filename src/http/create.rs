@@ -10,10 +10,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::access::refuse_cross_site;
+use super::access;
 use super::body::RequestBody;
 use super::call::Call;
 use super::digest_fields::{self, CONTENT_DIGEST, REPR_DIGEST};
+use super::limits::Permit;
 use super::multipart::Boundary;
 use super::negotiate::Form;
 use super::problem::Problem;
@@ -21,10 +22,11 @@ use super::resumable::{draft, tus};
 use super::submission::{self, place_upload};
 use super::tus_fields::UploadMetadata;
 use super::{App, Response, json, page};
-use crate::store::UploadId;
+use crate::grant::Scope;
+use crate::store::{StoreError, UploadId};
 use crate::upload::{
     Algorithm, ClientName, ClientSealedCheck, ExpectedDigest, Kind, NewUpload, Receipt, Received,
-    Receiver, Terms, is_client_sealed, needs_sha512,
+    Receiver, SessionError, Terms, is_client_sealed, needs_sha512,
 };
 
 /// The receipts of one form.
@@ -93,9 +95,6 @@ pub(super) async fn from_put(
     receive_alone(app, head, body, new, permit).await
 }
 
-/// The right to bring an upload, for as long as it lives.
-pub(super) type Permit = tokio::sync::OwnedSemaphorePermit;
-
 /// The way in.
 pub(super) enum Door {
     /// `/uploads`
@@ -118,19 +117,48 @@ pub(super) async fn admit(
 ) -> Result<Admission, Problem> {
     let Call { app, head, .. } = call;
     // It brings something, whatever the method that it is sent with.
-    refuse_cross_site(app, &Method::POST, head)?;
-    match door {
-        Door::Uploads => app.access.uploader(&head.headers)?,
-    }
+    access::refuse_cross_site(call, &Method::POST)?;
+    let by = match door {
+        Door::Uploads => access::require(call, Scope::Upload).await?.who,
+    };
     body.check_announced()?;
+    let permit = app.uploaders.permit_for(take_place(call)?, &by)?;
+    // Also what later requests will bring.
+    let length = draft::length(&head.headers).max(body.announced());
+    room(app, body, length).await??;
+    app.uploaders.count_creation(call.peer.address, &by)?;
     let terms = Terms {
+        by,
         max_size: app.limits.max_size,
         ..Terms::default()
     };
-    Ok(Admission {
-        permit: app.upload_permit()?,
-        terms,
-    })
+    Ok(Admission { permit, terms })
+}
+
+/// The same for a request that goes on with an upload.
+pub(super) async fn admit_more(call: Call<'_>, body: &RequestBody) -> Result<Permit, Problem> {
+    let permit = take_place(call)?;
+    let room = room(call.app, body, body.announced()).await?;
+    room.map_err(SessionError::from)?;
+    Ok(permit)
+}
+
+fn take_place(call: Call<'_>) -> Result<Permit, Problem> {
+    if call.app.is_draining() {
+        return Err(Problem::stopping());
+    }
+    call.app.uploaders.permit(call.peer.address)
+}
+
+/// Whether it would fit, beside all else that is on its way.
+async fn room(
+    app: &Arc<App>,
+    body: &RequestBody,
+    length: Option<u64>,
+) -> Result<Result<(), StoreError>, Problem> {
+    let others = body.announce();
+    let bytes = others.saturating_add(length.unwrap_or(0));
+    app.blocking(move |app| app.uploads.has_room(bytes)).await
 }
 
 /// Refuses a name that is too long to be kept.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::access;
 use super::body::{RequestBody, append};
 use super::call::Call;
 use super::form::urlencoded_field;
@@ -17,6 +18,7 @@ use super::multipart::{self, Boundary, Event};
 use super::negotiate::Form;
 use super::problem::Problem;
 use super::{App, Response, json, respond_with, text};
+use crate::grant::Scope;
 use crate::seal::{self, ArmorDecoder, ArmorEncoder, Identity, looks_armored};
 use crate::upload::essence;
 
@@ -40,7 +42,7 @@ struct Opened<'a> {
 pub(super) async fn encrypt(call: Call<'_>, body: RequestBody) -> Result<Response, Problem> {
     let app = call.app;
     let headers = &call.head.headers;
-    app.access.uploader(headers)?;
+    access::require(call, Scope::Upload).await?;
     let _permit = app
         .data_permits
         .try_acquire()
@@ -68,8 +70,8 @@ pub(super) async fn decrypt(call: Call<'_>, body: RequestBody) -> Result<Respons
     if app.uploads.identities().is_empty() {
         return Err(Problem::no_private_key());
     }
-    app.access.admin(headers)?;
-    super::access::refuse_cross_site(app, &http::Method::POST, head)?;
+    access::require(call, Scope::Admin).await?;
+    access::refuse_cross_site(call, &http::Method::POST)?;
     let _permit = app
         .data_permits
         .try_acquire()

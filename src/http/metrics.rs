@@ -14,14 +14,50 @@ pub struct Metrics {
     pub handshakes_failed: AtomicU64,
     uploads: AtomicU64,
     upload_bytes: AtomicU64,
+    guesses: AtomicU64,
     /// Answers by the first digit of their status.
     answers: [AtomicU64; 5],
+    /// Refusals, in the order of [`REFUSALS`].
+    refusals: [AtomicU64; REFUSALS.len()],
 }
+
+/// The problems that are counted one by one: those of callers who may not, or not so much.
+const REFUSALS: [&str; 16] = [
+    "unauthorized",
+    "forbidden",
+    "cross-site",
+    "too-many-requests",
+    "too-many-uploads",
+    "busy",
+    "too-large",
+    "timeout",
+    "too-slow",
+    "quota-reached",
+    "store-full",
+    "link-expired",
+    "link-revoked",
+    "link-used-up",
+    "link-bytes-used-up",
+    "type-not-accepted",
+];
 
 impl Metrics {
     pub(super) fn answered(&self, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5);
         self.answers[class - 1].fetch_add(1, Relaxed);
+    }
+
+    /// Counts what a request was refused for.
+    pub(super) fn refused(&self, code: &str) {
+        let place = REFUSALS.iter().position(|refusal| *refusal == code);
+        if let Some(place) = place {
+            self.refusals[place].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a wrong token, or a link or an upload URL that does not exist.
+    pub(super) fn guessed(&self) {
+        self.guesses.fetch_add(1, Relaxed);
     }
 
     pub(super) fn published(&self, uploads: usize, bytes: u64) {
@@ -57,6 +93,12 @@ impl fmt::Display for Metrics {
                 "counter",
                 &self.handshakes_failed,
             ),
+            (
+                "credentials_failed_total",
+                "Requests with a token, a link or an upload URL that is not known.",
+                "counter",
+                &self.guesses,
+            ),
         ];
         for (name, help, kind, value) in counters {
             writeln!(
@@ -74,6 +116,18 @@ impl fmt::Display for Metrics {
             writeln!(
                 f,
                 "sealslot_answers_total{{class=\"{class}xx\"}} {}",
+                value.load(Relaxed)
+            )?;
+        }
+        writeln!(
+            f,
+            "# HELP sealslot_refusals_total Requests that were refused, by the code of the problem."
+        )?;
+        writeln!(f, "# TYPE sealslot_refusals_total counter")?;
+        for (code, value) in REFUSALS.iter().zip(&self.refusals) {
+            writeln!(
+                f,
+                "sealslot_refusals_total{{code=\"{code}\"}} {}",
                 value.load(Relaxed)
             )?;
         }

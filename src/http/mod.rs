@@ -14,6 +14,7 @@ pub mod digest_fields;
 pub mod disposition;
 mod download;
 pub mod form;
+mod limits;
 mod metrics;
 pub mod multipart;
 mod negotiate;
@@ -27,8 +28,7 @@ pub mod tus_fields;
 mod weight;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -37,14 +37,17 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use access::{Access, Token, TokenTooShort};
+pub use access::{Access, FileToken, FileTokens, TokenTooShort};
 use body::RequestBody;
 use call::Call;
 pub use call::{ClientIdentity, Peer};
 pub use cors::{CorsOrigin, CorsOriginError};
 use create::Door;
+use limits::{Arrivals, Failures, Uploaders};
+pub use limits::{Limits, Rate, RateError};
 pub use metrics::Metrics;
 pub use page::{
     Colour, Logo, LogoError, MAX_LOGO, PageSettingError, PageSettings, PageText, PageTitle, Pages,
@@ -53,6 +56,7 @@ pub use page::{
 use problem::Problem;
 use route::Route;
 
+use crate::grant::Scope;
 use crate::upload::{ClientName, Uploads};
 
 /// Requests to `/encrypt` and `/decrypt` at the same time: each may hold its data in memory several times over.
@@ -63,29 +67,6 @@ type ReadFailure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A response with a body of any kind.
 pub type Response = hyper::Response<UnsyncBoxBody<Bytes, ReadFailure>>;
-
-/// How much one request may ask of the server. Every field has a setting of the same name.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Bytes in the body of one request that brings uploads.
-    pub max_size: u64,
-    /// Files and fields in one form.
-    pub max_parts: usize,
-    /// Bytes in the headers of one part of a form.
-    pub max_part_headers: usize,
-    /// Bytes in a file's or a field's name.
-    pub max_name: usize,
-    /// Bytes in all text fields of one form.
-    pub max_fields: usize,
-    /// Bytes in the body of `/encrypt` or `/decrypt`, which are worked on in memory.
-    pub max_data: usize,
-    /// Requests that bring uploads at the same time.
-    pub max_uploads: usize,
-    /// How long a body may stand still.
-    pub body_timeout: Duration,
-    /// How long a request's body may take in all.
-    pub request_timeout: Duration,
-}
 
 /// Everything that answering takes, shared by all connections.
 pub struct App {
@@ -105,9 +86,11 @@ pub struct App {
     pub metrics: Metrics,
     /// Uploads run as tasks of their own, so that one whose connection went away is ended in order.
     pub tasks: TaskTracker,
-    /// Set when the server is about to stop.
-    pub draining: AtomicBool,
-    upload_permits: Arc<Semaphore>,
+    /// Cancelled when the server is about to stop.
+    pub draining: CancellationToken,
+    uploaders: Uploaders,
+    arrivals: Arrivals,
+    failures: Failures,
     data_permits: Semaphore,
     private_key_turn: Semaphore,
 }
@@ -130,8 +113,10 @@ impl App {
             hsts,
             metrics: Metrics::default(),
             tasks: TaskTracker::new(),
-            draining: AtomicBool::new(false),
-            upload_permits: Arc::new(Semaphore::new(limits.max_uploads)),
+            draining: CancellationToken::new(),
+            uploaders: Uploaders::new(&limits),
+            arrivals: Arrivals::default(),
+            failures: Failures::new(limits.failure_delay),
             data_permits: Semaphore::new(MAX_DATA_REQUESTS),
             private_key_turn: Semaphore::new(1),
             limits,
@@ -140,17 +125,7 @@ impl App {
 
     /// Whether the server is about to stop.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    /// The right to bring an upload, where there is one left.
-    fn upload_permit(&self) -> Result<create::Permit, Problem> {
-        if self.is_draining() {
-            return Err(Problem::stopping());
-        }
-        Arc::clone(&self.upload_permits)
-            .try_acquire_owned()
-            .map_err(|_| Problem::busy())
+        self.draining.is_cancelled()
     }
 
     /// Runs what blocks on a thread that may.
@@ -191,20 +166,25 @@ pub async fn respond(
         // A name that cannot be read.
         Err(_) => head.uri.path().starts_with("/uploads/"),
     };
-    let body = RequestBody::new(incoming, &head, &app.limits);
+    let body = RequestBody::new(incoming, &head, &app.limits, &app.arrivals);
+    let call = Call {
+        app: &app,
+        peer,
+        head: &head,
+    };
     let answer = match route {
         Ok(route) if surface == Surface::Public || route.is_operational() => {
-            let call = Call {
-                app: &app,
-                peer,
-                head: &head,
-            };
             dispatch(call, surface, route, body).await
         }
         Ok(_) => Err(Problem::not_found()),
         Err(problem) => Err(problem),
     };
+    let answer = match answer {
+        Err(problem) if problem.is_of_a_guess() => Err(access::wait_for_guess(call, problem).await),
+        answer => answer,
+    };
     let mut response = answer.unwrap_or_else(|problem| {
+        app.metrics.refused(problem.code());
         problem.log(name);
         problem.into_response(&app, &head)
     });
@@ -263,7 +243,7 @@ async fn dispatch(
         (_, Route::Uploads | Route::NamedUpload(None)) if resumable::creates(head) => {
             create::from_post(call, Door::Uploads, body).await
         }
-        (&Method::GET, Route::Page(page)) => page.respond(call),
+        (&Method::GET, Route::Page(page)) => page.respond(call).await,
         (&Method::PUT, Route::NamedUpload(name)) => {
             create::from_put(call, Door::Uploads, name, body).await
         }
@@ -273,20 +253,20 @@ async fn dispatch(
             create::from_put(call, Door::Uploads, name, body).await
         }
         (&Method::GET, Route::Uploads) => {
-            app.access.admin(headers)?;
+            access::require(call, Scope::Read).await?;
             download::list(app, head.uri.query()).await
         }
         (&Method::GET, Route::Upload(id)) => {
-            app.access.admin(headers)?;
+            access::require(call, Scope::Admin).await?;
             download::plaintext(app, id, headers).await
         }
         (&Method::DELETE, Route::Upload(id)) => {
-            app.access.admin(headers)?;
-            access::refuse_cross_site(app, &head.method, head)?;
+            access::require(call, Scope::Admin).await?;
+            access::refuse_cross_site(call, &head.method)?;
             download::delete(app, id).await
         }
         (&Method::GET, Route::SealedFile(id, file)) => {
-            app.access.admin(headers)?;
+            access::require(call, Scope::Read).await?;
             download::sealed_file(app, id, file, headers).await
         }
         (&Method::POST, Route::Encrypt) => crypt::encrypt(call, body).await,
@@ -296,7 +276,7 @@ async fn dispatch(
         (&Method::GET, Route::Ready) => ready(app).await,
         (&Method::GET, Route::Metrics) => {
             if surface == Surface::Public {
-                app.access.admin(headers)?;
+                access::require(call, Scope::Admin).await?;
             }
             Ok(text(app.metrics.to_string()))
         }

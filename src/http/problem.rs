@@ -4,6 +4,7 @@ mod resumable;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use http::header::{ALLOW, CONTENT_RANGE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
@@ -27,6 +28,8 @@ pub(super) struct Problem {
     /// The problem type, where one is registered.
     kind: Option<Box<Kind>>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether the caller showed a secret that is not known.
+    guess: bool,
     /// For the log: what the server itself has to do with it.
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -54,6 +57,8 @@ struct Document<'a> {
 /// Where problem types are registered (RFC 9457, section 4.2).
 const TYPES: &str = "https://iana.org/assignments/http-problem-types#";
 
+const QUOTA_REACHED: &str = "quota-reached";
+
 impl Problem {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -62,6 +67,7 @@ impl Problem {
             detail: detail.into(),
             kind: None,
             headers: Vec::new(),
+            guess: false,
             cause: None,
         }
     }
@@ -76,6 +82,20 @@ impl Problem {
     fn because(mut self, cause: impl StdError + Send + Sync + 'static) -> Self {
         self.cause = Some(Box::new(cause));
         self
+    }
+
+    /// The caller showed a secret that is not known: the answer waits, and is counted.
+    pub(super) fn of_a_guess(mut self) -> Self {
+        self.guess = true;
+        self
+    }
+
+    pub(super) fn is_of_a_guess(&self) -> bool {
+        self.guess
+    }
+
+    pub(super) fn code(&self) -> &'static str {
+        self.code
     }
 
     pub(super) fn not_found() -> Self {
@@ -107,6 +127,11 @@ impl Problem {
         )
     }
 
+    pub(super) fn forbidden() -> Self {
+        let detail = "This token or certificate is known, and may not do that.";
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
     pub(super) fn cross_site() -> Self {
         let detail = "Another site made the browser send this.";
         Self::new(StatusCode::FORBIDDEN, "cross-site", detail)
@@ -115,6 +140,27 @@ impl Problem {
     pub(super) fn busy() -> Self {
         let detail = "The server is taking in as many uploads as it can: try again in a moment.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).with(RETRY_AFTER, "5")
+    }
+
+    pub(super) fn too_many_uploads() -> Self {
+        let detail = "As many uploads as are allowed at a time are coming from this address, or with this token: try again when \
+                      one of them has ended.";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-uploads", detail).with(RETRY_AFTER, "5")
+    }
+
+    /// `wait`: until there may be another one.
+    pub(super) fn too_many_requests(wait: Duration) -> Self {
+        let detail = "More uploads were begun than are allowed in this time: try again later.";
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail)
+            .with(RETRY_AFTER, &seconds.max(1).to_string())
+    }
+
+    /// As many wrong credentials of one address as may wait for their answer do so already.
+    pub(super) fn too_many_guesses() -> Self {
+        let detail =
+            "Too many wrong tokens, links or upload URLs came from this address at a time.";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail).with(RETRY_AFTER, "5")
     }
 
     pub(super) fn stopping() -> Self {
@@ -242,9 +288,10 @@ impl BodyError {
     fn status(&self) -> (StatusCode, &'static str) {
         match self {
             BodyError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
-            BodyError::Stalled(_) | BodyError::TooSlow(_) => {
+            BodyError::Stalled(_) | BodyError::TooLong(_) => {
                 (StatusCode::REQUEST_TIMEOUT, "timeout")
             }
+            BodyError::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "too-slow"),
             BodyError::Broken(_) | BodyError::CutOff => {
                 (StatusCode::BAD_REQUEST, "body-incomplete")
             }
@@ -266,6 +313,10 @@ impl From<StoreError> for Problem {
             StoreError::Full { .. } => {
                 let detail = "The server has no room left. Nothing was kept; tell whoever runs it, and try again later.";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "store-full", detail).because(error)
+            }
+            StoreError::QuotaReached => {
+                let detail = "The server keeps as much as it may. Nothing was kept; tell whoever runs it, and try again later.";
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, QUOTA_REACHED, detail)
             }
             error @ StoreError::Unsettled { .. } => {
                 let detail = "The server failed while it made this visible. It may be stored, whole or, of several files, \

@@ -13,7 +13,6 @@ pub mod transport;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -124,7 +123,7 @@ pub async fn serve(
         }
     }
     drop(listener);
-    shared.app.draining.store(true, Ordering::Relaxed);
+    shared.app.draining.cancel();
     connections.close();
     if timeout(grace, connections.wait()).await.is_err() {
         tracing::warn!(

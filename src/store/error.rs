@@ -31,6 +31,12 @@ pub enum StoreError {
         source: io::Error,
     },
 
+    /// As much is stored as may be.
+    #[error(
+        "the store keeps as much as its quota allows; delete something or raise it, then send again"
+    )]
+    QuotaReached,
+
     /// Another process holds the data folder.
     #[error("{} is in use by another sealslot; stop that one or choose another data folder", folder.display())]
     Locked {

@@ -19,6 +19,7 @@ mod directory;
 mod durable;
 mod folder;
 mod records;
+mod room;
 mod sessions;
 mod staging;
 mod suspects;
@@ -38,15 +39,14 @@ use rustix::io::Errno;
 use self::directory::Directory;
 pub use self::folder::LocalFolder;
 pub use self::records::LocalRecords;
+use self::room::Room;
+pub use self::room::StoreLimits;
 use self::suspects::{NotingWriter, Suspects};
 use self::writer::LocalWriter;
 use super::{
     Change, Collection, Day, MAX_SEGMENTS, RecordName, RecordStore, SealedFile, SealedUpload,
     SegmentWriter, Store, StoreError, UploadId,
 };
-
-/// With less than this left, [`Store::check`] calls the disk full.
-const MIN_FREE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The store on a local disk: one data folder, one process.
 pub struct LocalStore {
@@ -58,6 +58,7 @@ pub struct LocalStore {
     warned_of_strangers: AtomicBool,
     suspects: Arc<Suspects>,
     records: LocalRecords,
+    room: Arc<Room>,
     /// Locked until it is closed with the store.
     _lock: File,
 }
@@ -68,6 +69,11 @@ impl LocalStore {
     ///
     /// A folder that another process uses is [`StoreError::Locked`]; nothing in it is touched then.
     pub fn open(data: &Path) -> Result<Self, StoreError> {
+        Self::open_within(data, StoreLimits::default())
+    }
+
+    /// The same within limits. With a quota, what is there is measured first: the sizes of all files are looked at.
+    pub fn open_within(data: &Path, limits: StoreLimits) -> Result<Self, StoreError> {
         // Messages name the whole path, whatever the working folder is.
         let data =
             std::path::absolute(data).map_err(|source| StoreError::io("find", data, source))?;
@@ -84,14 +90,16 @@ impl LocalStore {
                 .open_folder(name)
                 .map_err(|errno| folder.error("open", name, errno))
         };
+        let room = Arc::new(Room::new(limits));
         let store = Self {
-            staging: open("staging")?,
+            staging: open("staging")?.counting(&room),
             sessions: open("sessions")?,
-            uploads: open("uploads")?,
+            uploads: open("uploads")?.counting(&room),
             current_day: Mutex::new(None),
             warned_of_strangers: AtomicBool::new(false),
             suspects: Arc::default(),
             records: LocalRecords::open(&data)?,
+            room,
             _lock: lock,
         };
         // What an earlier run wrote and did not come to sync may be read again, and must not be told as if it had been.
@@ -101,7 +109,18 @@ impl LocalStore {
         folder.sync()?;
         store.sweep()?;
         store.records.sweep()?;
+        if store.room.counted().is_some() {
+            // Sweeping has counted what it removed, and never below nothing: from here on it is exact.
+            let before = store.room.counted().unwrap_or(0);
+            let stored = store.measure()?;
+            store.room.resized(before, stored);
+            tracing::info!(bytes = stored, "measured what is stored");
+        }
         Ok(store)
+    }
+
+    fn measure(&self) -> Result<u64, StoreError> {
+        Ok(room::measure(&self.staging)? + room::measure(&self.uploads)?)
     }
 
     /// Removes everything that is staged and that no session record goes on with. Stopped half-way, the next run goes on.
@@ -443,12 +462,20 @@ impl Store for LocalStore {
         }
         // File systems that do not count inodes say that they have none at all.
         let out_of_inodes = disk.f_files > 0 && disk.f_favail == 0;
-        if out_of_inodes || disk.f_bavail.saturating_mul(disk.f_frsize) < MIN_FREE_BYTES {
+        if out_of_inodes {
             return Err(StoreError::Full {
                 source: Errno::NOSPC.into(),
             });
         }
-        Ok(())
+        self.has_room(0)
+    }
+
+    fn has_room(&self, bytes: u64) -> Result<(), StoreError> {
+        self.room.check(bytes, self.staging.handle())
+    }
+
+    fn stored(&self) -> Result<u64, StoreError> {
+        self.room.counted().map_or_else(|| self.measure(), Ok)
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) mod conformance;
 
 pub use error::{NameError, StoreError};
 pub use id::{Day, UploadId};
-pub use local::{LocalFolder, LocalRecords, LocalStore};
+pub use local::{LocalFolder, LocalRecords, LocalStore, StoreLimits};
 pub use records::{Change, Collection, MAX_RECORD, RecordName, RecordStore};
 pub use sealed_file::{MAX_SEGMENTS, SealedFile};
 pub use sessions::{ENTRY_SIZE, EntryBytes, SessionStore};
@@ -76,6 +76,16 @@ pub trait Store: Staging + SessionStore + RecordStore {
 
     /// Whether the store can take uploads now. Cheap enough for a readiness probe.
     fn check(&self) -> Result<(), StoreError>;
+
+    /// Whether so many more bytes of sealed files would fit now, as far as that can be told: [`StoreError::QuotaReached`] or
+    /// [`StoreError::Full`] where not. Cheap enough to ask before every upload.
+    ///
+    /// It keeps nothing free for whoever asks: what is written is held to the quota all the same.
+    fn has_room(&self, bytes: u64) -> Result<(), StoreError>;
+
+    /// Bytes of all sealed files, staged and published. Where the store has no quota to hold them to it measures them first,
+    /// which takes its time.
+    fn stored(&self) -> Result<u64, StoreError>;
 }
 
 /// Writes one segment file of a staged upload.

@@ -25,7 +25,7 @@ pub use client_auth::{ClientAuth, ClientCertificates, ClientCertificatesError};
 pub use client_certificate::{CertificateName, CertificateNameError, ClientCertificate};
 pub use config::fingerprint;
 pub use host::{HostName, HostNameError};
-pub use reload::ServerTls;
+pub use reload::{FileState, ServerTls};
 
 /// Why a certificate and its private key cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -275,7 +275,7 @@ impl PairState {
 /// The change time is in it because `chmod` moves nothing else, and a key refused for its mode is to be taken once
 /// its mode is right.
 #[derive(PartialEq, Eq)]
-struct FileState {
+pub struct FileState {
     device: u64,
     inode: u64,
     len: u64,
@@ -285,7 +285,7 @@ struct FileState {
 
 impl FileState {
     /// The state of the file that `path` leads to, or `None` where nothing can be seen there.
-    fn of(path: &Path) -> Option<Self> {
+    pub fn of(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         Some(Self {
             device: metadata.dev(),

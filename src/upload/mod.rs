@@ -45,6 +45,9 @@ use crate::keys::NamedRecipient;
 use crate::seal::{Identity, Recipient};
 use crate::store::{ReadAt, SealedFile, SealedUpload, Store, StoreError, UploadId};
 
+/// Bytes that an upload takes beside its sealed content, roughly: headers and manifest.
+const SEALED_AROUND: u64 = 4096;
+
 /// What the uploader gets in return: proof that the upload is sealed and on disk. Without `Debug`: it holds a name.
 #[derive(Clone, Serialize)]
 pub struct Receipt {
@@ -137,6 +140,13 @@ impl Uploads {
     /// Whether new uploads can be stored. Blocks.
     pub fn check(&self) -> Result<(), StoreError> {
         self.store.check()
+    }
+
+    /// Whether new uploads of so many bytes of plaintext in all would fit, sealed. Blocks.
+    pub fn has_room(&self, bytes: u64) -> Result<(), StoreError> {
+        // Of each chunk its tag; of each file its header, and the manifest.
+        self.store
+            .has_room(bytes.saturating_add(bytes / 4096 + SEALED_AROUND))
     }
 
     /// Waits until nothing is staged any more: every upload under way was published, or broke off and was removed.

@@ -16,7 +16,10 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("tls", &[]),
     ("server", &["grant", "http", "tls"]),
     // Of `upload` the limits that are settings.
-    ("config", &["grant", "http", "server", "tls", "upload"]),
+    (
+        "config",
+        &["grant", "http", "server", "store", "tls", "upload"],
+    ),
     (
         "cli",
         &[

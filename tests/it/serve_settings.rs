@@ -10,7 +10,7 @@ use crate::program::{Bench, Ran};
 use crate::server::{Server, content};
 
 /// Settings with values that they cannot have.
-const BAD: [(&str, &str); 40] = [
+const BAD: [(&str, &str); 63] = [
     ("listen", "localhost"),
     ("listen", "127.0.0.1"),
     ("metrics-listen", "nowhere:1"),
@@ -26,6 +26,29 @@ const BAD: [(&str, &str); 40] = [
     ("max-data", "0"),
     ("max-uploads", "0"),
     ("max-uploads", "1.5"),
+    ("max-uploads-per-address", "0"),
+    ("max-uploads-per-address", "-1"),
+    ("max-uploads-per-token", "0"),
+    ("max-uploads-per-token", "all"),
+    ("address-rate", "60"),
+    ("address-rate", "0/1m"),
+    ("address-rate", "-1/1m"),
+    ("address-rate", "60/0s"),
+    ("address-rate", "60/minute"),
+    ("token-rate", "1.5/1m"),
+    ("token-rate", "60/1m/1m"),
+    ("token-rate", "1m/60"),
+    ("token-rate", ""),
+    ("failure-delay", "50"),
+    ("failure-delay", "-1s"),
+    ("min-speed", "-1KiB"),
+    ("min-speed", "fast"),
+    ("quota", "0"),
+    ("quota", "-1GiB"),
+    ("quota", "half"),
+    ("min-free", "-16MiB"),
+    ("min-free", "10%"),
+    ("min-free", "1s"),
     ("max-connections", "0"),
     ("handshake-timeout", "10"),
     ("handshake-timeout", "0s"),

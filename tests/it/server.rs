@@ -56,6 +56,10 @@ impl<'a> Server<'a> {
         if !args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        if !args.contains(&"--failure-delay") {
+            // Many tests show what is not known on purpose.
+            command.args(["--failure-delay", "0s"]);
+        }
         command.args(args).envs(environment.iter().copied());
         command.stdout(output.try_clone().unwrap()).stderr(output);
         let mut child = command.spawn().unwrap();

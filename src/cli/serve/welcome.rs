@@ -51,7 +51,13 @@ pub(super) fn announce(config: &Config, address: SocketAddr, app: &App) {
             &dev_token(&config.data).display().to_string(),
         );
     }
-    if let Some(ca) = authority(config) {
+    if config.development && config.has_tokens && !config.anonymous {
+        row(
+            "tokens",
+            "there are some, so uploads need one (--allow-anonymous: none)",
+        );
+    }
+    if let Some(ca) = authority(config).filter(|_| config.anonymous) {
         row("try", &upload_line(Some(&ca), address));
     }
     if app.pages.welcome.is_some() {

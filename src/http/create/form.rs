@@ -7,9 +7,10 @@ use data_encoding::BASE64;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{IncomingFile, Permit, Submission, publish};
+use super::{IncomingFile, Submission, publish};
 use crate::http::App;
 use crate::http::body::{RequestBody, append};
+use crate::http::limits::Permit;
 use crate::http::multipart::{self, Boundary, Event, PartHead};
 use crate::http::problem::Problem;
 use crate::store::UploadId;

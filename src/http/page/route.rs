@@ -2,7 +2,9 @@
 
 use super::Reader;
 use super::assets::{Asset, ICON_SVG, UPLOAD_JS, noble_hashes};
+use crate::grant::Scope;
 use crate::http::Response;
+use crate::http::access;
 use crate::http::call::Call;
 use crate::http::problem::Problem;
 
@@ -48,12 +50,12 @@ impl PageRoute {
     }
 
     /// The answer to `GET`.
-    pub(in crate::http) fn respond(&self, call: Call<'_>) -> Result<Response, Problem> {
+    pub(in crate::http) async fn respond(&self, call: Call<'_>) -> Result<Response, Problem> {
         let Call { app, head, .. } = call;
         let asset = match self {
             Self::Form => {
                 // A browser asks for the token now, and not after the files were chosen and sent.
-                app.access.uploader(&head.headers)?;
+                access::require(call, Scope::Upload).await?;
                 return Ok(Reader::of(app, head).form());
             }
             Self::Welcome => {

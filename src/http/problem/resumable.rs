@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::header::CONNECTION;
 use http::{HeaderName, StatusCode};
 
-use super::{Kind, Problem};
+use super::{Kind, Problem, QUOTA_REACHED};
 use crate::http::body::BodyError;
 use crate::http::digest_fields::DigestFieldError;
 use crate::http::resumable::draft::Version;
@@ -104,7 +104,7 @@ impl Problem {
         }
         let detail = "The upload that Sealslot-Submission names is not here: it was never created, was cancelled or has expired. \
                       Name another one, or none.";
-        Self::new(StatusCode::CONFLICT, "unknown-submission", detail)
+        Self::new(StatusCode::CONFLICT, "unknown-submission", detail).of_a_guess()
     }
 
     pub(in crate::http) fn tus_version() -> Self {
@@ -198,6 +198,10 @@ impl Problem {
                 let detail = "The server has no room left. What was acknowledged is kept: tell whoever runs it, and go on later.";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "store-full", detail).because(error)
             }
+            StoreError::QuotaReached => {
+                let detail = "The server keeps as much as it may. What was acknowledged is kept: tell whoever runs it, and go on later.";
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, QUOTA_REACHED, detail)
+            }
             error => {
                 let detail = "The server failed. What was acknowledged is kept: ask where the upload stands, and go on there.";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).because(error)
@@ -266,7 +270,7 @@ impl From<SessionError> for Problem {
         match error {
             SessionError::Unknown => {
                 let detail = "There is no such upload: it was never created, was cancelled or has expired. Begin anew.";
-                Self::new(StatusCode::NOT_FOUND, "no-such-upload", detail)
+                Self::new(StatusCode::NOT_FOUND, "no-such-upload", detail).of_a_guess()
             }
             SessionError::Lost => {
                 let detail = "What the server kept of this upload is damaged. Begin anew.";

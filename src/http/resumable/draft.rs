@@ -16,9 +16,10 @@ use super::{
 };
 use crate::http::body::RequestBody;
 use crate::http::call::Call;
-use crate::http::create::{Admission, Door, Permit, admit, check_name, text_header};
+use crate::http::create::{Admission, Door, admit, admit_more, check_name, text_header};
 use crate::http::digest_fields::{CONTENT_DIGEST, REPR_DIGEST, digests, wanted};
 use crate::http::form::disposition_filename;
+use crate::http::limits::Permit;
 use crate::http::problem::Problem;
 use crate::http::submission::place_session;
 use crate::http::tus_fields::UploadMetadata;
@@ -205,7 +206,7 @@ pub(super) async fn append(
         repr: digests(headers, REPR_DIGEST)?,
     };
     let complete = appending.complete;
-    let permit = app.upload_permit()?;
+    let permit = admit_more(call, &body).await?;
     let task = receive(Arc::clone(app), url, body, appending, permit);
     let received = run_to_the_end(app, task).await;
     let session = received.map_err(|problem| problem.in_draft(version))?;
@@ -229,9 +230,10 @@ async fn receive(
     url: UploadUrl,
     mut body: RequestBody,
     appending: Appending,
-    _permit: Permit,
+    permit: Permit,
 ) -> Result<Session, Problem> {
     let mut session = app.uploads.session(url.clone()).await?;
+    let _permit = app.uploaders.permit_for(permit, &session.terms().by)?;
     session.ready()?;
     if session.finished().is_some() {
         return complete_already(session, &body, &appending);

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::http::body::RequestBody;
 use crate::http::call::Call;
-use crate::http::create::{Admission, Door, Permit, admit, check_name, text_header};
+use crate::http::create::{Admission, Door, admit, admit_more, check_name, text_header};
+use crate::http::limits::Permit;
 use crate::http::problem::Problem;
 use crate::http::submission::place_session;
 use crate::http::tus_fields::{CHECKSUM_ALGORITHMS, UploadMetadata, upload_concat};
@@ -216,8 +217,8 @@ pub(super) async fn append(
     url: UploadUrl,
     body: RequestBody,
 ) -> Result<Response, Problem> {
-    let Call { app, head, .. } = call;
-    let appended = append_body(app, &head.headers, url.clone(), body).await;
+    let app = call.app;
+    let appended = append_body(call, url.clone(), body).await;
     let problem = match appended {
         Ok(session) => return Ok(answer(StatusCode::NO_CONTENT, progress(&session))),
         Err(problem) => problem.in_tus(),
@@ -232,11 +233,12 @@ pub(super) async fn append(
 }
 
 async fn append_body(
-    app: &Arc<App>,
-    headers: &HeaderMap,
+    call: Call<'_>,
     url: UploadUrl,
     body: RequestBody,
 ) -> Result<Session, Problem> {
+    let Call { app, head, .. } = call;
+    let headers = &head.headers;
     if !is_offset_stream(headers) {
         return Err(Problem::media_type(OFFSET_STREAM));
     }
@@ -244,7 +246,7 @@ async fn append_body(
         .ok_or_else(|| Problem::malformed_tus("Upload-Offset is missing."))?;
     let length = number(headers, &UPLOAD_LENGTH)?;
     let checksum = Checksum::announced(headers)?;
-    let permit = app.upload_permit()?;
+    let permit = admit_more(call, &body).await?;
     let task = receive(Arc::clone(app), url, body, offset, length, checksum, permit);
     run_to_the_end(app, task).await
 }
@@ -256,9 +258,10 @@ async fn receive(
     offset: u64,
     length: Option<u64>,
     checksum: Checksum,
-    _permit: Permit,
+    permit: Permit,
 ) -> Result<Session, Problem> {
     let mut session = app.uploads.session(url.clone()).await?;
+    let _permit = app.uploaders.permit_for(permit, &session.terms().by)?;
     session.ready()?;
     if matches!(session.role(), Role::Final(_)) {
         return Err(Problem::final_upload());

@@ -6,11 +6,13 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::{Errno, Result};
 
 use super::durable;
+use super::room::Room;
 use crate::store::{SealedFile, StoreError};
 
 /// Files and folders are for this user alone.
@@ -25,6 +27,8 @@ pub(super) struct Directory {
     handle: OwnedFd,
     /// Where it was when opened; for messages only.
     path: PathBuf,
+    /// Where what is in it counts.
+    room: Option<Arc<Room>>,
 }
 
 /// A name in a folder, and what it names.
@@ -40,6 +44,7 @@ impl Directory {
         Ok(Self {
             handle,
             path: path.to_owned(),
+            room: None,
         })
     }
 
@@ -55,7 +60,19 @@ impl Directory {
         Ok(Self {
             handle,
             path: self.path.join(name),
+            room: self.room.clone(),
         })
+    }
+
+    /// From now on, what is in it counts.
+    pub(super) fn counting(mut self, room: &Arc<Room>) -> Self {
+        self.room = Some(Arc::clone(room));
+        self
+    }
+
+    /// Where what is in it counts.
+    pub(super) fn room(&self) -> Option<&Arc<Room>> {
+        self.room.as_ref()
     }
 
     /// Makes a folder in this one where there is none yet.
@@ -178,8 +195,14 @@ impl Directory {
     }
 
     fn unlink(&self, name: &OsStr, flags: AtFlags) -> Result<()> {
+        let room = self.room.as_ref().filter(|_| flags.is_empty());
+        let bytes = room.map_or(0, |room| room.given_back(self, name));
         match fs::unlinkat(&self.handle, name, flags) {
             Err(Errno::NOENT) => Ok(()),
+            Ok(()) => {
+                room.inspect(|room| room.resized(bytes, 0));
+                Ok(())
+            }
             unlinked => unlinked,
         }
     }

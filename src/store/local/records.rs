@@ -57,6 +57,16 @@ impl LocalRecords {
         Ok(opened)
     }
 
+    /// Whether there is any record of a collection in the folder `data`. Makes nothing.
+    pub fn exist(data: &Path, collection: Collection) -> Result<bool, StoreError> {
+        let path = data.join("records").join(collection.name());
+        match Directory::open(&path) {
+            Ok(folder) => Ok(names(&folder)?.iter().any(|name| !name.ends_with(NEW))),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+            Err(errno) => Err(StoreError::io("open", path, errno)),
+        }
+    }
+
     /// Removes what changes that were interrupted have left behind.
     pub(super) fn sweep(&self) -> Result<(), StoreError> {
         for folder in &self.collections {

@@ -130,7 +130,8 @@ impl LocalStore {
         if let Some((segment, at, tail)) = read_mend(&file).map_err(failed)? {
             let segment = staged(id, segment);
             match self.staging.open_to_write(&segment, false) {
-                Ok(file) => put_tail(&file, at, &tail)
+                Ok(file) => self
+                    .put_tail(&file, at, &tail)
                     .map_err(|source| StoreError::io("mend", self.staging.path(), source))?,
                 Err(Errno::NOENT) => {}
                 Err(errno) => return Err(self.staging.error("open", &segment, errno)),
@@ -143,6 +144,16 @@ impl LocalStore {
         self.sessions.sync()
     }
 
+    /// Overwrites before it cuts, so that the blocks that are there are used again.
+    fn put_tail(&self, segment: &File, at: u64, tail: &[u8]) -> io::Result<()> {
+        let before = segment.metadata()?.len();
+        let after = at + tail.len() as u64;
+        segment.write_all_at(tail, at)?;
+        segment.set_len(after)?;
+        self.room.resized(before, after);
+        durable::sync_data(segment)
+    }
+
     fn copy_staged(&self, from: &str, to: &str) -> Result<(), StoreError> {
         let mut source = self
             .staging
@@ -153,7 +164,10 @@ impl LocalStore {
             created => created.map_err(|errno| self.staging.error("create", to, errno))?,
         };
         io::copy(&mut source, &mut copy)
-            .and_then(|_| durable::sync_data(&copy))
+            .and_then(|size| {
+                self.room.resized(0, size);
+                durable::sync_data(&copy)
+            })
             .map_err(|source| StoreError::io("copy to", self.staging.path().join(to), source))
     }
 }
@@ -194,11 +208,4 @@ fn read_mend(file: &File) -> io::Result<Option<(u32, u64, Vec<u8>)>> {
         u64::from_le_bytes(at),
         tail.to_vec(),
     )))
-}
-
-/// Overwrites before it cuts, so that the blocks that are there are used again.
-fn put_tail(segment: &File, at: u64, tail: &[u8]) -> io::Result<()> {
-    segment.write_all_at(tail, at)?;
-    segment.set_len(at + tail.len() as u64)?;
-    durable::sync_data(segment)
 }

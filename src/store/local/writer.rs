@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use rustix::io::Errno;
 
 use super::directory::Directory;
 use super::durable;
+use super::room::Room;
 use crate::store::{SegmentWriter, StoreError};
 
 /// After so many bytes the disk is set to work on them. A short upload never gets there; a long one has little left to
@@ -21,6 +23,10 @@ pub(super) struct LocalWriter {
     path: PathBuf,
     /// Bytes written since the disk was last set to work.
     unsynced: u64,
+    room: Option<Arc<Room>>,
+    /// Bytes written in all, and since it was last looked whether the disk has enough left.
+    written: u64,
+    unlooked: u64,
     behind: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -28,7 +34,11 @@ impl LocalWriter {
     /// Creates a file that must not be there yet.
     pub(super) fn create(folder: &Directory, name: &str) -> Result<Self, StoreError> {
         match folder.create_file(name) {
-            Ok(file) => Ok(Self::new(file, folder.path().join(name))),
+            Ok(file) => {
+                let mut writer = Self::new(file, folder.path().join(name));
+                writer.room = folder.room().cloned();
+                Ok(writer)
+            }
             Err(Errno::EXIST) => Err(StoreError::Exists),
             Err(errno) => Err(folder.error("create", name, errno)),
         }
@@ -39,6 +49,9 @@ impl LocalWriter {
             file,
             path,
             unsynced: 0,
+            room: None,
+            written: 0,
+            unlooked: 0,
             behind: None,
         }
     }
@@ -72,6 +85,11 @@ impl LocalWriter {
 
 impl SegmentWriter for LocalWriter {
     fn write(&mut self, sealed: &[u8]) -> Result<(), StoreError> {
+        let size = sealed.len() as u64;
+        if let Some(room) = &self.room {
+            room.look(&mut self.unlooked, &self.file)?;
+            room.take(size)?;
+        }
         let written = self.file.write_all(sealed).and_then(|()| {
             self.unsynced += sealed.len() as u64;
             if self.unsynced < WRITE_BEHIND {
@@ -79,6 +97,15 @@ impl SegmentWriter for LocalWriter {
             }
             self.write_behind()
         });
+        self.written += size;
+        self.unlooked += size;
+        if written.is_err()
+            && let (Some(room), Ok(file)) = (&self.room, self.file.metadata())
+        {
+            // Some of it may have been.
+            room.resized(self.written, file.len());
+            self.written = file.len();
+        }
         written.map_err(|source| StoreError::io("write", &self.path, source))
     }
 

@@ -189,6 +189,11 @@ impl Session {
         self.head.metadata.as_deref()
     }
 
+    /// On what terms it is taken.
+    pub fn terms(&self) -> &super::Terms {
+        &self.head.terms
+    }
+
     /// What part it plays in a concatenation.
     pub fn role(&self) -> &Role {
         &self.head.role

@@ -1,0 +1,117 @@
+//! The files that tokens are kept in, which may be replaced at any time.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::token_file;
+use crate::grant::Tokens;
+use crate::http::{Access, App, FileToken, FileTokens};
+use crate::tls::FileState;
+
+/// A file that may be named, as it was when it was last read, whether that went well or not.
+struct Watched {
+    path: Option<PathBuf>,
+    attempted: Option<FileState>,
+}
+
+/// Both files of tokens.
+pub(super) struct TokenFiles {
+    admins: Watched,
+    uploaders: Watched,
+}
+
+impl Watched {
+    fn new(path: Option<PathBuf>) -> Self {
+        let attempted = path.as_deref().and_then(FileState::of);
+        Self { path, attempted }
+    }
+
+    fn read(&self) -> Result<Vec<FileToken>, Failure> {
+        self.path.as_deref().map_or(Ok(Vec::new()), read)
+    }
+
+    /// The tokens, where the file is another than before. What is written while it is read shows as a change the next time.
+    fn read_if_changed(&mut self) -> Option<Result<Vec<FileToken>, Failure>> {
+        let path = self.path.as_deref()?;
+        let present = FileState::of(path);
+        if present == self.attempted {
+            return None;
+        }
+        self.attempted = present;
+        Some(read(path))
+    }
+
+    fn reload(&mut self, tokens: &FileTokens) {
+        let Some(read) = self.read_if_changed() else {
+            return;
+        };
+        let file = self.path.as_deref().map(Path::display);
+        let file = file.map(tracing::field::display);
+        match read {
+            Ok(read) => {
+                tracing::info!(file, count = read.len(), "the tokens were replaced");
+                tokens.replace(read);
+            }
+            Err(error) => tracing::warn!(
+                file,
+                error = error.line(),
+                "the new tokens cannot be used; those before are still good"
+            ),
+        }
+    }
+}
+
+impl TokenFiles {
+    pub(super) fn new(admins: Option<PathBuf>, uploaders: Option<PathBuf>) -> Self {
+        Self {
+            admins: Watched::new(admins),
+            uploaders: Watched::new(uploaders),
+        }
+    }
+
+    /// Who may do what, with what is in the files now.
+    pub(super) fn access(&self, tokens: Tokens, anonymous: bool) -> Result<Access, Failure> {
+        Ok(Access {
+            tokens,
+            admins: FileTokens::new(self.admins.read()?),
+            uploaders: FileTokens::new(self.uploaders.read()?),
+            anonymous,
+        })
+    }
+
+    /// Looks for replaced files at every interval. Runs until it is dropped.
+    pub(super) async fn watch(mut self, app: Arc<App>, every: Duration) {
+        let mut poll = interval(every);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            poll.tick().await;
+            let app = Arc::clone(&app);
+            let look = move || {
+                self.admins.reload(&app.access.admins);
+                self.uploaders.reload(&app.access.uploaders);
+                self
+            };
+            match tokio::task::spawn_blocking(look).await {
+                Ok(files) => self = files,
+                // The runtime is shutting down, or reading panicked; neither gets better by trying again.
+                Err(error) => {
+                    tracing::warn!(%error, "no longer looking for new tokens");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The tokens in a file that nobody else can read.
+fn read(path: &Path) -> Result<Vec<FileToken>, Failure> {
+    let tokens = token_file::read(path)?;
+    let tokens = tokens.iter().map(|token| FileToken::new(token));
+    tokens
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Failure::from_error(Exit::Other, &error).about(path.display()))
+}
