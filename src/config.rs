@@ -16,11 +16,15 @@ use crate::server::{ConnectionLimits, Peers, Proxies};
 use crate::store::{Collection, LocalRecords, StoreError, StoreLimits};
 use crate::tls::{ClientAuth, ClientCertificates};
 use crate::upload::SessionLimits;
+use crate::webhook::{Endpoint, EndpointError};
 
 pub use settings::{LogLevel, ServeArgs, Span};
 
 /// The file that is read where none is named and it is there.
 const DEFAULT_FILE: &str = "sealslot.toml";
+
+/// URLs that are told of finished uploads.
+const MAX_WEBHOOKS: usize = 16;
 
 /// Why the settings do not make a server.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,12 @@ pub enum ConfigError {
         /// What it needs.
         needed: &'static str,
     },
+    /// A webhook's URL cannot be told anything.
+    #[error("webhook: {0}")]
+    Webhook(#[from] EndpointError),
+    /// Each webhook is told by itself.
+    #[error("webhook: at most {MAX_WEBHOOKS} can be told")]
+    TooManyWebhooks,
     /// The page would make no sense.
     #[error(transparent)]
     Page(#[from] PageSettingError),
@@ -95,6 +105,10 @@ pub struct Config {
     pub has_tokens: bool,
     /// Where to serve operations too.
     pub metrics_listen: Option<SocketAddr>,
+    /// The file of the audit log.
+    pub audit_log: Option<PathBuf>,
+    /// Who is told of finished uploads.
+    pub webhooks: Option<WebhookSettings>,
     /// How much to log.
     pub log: LogLevel,
     /// The bounds of requests.
@@ -117,6 +131,17 @@ pub struct Config {
     pub client_auth: Option<ClientAuth>,
 }
 
+/// Who is told of finished uploads, and how.
+#[derive(Debug, Clone)]
+pub struct WebhookSettings {
+    /// Where to. At least one.
+    pub endpoints: Vec<Endpoint>,
+    /// The file of the secret that messages are signed with.
+    pub secret_file: PathBuf,
+    /// The file of the certificate authorities that are trusted; `None`: those of the system.
+    pub cacert: Option<PathBuf>,
+}
+
 impl ServeArgs {
     /// Fills in what was not given from the file, then with the defaults, and decides.
     pub fn resolve(self) -> Result<Config, ConfigError> {
@@ -129,6 +154,7 @@ impl ServeArgs {
         let limits = given.limits()?;
         let connections = given.connection_limits()?;
         let sessions = given.session_limits()?;
+        let webhooks = given.webhooks()?;
         let peers = given.peers()?;
         let client_auth = given.client_auth()?;
         let quota = given
@@ -160,6 +186,8 @@ impl ServeArgs {
             admin_token_file: given.admin_token_file,
             upload_token_file: given.upload_token_file,
             metrics_listen: given.metrics_listen,
+            audit_log: given.audit_log,
+            webhooks,
             log: given.log.unwrap_or(LogLevel::Info),
             limits,
             store: StoreLimits {
@@ -226,6 +254,35 @@ impl ServeArgs {
             upload_lifetime: positive("upload-lifetime", lifetime, usual.upload_lifetime)?,
             checkpoint: positive("checkpoint", checkpoint, usual.checkpoint)?,
         })
+    }
+
+    fn webhooks(&self) -> Result<Option<WebhookSettings>, ConfigError> {
+        let alone = |setting, needed| Err(ConfigError::Alone { setting, needed });
+        if self.webhook.is_empty() {
+            return match (&self.webhook_secret_file, &self.webhook_cacert) {
+                (Some(_), _) => alone("webhook-secret-file", "--webhook URL"),
+                (_, Some(_)) => alone("webhook-cacert", "--webhook URL"),
+                (None, None) => Ok(None),
+            };
+        }
+        let Some(secret_file) = self.webhook_secret_file.clone() else {
+            return alone("webhook", "--webhook-secret-file FILE");
+        };
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        for url in &self.webhook {
+            let endpoint = url.as_str().parse()?;
+            if !endpoints.contains(&endpoint) {
+                endpoints.push(endpoint);
+            }
+        }
+        if endpoints.len() > MAX_WEBHOOKS {
+            return Err(ConfigError::TooManyWebhooks);
+        }
+        Ok(Some(WebhookSettings {
+            endpoints,
+            secret_file,
+            cacert: self.webhook_cacert.clone(),
+        }))
     }
 
     fn connection_limits(&self) -> Result<ConnectionLimits, ConfigError> {

@@ -4,6 +4,7 @@
 //! store`.
 //! `ARCHITECTURE.md` is the map.
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod grant;
@@ -14,3 +15,4 @@ pub mod server;
 pub mod store;
 pub mod tls;
 pub mod upload;
+pub mod webhook;

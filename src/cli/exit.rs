@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use crate::grant::GrantError;
 use crate::keys::KeyError;
 use crate::store::StoreError;
-use crate::tls::TlsError;
 use crate::tls::dev::DevCertError;
+use crate::tls::{ClientTlsError, TlsError};
 use crate::upload::{AgeFileError, ReadError};
 
 /// What kind of failure ended a command (DESIGN.md section 3.1). Success is 0. Ordered by which one tells more where
@@ -195,6 +195,19 @@ impl From<AgeFileError> for Failure {
 }
 
 /// clap's word in one line: what is wrong and what it suggests, without the usage.
+impl From<ClientTlsError> for Failure {
+    fn from(error: ClientTlsError) -> Self {
+        let line = chain(&error);
+        match error {
+            ClientTlsError::NoAuthorities | ClientTlsError::NoCertificate(_) => {
+                let hint = "name the server's certificate authority with --cacert FILE";
+                Self::new(Exit::Other, format_args!("{line}: {hint}"))
+            }
+            _ => Self::new(Exit::Other, line),
+        }
+    }
+}
+
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Self {
         let text = error.render().to_string();

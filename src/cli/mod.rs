@@ -3,7 +3,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `upload` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `upload`, `audit` | one command each |
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restored_name` | safe file names from what clients gave |
@@ -15,6 +15,7 @@
     reason = "what documents an argument is also what --help prints"
 )]
 
+mod audit;
 mod certs;
 pub mod exit;
 mod keygen;
@@ -62,6 +63,7 @@ enum Command {
     Seal(seal::SealArgs),
     Open(open::OpenArgs),
     Upload(upload::UploadArgs),
+    Audit(audit::AuditArgs),
     #[command(subcommand)]
     Token(token::TokenCommand),
 }
@@ -98,6 +100,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Seal(args) => seal::run(&args),
         Command::Open(args) => open::run(&args),
         Command::Upload(args) => upload::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Token(command) => token::run(command),
     }
 }

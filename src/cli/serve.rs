@@ -1,5 +1,6 @@
 //! `serve`: loads or, in development, makes what the server needs, then runs it until it is told to stop.
 
+mod observers;
 mod token_files;
 mod welcome;
 
@@ -26,9 +27,10 @@ use crate::http::{Access, App, Logo, MAX_LOGO, Pages, Surface};
 use crate::keys::{self, NamedRecipient};
 use crate::seal::Identity;
 use crate::server;
-use crate::store::LocalStore;
+use crate::store::{LocalStore, Store};
 use crate::tls::{ServerTls, dev};
 use crate::upload::Uploads;
+use observers::Observers;
 use token_files::TokenFiles;
 
 /// How often expired uploads are looked for: as often as fits how long they live.
@@ -69,13 +71,16 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     let (token_files, access) = access(&config, Tokens::new(Arc::clone(&store) as _))?;
     let logo = config.page_logo.as_deref().map(logo).transpose()?;
     let tls = Arc::new(certificate(&config)?);
+    let store: Arc<dyn Store> = store;
+    let observers = Observers::open(&config, &store)?;
     let uploads = Uploads::new(
         store,
         keys.recipients,
         keys.identities,
         config.sessions.clone(),
     );
-    let app = App::new(
+    let uploads = uploads.observed_by(observers.observer());
+    let mut app = App::new(
         Arc::new(uploads),
         access,
         config.limits.clone(),
@@ -83,13 +88,15 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         Pages::new(config.page.clone(), logo),
         !config.development,
     );
+    observers.attach(&mut app);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Other, format_args!("cannot start: {error}")))?;
-    let served = runtime.block_on(serve(&config, tls, app, token_files));
+    let served = runtime.block_on(observers.during(serve(&config, tls, app, token_files)));
     // What blocks still, like reading a large upload back, is not waited for: nobody is told of it.
     runtime.shutdown_timeout(LAST_WORK);
+    observers.close();
     served
 }
 

@@ -236,7 +236,7 @@ fn list(args: ListArgs) -> Result<(), Failure> {
 }
 
 fn to_json(token: &Token, now: SystemTime) -> Value {
-    let optional = |time: Option<SystemTime>| time.map(|time| rfc3339(time));
+    let optional = |time: Option<SystemTime>| time.map(rfc3339);
     json!({
         "id": token.id(),
         "name": token.name,
@@ -265,7 +265,7 @@ fn rfc3339(time: SystemTime) -> String {
 }
 
 /// What to do where there is no data folder.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum IfMissing {
     Make,
     Fail,
@@ -273,7 +273,7 @@ enum IfMissing {
 
 fn open(args: DataArgs, if_missing: IfMissing) -> Result<Tokens, Failure> {
     let data = config::data_folder(args.data, args.config.as_deref())?;
-    check(&data, &if_missing)?;
+    check(&data, if_missing)?;
     let records = LocalRecords::open(&data);
     let records = records.map_err(|error| Failure::from_error(Exit::Other, &error))?;
     Ok(Tokens::new(Arc::new(records)))
@@ -283,7 +283,7 @@ fn open(args: DataArgs, if_missing: IfMissing) -> Result<Tokens, Failure> {
 const DATA: [&str; 4] = ["lock", "uploads", "records", "keys"];
 
 /// Refuses what would leave tokens where no server finds them, or where it could not read them.
-fn check(data: &Path, if_missing: &IfMissing) -> Result<(), Failure> {
+fn check(data: &Path, if_missing: IfMissing) -> Result<(), Failure> {
     let refuse = |message: &str| {
         let line = format_args!("{} {message}", data.display());
         Err(Failure::new(Exit::Other, line))

@@ -38,6 +38,7 @@ use super::restored_name::printable;
 use super::results::print;
 use super::{Exit, Failure, token_file};
 use crate::config::Span;
+use crate::tls;
 use answers::{Receipt, RequestError};
 use endpoint::{Endpoint, UrlError};
 use http_client::{HttpClient, HttpError};
@@ -126,7 +127,7 @@ pub(super) fn run(args: &UploadArgs) -> Result<(), Failure> {
     }
     let sender = Sender {
         endpoint,
-        tls: http_client::tls_config(args.cacert.as_deref())?,
+        tls: tls::client_config(args.cacert.as_deref())?,
         authorization: authorization(args)?,
         states: if args.no_resume {
             None

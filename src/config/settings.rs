@@ -32,6 +32,30 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+/// A URL as it was given, not read yet: it may hold a secret, and what cannot be read is repeated where that is told.
+#[derive(Clone, Deserialize)]
+pub struct UnreadUrl(String);
+
+impl UnreadUrl {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UnreadUrl {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Debug for UnreadUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UnreadUrl")
+    }
+}
+
 /// How much is logged of what Sealslot does. What its libraries would log is never shown beyond warnings: at their
 /// finer levels they write out what clients send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -142,6 +166,18 @@ settings! {
     /// Serve health, readiness and metrics here too, over TLS and without a token
     #[arg(long, env = "SEALSLOT_METRICS_LISTEN", value_name = "ADDR:PORT")]
     metrics_listen: Option<SocketAddr>,
+    /// Write who did what to this file, as JSON lines that hang together [default: nowhere]
+    #[arg(long, env = "SEALSLOT_AUDIT_LOG", value_name = "FILE")]
+    audit_log: Option<PathBuf>,
+    /// A URL to tell of every finished upload, over https; may be repeated
+    #[arg(long, env = "SEALSLOT_WEBHOOK", value_name = "URL", value_delimiter = '\n')]
+    webhook: Vec<UnreadUrl>,
+    /// The file of the secret that webhooks are signed with: whsec_ and base64, or any text of at least 24 bytes
+    #[arg(long, env = "SEALSLOT_WEBHOOK_SECRET_FILE", value_name = "FILE")]
+    webhook_secret_file: Option<PathBuf>,
+    /// Trust the certificate authorities in FILE (PEM) for webhooks instead of the system's
+    #[arg(long, env = "SEALSLOT_WEBHOOK_CACERT", value_name = "FILE")]
+    webhook_cacert: Option<PathBuf>,
     /// How much to log [default: info]
     #[arg(long, env = "SEALSLOT_LOG", value_name = "LEVEL")]
     log: Option<LogLevel>,

@@ -1,16 +1,13 @@
 //! All links of a store.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::account::{Fate, Refused, Reservation, What};
 use super::link::{Link, NewLink};
 use super::record::{self, Record, Then};
 use super::{GrantError, GrantId, LinkSecret, json};
 use crate::store::{RecordStore, UploadId};
-
-/// How long a link that is over is still listed.
-const KEEP_OVER: Duration = Duration::from_hours(30 * 24);
 
 /// The upload links of a store. Cheap to clone; all calls may block.
 #[derive(Clone)]
@@ -158,23 +155,9 @@ impl Links {
     /// Removes links that have been over for 30 days and that no upload under way came through. Says how many.
     pub fn sweep(&self, now: SystemTime) -> Result<usize, GrantError> {
         let over = |link: &Link| {
-            let since = link.revoked.into_iter().chain(link.expires).min();
-            let past = since.and_then(|since| since.checked_add(KEEP_OVER));
-            past.is_some_and(|past| past <= now) && link.reserved.is_empty()
+            record::is_past(link.revoked, link.expires, now) && link.reserved.is_empty()
         };
-        let mut removed = 0;
-        for id in self.ids()? {
-            if !self.link(&id)?.is_some_and(|link| over(&link)) {
-                continue;
-            }
-            let swept = record::update(&*self.store, &id, |link: &mut Link| {
-                let over = over(link);
-                let then = if over { Then::Remove } else { Then::Keep };
-                Ok::<_, GrantError>((then, over))
-            })?;
-            removed += usize::from(swept == Some(true));
-        }
-        Ok(removed)
+        record::sweep(&*self.store, over)
     }
 
     /// Changes a link, or says why not.

@@ -1,5 +1,7 @@
 //! Grants as records of a store.
 
+use std::time::{Duration, SystemTime};
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
@@ -10,6 +12,9 @@ use crate::store::{Change, Collection, RecordStore, StoreError};
 
 /// Bytes of the largest new record. It grows with what is reserved, up to what a store keeps.
 const MAX_NEW: usize = 256 << 10;
+
+/// How long a grant that is over is still listed.
+const KEEP_OVER: Duration = Duration::from_hours(30 * 24);
 
 /// A grant as it is kept: JSON, named by its id.
 pub(super) trait Record: Serialize + DeserializeOwned {
@@ -128,4 +133,48 @@ pub(super) fn update<R: Record, T, E: From<GrantError>>(
     let updated = store.update_record(R::COLLECTION, &id.to_record_name(), &mut change);
     updated.map_err(GrantError::from)?;
     outcome
+}
+
+/// Whether a grant has been over for so long that nobody looks for it any more.
+pub(super) fn is_past(
+    revoked: Option<SystemTime>,
+    expires: Option<SystemTime>,
+    now: SystemTime,
+) -> bool {
+    let over = revoked.into_iter().chain(expires).min();
+    let past = over.and_then(|over| over.checked_add(KEEP_OVER));
+    past.is_some_and(|past| past <= now)
+}
+
+/// Removes a record that `over` is true of, also at the moment of removing. Says whether it did.
+pub(super) fn remove_if<R: Record>(
+    store: &dyn RecordStore,
+    id: &GrantId,
+    over: impl Fn(&R) -> bool,
+) -> Result<bool, GrantError> {
+    // Most are not, and need no lock.
+    if !read::<R>(store, id)?.is_some_and(|record| over(&record)) {
+        return Ok(false);
+    }
+    let removed = update(store, id, |record: &mut R| {
+        let over = over(record);
+        let then = if over { Then::Remove } else { Then::Keep };
+        Ok::<_, GrantError>((then, over))
+    })?;
+    Ok(removed == Some(true))
+}
+
+/// Removes every record that `over` is true of, and says how many. One that is damaged does not keep the others.
+pub(super) fn sweep<R: Record>(
+    store: &dyn RecordStore,
+    over: impl Fn(&R) -> bool,
+) -> Result<usize, GrantError> {
+    let (mut removed, mut failed) = (0, Ok(()));
+    for id in ids::<R>(store)? {
+        match remove_if(store, &id, &over) {
+            Ok(was) => removed += usize::from(was),
+            Err(error) => failed = Err(error),
+        }
+    }
+    failed.map(|()| removed)
 }

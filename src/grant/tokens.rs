@@ -13,9 +13,6 @@ use super::secret::Hash;
 use super::{GrantError, GrantId, Scopes, TokenSecret};
 use crate::store::{Collection, RecordStore};
 
-/// How long a token that is over is still listed.
-const KEEP_OVER: Duration = Duration::from_hours(30 * 24);
-
 /// What people call a token: 1 to 64 characters of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`, and not what an id looks like.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenName(String);
@@ -174,7 +171,7 @@ impl Tokens {
         // Somebody may have made one of the same name at the same time. Both see both then, and neither is kept.
         let namesakes = self.live(&token.name, now)?;
         if namesakes.iter().any(|other| other.id() != token.id()) {
-            self.remove_if(&token.id(), |_| true)?;
+            record::remove_if(&*self.store, &token.id(), |_: &Token| true)?;
             return Err(GrantError::NameTaken);
         }
         Ok((secret, token))
@@ -255,16 +252,8 @@ impl Tokens {
 
     /// Removes tokens that have been over for 30 days. Says how many.
     pub fn sweep(&self, now: SystemTime) -> Result<usize, GrantError> {
-        let over = |token: &Token| {
-            let since = token.revoked.into_iter().chain(token.expires).min();
-            let past = since.and_then(|since| since.checked_add(KEEP_OVER));
-            past.is_some_and(|past| past <= now)
-        };
-        let mut removed = 0;
-        for token in self.list()?.iter().filter(|token| over(token)) {
-            removed += usize::from(self.remove_if(&token.id(), over)?);
-        }
-        Ok(removed)
+        let over = |token: &Token| record::is_past(token.revoked, token.expires, now);
+        record::sweep(&*self.store, over)
     }
 
     fn put(
@@ -292,15 +281,6 @@ impl Tokens {
         let mut tokens = record::all::<Token>(&*self.store)?;
         tokens.retain(|token| token.name == *name && token.is_live(now));
         Ok(tokens)
-    }
-
-    fn remove_if(&self, id: &GrantId, over: impl Fn(&Token) -> bool) -> Result<bool, GrantError> {
-        let removed = record::update(&*self.store, id, |token: &mut Token| {
-            let over = over(token);
-            let then = if over { Then::Remove } else { Then::Keep };
-            Ok::<_, GrantError>((then, over))
-        })?;
-        Ok(removed == Some(true))
     }
 }
 

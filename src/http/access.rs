@@ -61,7 +61,11 @@ enum Shown {
 /// Where anyone may, a token that is not known is as none: browsers go on sending what was typed once.
 pub(super) async fn require(call: Call<'_>, scope: Scope) -> Result<Caller, Problem> {
     let anyone = scope == Scope::Upload && call.app.access.anonymous;
-    match shown(call).await? {
+    let shown = shown(call).await?;
+    if let Shown::Right(caller) = &shown {
+        call.facts.are_of(&caller.who);
+    }
+    match shown {
         Shown::Right(caller) if anyone || caller.scopes.contains(scope) => Ok(caller),
         Shown::Right(_) => Err(Problem::forbidden()),
         _ if anyone => Ok(Caller::new("anonymous", Scope::Upload)),

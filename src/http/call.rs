@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::App;
+use super::audit::Facts;
 use crate::grant::Scopes;
 
 /// Who is at the other end of a connection.
@@ -35,4 +36,6 @@ pub(super) struct Call<'a> {
     pub(super) peer: &'a Peer,
     /// All of it but the body.
     pub(super) head: &'a Parts,
+    /// What is found out of it, for the audit log.
+    pub(super) facts: &'a Facts,
 }

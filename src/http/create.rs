@@ -129,6 +129,7 @@ pub(super) async fn admit(
     app.uploaders.count_creation(call.peer.address, &by)?;
     let terms = Terms {
         by,
+        from: Some(call.peer.address),
         max_size: app.limits.max_size,
         ..Terms::default()
     };
@@ -144,6 +145,7 @@ pub(super) async fn admit_more(call: Call<'_>, body: &RequestBody) -> Result<Per
 }
 
 fn take_place(call: Call<'_>) -> Result<Permit, Problem> {
+    call.app.check_audit()?;
     if call.app.is_draining() {
         return Err(Problem::stopping());
     }
@@ -247,7 +249,7 @@ async fn receive_alone(
         async move {
             let _permit = permit;
             let mut file =
-                IncomingFile::new(&app, new, needs_sha512(&claimed.digests, claimed.wants));
+                IncomingFile::new(&app, new, needs_sha512(&claimed.digests, claimed.wants))?;
             while let Some(data) = body.next().await? {
                 file.write(&data).await?;
             }
@@ -304,18 +306,20 @@ async fn publish(app: &Arc<App>, received: Vec<Received>) -> Result<Vec<Receipt>
 }
 
 /// One file on its way in, checked where the client says that it sealed it.
-struct IncomingFile<'a> {
+struct IncomingFile {
     receiver: Receiver,
-    check: Option<ClientSealedCheck<'a>>,
+    check: Option<ClientSealedCheck>,
 }
 
-impl<'a> IncomingFile<'a> {
-    fn new(app: &'a App, new: NewUpload, with_sha512: bool) -> Self {
+impl IncomingFile {
+    fn new(app: &App, new: NewUpload, with_sha512: bool) -> Result<Self, Problem> {
         let sealed = new.media_type.as_deref().is_some_and(is_client_sealed);
-        Self {
-            receiver: Receiver::new(&app.uploads, new, with_sha512),
-            check: sealed.then(|| ClientSealedCheck::new(app.uploads.recipients())),
-        }
+        let receiver = Receiver::new(&app.uploads, new, with_sha512)?;
+        let check = || ClientSealedCheck::new(Arc::clone(receiver.recipients()));
+        Ok(Self {
+            check: sealed.then(check),
+            receiver,
+        })
     }
 
     async fn write(&mut self, data: &[u8]) -> Result<(), Problem> {

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use http::StatusCode;
 
+use super::App;
+
 /// Counters since the start.
 #[derive(Default)]
 pub struct Metrics {
@@ -64,6 +66,54 @@ impl Metrics {
         self.uploads.fetch_add(uploads as u64, Relaxed);
         self.upload_bytes.fetch_add(bytes, Relaxed);
     }
+}
+
+/// Everything that is counted.
+pub(super) fn text(app: &App) -> String {
+    let mut text = app.metrics.to_string();
+    if let Some(audit) = &app.audit {
+        let help = "Whether the audit log cannot be written, so that no uploads are taken.";
+        let failing = u64::from(audit.is_failing());
+        text += &one("audit_failing", help, "gauge", failing);
+    }
+    if let Some(webhooks) = &app.webhooks {
+        for (name, help, value) in [
+            (
+                "delivered",
+                "Messages that a webhook took.",
+                &webhooks.delivered,
+            ),
+            (
+                "failed",
+                "Tries to tell a webhook that failed.",
+                &webhooks.failed,
+            ),
+            (
+                "given_up",
+                "Messages that are not tried any more.",
+                &webhooks.given_up,
+            ),
+            (
+                "dropped",
+                "Uploads that webhooks are not told of: too many waited.",
+                &webhooks.dropped,
+            ),
+        ] {
+            text += &one(
+                &format!("webhooks_{name}_total"),
+                help,
+                "counter",
+                value.load(Relaxed),
+            );
+        }
+    }
+    text
+}
+
+fn one(name: &str, help: &str, kind: &str, value: u64) -> String {
+    format!(
+        "# HELP sealslot_{name} {help}\n# TYPE sealslot_{name} {kind}\nsealslot_{name} {value}\n"
+    )
 }
 
 impl fmt::Display for Metrics {

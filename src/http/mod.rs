@@ -5,6 +5,7 @@
 
 pub mod accept_language;
 mod access;
+mod audit;
 mod body;
 mod call;
 mod cors;
@@ -41,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use access::{Access, FileToken, FileTokens, TokenTooShort};
+use audit::Facts;
 use body::RequestBody;
 use call::Call;
 pub use call::{ClientIdentity, Peer};
@@ -56,8 +58,10 @@ pub use page::{
 use problem::Problem;
 use route::Route;
 
+use crate::audit::AuditLog;
 use crate::grant::Scope;
 use crate::upload::{ClientName, Uploads};
+use crate::webhook::Counters;
 
 /// Requests to `/encrypt` and `/decrypt` at the same time: each may hold its data in memory several times over.
 const MAX_DATA_REQUESTS: usize = 16;
@@ -84,6 +88,10 @@ pub struct App {
     pub hsts: bool,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where who did what is written, where it is.
+    pub audit: Option<Arc<AuditLog>>,
+    /// What is counted of webhooks, where there are any.
+    pub webhooks: Option<Arc<Counters>>,
     /// Uploads run as tasks of their own, so that one whose connection went away is ended in order.
     pub tasks: TaskTracker,
     /// Cancelled when the server is about to stop.
@@ -112,6 +120,8 @@ impl App {
             pages,
             hsts,
             metrics: Metrics::default(),
+            audit: None,
+            webhooks: None,
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             uploaders: Uploaders::new(&limits),
@@ -167,10 +177,12 @@ pub async fn respond(
         Err(_) => head.uri.path().starts_with("/uploads/"),
     };
     let body = RequestBody::new(incoming, &head, &app.limits, &app.arrivals);
+    let facts = Facts::of(&route, &head);
     let call = Call {
         app: &app,
         peer,
         head: &head,
+        facts: &facts,
     };
     let answer = match route {
         Ok(route) if surface == Surface::Public || route.is_operational() => {
@@ -179,6 +191,7 @@ pub async fn respond(
         Ok(_) => Err(Problem::not_found()),
         Err(problem) => Err(problem),
     };
+    call.record(name, &answer);
     let answer = match answer {
         Err(problem) if problem.is_of_a_guess() => Err(access::wait_for_guess(call, problem).await),
         answer => answer,
@@ -278,7 +291,7 @@ async fn dispatch(
             if surface == Surface::Public {
                 access::require(call, Scope::Admin).await?;
             }
-            Ok(text(app.metrics.to_string()))
+            Ok(text(metrics::text(app)))
         }
         (_, route) => Err(Problem::method_not_allowed(route.methods())),
     }
@@ -298,6 +311,7 @@ async fn ready(app: &Arc<App>) -> Result<Response, Problem> {
     if app.is_draining() {
         return Err(Problem::stopping());
     }
+    app.check_audit()?;
     app.blocking(|app| app.uploads.check()).await??;
     Ok(text("ready\n"))
 }

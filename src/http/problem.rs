@@ -142,6 +142,17 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).with(RETRY_AFTER, "5")
     }
 
+    pub(super) fn audit_unavailable() -> Self {
+        let detail = "The server cannot write down who did what, so it takes nothing in now. Tell whoever runs it, and \
+                      try again later.";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, "audit-unavailable", detail).with(RETRY_AFTER, "30")
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(super) fn too_many_uploads() -> Self {
         let detail = "As many uploads as are allowed at a time are coming from this address, or with this token: try again when \
                       one of them has ended.";

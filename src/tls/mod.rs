@@ -1,12 +1,14 @@
-//! TLS for the server: the rustls configuration, clients' certificates, picking up replaced files, and certificates for
-//! development.
+//! TLS: the server's rustls configuration, clients' certificates, picking up replaced files, certificates for development,
+//! and what connections to others are made with.
 //!
 //! - [`ServerTls`] holds the configuration every handshake uses, and the certificate files it came from.
 //! - [`ClientAuth`] says how clients are asked for certificates; [`ClientCertificate`] is one that was found genuine.
 //! - [`dev`] makes a name-constrained certificate authority and a server certificate.
+//! - [`client_config`] says whom connections that we make trust.
 //!
 //! The only application-layer knowledge here is the list of ALPN protocol names.
 
+mod client;
 mod client_auth;
 mod client_certificate;
 mod config;
@@ -21,6 +23,7 @@ use std::path::PathBuf;
 
 use rustls::pki_types::pem;
 
+pub use client::{ClientTlsError, client_config};
 pub use client_auth::{ClientAuth, ClientCertificates, ClientCertificatesError};
 pub use client_certificate::{CertificateName, CertificateNameError, ClientCertificate};
 pub use config::fingerprint;

@@ -1,5 +1,7 @@
 //! Uploads that the sender sealed already: checked as far as that goes without a key.
 
+use std::sync::Arc;
+
 use crate::seal::{
     ArmorDecoder, Header, HeaderError, Recipient, looks_armored, may_become_armored,
 };
@@ -19,15 +21,15 @@ pub enum ClientSealedError {
 }
 
 /// Looks at the first bytes of a body, until it has seen the age header whole.
-pub struct ClientSealedCheck<'a> {
-    recipients: &'a [Recipient],
+pub struct ClientSealedCheck {
+    recipients: Arc<[Recipient]>,
     start: Vec<u8>,
     passed: bool,
 }
 
-impl<'a> ClientSealedCheck<'a> {
+impl ClientSealedCheck {
     /// A check against the keys that the file should be sealed to.
-    pub fn new(recipients: &'a [Recipient]) -> Self {
+    pub fn new(recipients: Arc<[Recipient]>) -> Self {
         Self {
             recipients,
             start: Vec::new(),
@@ -113,8 +115,7 @@ mod tests {
     }
 
     fn check(body: &[u8], step: usize) -> Result<(), ClientSealedError> {
-        let recipients = [recipient()];
-        let mut check = ClientSealedCheck::new(&recipients);
+        let mut check = ClientSealedCheck::new(Arc::new([recipient()]));
         for piece in body.chunks(step) {
             check.update(piece)?;
         }

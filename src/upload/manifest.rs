@@ -133,6 +133,8 @@ pub(super) struct WholeUpload<'a> {
     pub(super) metadata: Vec<MetadataEntry>,
     pub(super) sha256: &'a [u8],
     pub(super) time: SystemTime,
+    /// When it is to be deleted.
+    pub(super) expires: Option<SystemTime>,
     /// In order.
     pub(super) segments: Vec<&'a SealedSegment>,
 }
@@ -153,7 +155,7 @@ impl WholeUpload<'_> {
             id: self.id,
             time: self.time,
             link: None,
-            expires: None,
+            expires: self.expires.map(to_rfc3339),
             files: (0..).zip(&self.segments).map(file).collect(),
         };
         let manifest = self.into_manifest();

@@ -11,12 +11,16 @@ mod age_file;
 mod client_sealed;
 mod digest;
 mod manifest;
+mod observer;
 mod open;
 mod receive;
+mod recipients;
 mod segment;
 mod session;
 mod staged;
 mod terms;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -31,6 +35,7 @@ pub use manifest::{
     CLIENT_SEALED, ClientName, FIELDS_TYPE, FileEntry, Kind, Manifest, MetadataEntry,
     RECORD_STANZA, Record, SegmentEntry, VERSION, essence, is_client_sealed, to_rfc3339,
 };
+pub use observer::{Begun, Finished, Observer, Why};
 pub use open::{OpenUpload, Plaintext, PlaintextRead, ReadError, read_record};
 pub use receive::{NewUpload, ReceiveError, Received, Receiver};
 pub use session::{
@@ -39,6 +44,7 @@ pub use session::{
 
 pub use terms::Terms;
 
+use recipients::SealedTo;
 use session::Claims;
 
 use crate::keys::NamedRecipient;
@@ -67,6 +73,9 @@ pub struct Receipt {
     pub time: String,
     /// The fingerprints of the keys that open it.
     pub recipients: Vec<String>,
+    /// When it is to be deleted (RFC 3339), where that was agreed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
 }
 
 /// What a list says of an upload; nothing in it needs a key.
@@ -90,13 +99,13 @@ pub struct Summary {
 pub struct Uploads {
     store: Arc<dyn Store>,
     named: Vec<NamedRecipient>,
-    recipients: Arc<[Recipient]>,
-    fingerprints: Arc<[String]>,
+    sealed_to: SealedTo,
     identities: Arc<[Identity]>,
     /// Counts what is staged: neither published nor removed yet.
     staged: TaskTracker,
     session_limits: SessionLimits,
     claims: Arc<Claims>,
+    observer: Arc<dyn Observer>,
 }
 
 impl Uploads {
@@ -109,27 +118,31 @@ impl Uploads {
     ) -> Self {
         Self {
             store,
-            recipients: recipients
-                .iter()
-                .map(|named| named.recipient.clone())
-                .collect(),
-            fingerprints: recipients.iter().map(NamedRecipient::fingerprint).collect(),
+            sealed_to: SealedTo::new(&recipients),
             named: recipients,
             identities: identities.into(),
             staged: TaskTracker::new(),
             session_limits,
             claims: Arc::default(),
+            observer: Arc::new(Vec::new()),
         }
     }
 
-    /// The keys that everything is sealed to, with their names.
+    /// The same, with somebody who is told of what becomes of them.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// The keys that uploads are sealed to where nothing else was agreed, with their names.
     pub fn named_recipients(&self) -> &[NamedRecipient] {
         &self.named
     }
 
-    /// The keys that everything is sealed to.
+    /// The keys that uploads are sealed to where nothing else was agreed.
     pub fn recipients(&self) -> &Arc<[Recipient]> {
-        &self.recipients
+        &self.sealed_to.recipients
     }
 
     /// The private keys that this server was given; usually none.
@@ -163,7 +176,8 @@ impl Uploads {
         let mut sealed = Vec::with_capacity(received.len());
         let mut receipts = Vec::with_capacity(received.len());
         for upload in &received {
-            let (manifest, meta) = upload.whole(now).seal_meta(&self.recipients)?;
+            let to = upload.sealed_to();
+            let (manifest, meta) = upload.whole(now).seal_meta(&to.recipients)?;
             receipts.push(Receipt {
                 id: manifest.id,
                 submission: manifest.submission,
@@ -172,12 +186,16 @@ impl Uploads {
                 size: manifest.size,
                 sha256: manifest.sha256,
                 time: to_rfc3339(now),
-                recipients: self.fingerprints.to_vec(),
+                recipients: to.fingerprints.to_vec(),
+                expires: upload.expires(now).map(to_rfc3339),
             });
             sealed.push((manifest.id, meta));
         }
+        let ids: Vec<UploadId> = receipts.iter().map(|receipt| receipt.id).collect();
+        self.observer.publishing(&ids)?;
         self.store.publish(&sealed)?;
         for upload in received {
+            self.observer.finished(&upload.finished(now));
             upload.published();
         }
         Ok(receipts)
@@ -239,7 +257,13 @@ impl Uploads {
 
     /// Deletes a published upload. Blocks.
     pub fn delete(&self, id: &UploadId) -> Result<(), StoreError> {
-        self.store.delete(id)
+        self.remove(id, Why::Deleted)
+    }
+
+    fn remove(&self, id: &UploadId, why: Why) -> Result<(), StoreError> {
+        self.store.delete(id)?;
+        self.observer.removed(id, why);
+        Ok(())
     }
 }
 

@@ -6,9 +6,12 @@ use std::time::SystemTime;
 use super::Uploads;
 use super::digest::{Algorithm, Digested, Digests, ExpectedDigest};
 use super::manifest::{ClientName, Kind, WholeUpload};
+use super::observer::{Begun, Finished};
+use super::recipients::SealedTo;
 use super::segment::{Closed, Owner, SealedSegment, SegmentReceiver};
 use super::staged::Staged;
 use super::terms::Terms;
+use crate::keys::KeyError;
 use crate::seal::{Recipient, SealError};
 use crate::store::{SegmentWriter, StoreError, UploadId};
 
@@ -21,6 +24,9 @@ pub enum ReceiveError {
     /// Sealing failed.
     #[error("the upload could not be sealed")]
     Seal(#[from] SealError),
+    /// The keys that it is to be sealed to cannot be read.
+    #[error("the keys that the upload is to be sealed to cannot be read")]
+    Recipients(#[source] KeyError),
     /// The operating system gave no random bytes.
     #[error("the operating system gave no randomness")]
     Randomness(#[source] getrandom::Error),
@@ -51,6 +57,7 @@ pub struct NewUpload {
 /// Sealing and writing run on threads that may block, beside the task that fills the next buffer. A receiver that is
 /// dropped, or fails, leaves nothing behind.
 pub struct Receiver {
+    sealed_to: SealedTo,
     segment: SegmentReceiver<Alone>,
     new: NewUpload,
 }
@@ -58,16 +65,27 @@ pub struct Receiver {
 impl Receiver {
     /// Begins an upload. Nothing touches the store before there is something to write. `with_sha512`: whether SHA-512 will be
     /// asked for too.
-    pub fn new(uploads: &Uploads, new: NewUpload, with_sha512: bool) -> Self {
+    pub fn new(uploads: &Uploads, new: NewUpload, with_sha512: bool) -> Result<Self, ReceiveError> {
         let id = UploadId::generate(SystemTime::now());
         let alone = Alone {
             staged: Staged::new(Arc::clone(&uploads.store), id, uploads.staged.token()),
-            recipients: Arc::clone(&uploads.recipients),
+            sealed_to: uploads.sealed_to(&new.terms)?,
         };
-        Self {
+        uploads.observer.begun(&Begun {
+            id,
+            submission: new.submission.unwrap_or(id),
+            terms: &new.terms,
+        });
+        Ok(Self {
+            sealed_to: alone.sealed_to.clone(),
             segment: SegmentReceiver::new(alone, Digests::new(with_sha512)),
             new,
-        }
+        })
+    }
+
+    /// The keys that it is sealed to.
+    pub fn recipients(&self) -> &Arc<[Recipient]> {
+        &self.sealed_to.recipients
     }
 
     /// Takes in bytes. Waits only where both buffers are full.
@@ -84,6 +102,7 @@ impl Receiver {
         } = self.segment.close().await?;
         Ok(Received {
             staged: owner.staged,
+            sealed_to: owner.sealed_to,
             new: self.new,
             segment,
             digested: digests.finish(),
@@ -94,7 +113,7 @@ impl Receiver {
 /// An upload of one segment.
 struct Alone {
     staged: Staged,
-    recipients: Arc<[Recipient]>,
+    sealed_to: SealedTo,
 }
 
 impl Owner for Alone {
@@ -103,13 +122,14 @@ impl Owner for Alone {
     }
 
     fn recipients(&self) -> &[Recipient] {
-        &self.recipients
+        &self.sealed_to.recipients
     }
 }
 
 /// An upload whose body arrived whole, sealed and durable, not yet visible. Dropped, it is discarded.
 pub struct Received {
     staged: Staged,
+    sealed_to: SealedTo,
     new: NewUpload,
     segment: Option<SealedSegment>,
     digested: Digested,
@@ -131,6 +151,15 @@ impl Received {
         super::verify(|algorithm| self.digested.by(algorithm), expected)
     }
 
+    pub(super) fn sealed_to(&self) -> &SealedTo {
+        &self.sealed_to
+    }
+
+    /// When it is to be deleted, finished `now`.
+    pub(super) fn expires(&self, now: SystemTime) -> Option<SystemTime> {
+        self.new.terms.expires(now)
+    }
+
     /// What the manifest is made of.
     pub(super) fn whole(&self, now: SystemTime) -> WholeUpload<'_> {
         WholeUpload {
@@ -142,7 +171,27 @@ impl Received {
             metadata: Vec::new(),
             sha256: &self.digested.sha256,
             time: now,
+            expires: self.expires(now),
             segments: self.segment.iter().collect(),
+        }
+    }
+
+    /// What observers are told of it.
+    pub(super) fn finished(&self, now: SystemTime) -> Finished {
+        let id = *self.staged.id();
+        Finished {
+            id,
+            submission: self.new.submission.unwrap_or(id),
+            kind: self.new.kind,
+            size: self.size(),
+            sealed_size: self
+                .segment
+                .as_ref()
+                .map_or(0, |segment| segment.sealed_size),
+            link: None,
+            by: self.new.terms.by.clone(),
+            time: now,
+            expires: self.expires(now),
         }
     }
 

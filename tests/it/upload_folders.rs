@@ -54,7 +54,7 @@ fn upload(
         .build()
         .unwrap();
     let received = runtime.block_on(async {
-        let mut receiver = Receiver::new(&uploads, new, false);
+        let mut receiver = Receiver::new(&uploads, new, false).unwrap();
         receiver.write(content).await.unwrap();
         receiver.finish().await.unwrap()
     });

@@ -2,7 +2,6 @@
 //! HTTP/2 could share it with.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +12,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -40,20 +37,6 @@ const MAX_ANSWER: usize = 1 << 20;
 /// Why there was no answer. Holds nothing of what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HttpError {
-    /// A file of certificates cannot be read.
-    #[error("cannot read the certificates in {}", path.display())]
-    Authorities {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: pem::Error,
-    },
-    /// Nobody is trusted.
-    #[error("{0}: name the server's certificate authority with --cacert FILE")]
-    NoAuthorities(String),
-    /// rustls refuses what it was configured with.
-    #[error("cannot set up TLS")]
-    Setup(#[source] rustls::Error),
     /// Neither a DNS name nor an address.
     #[error("{0} is not the name of a host")]
     Name(String),
@@ -106,40 +89,6 @@ impl HttpError {
     fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Broken(Box::new(error))
     }
-}
-
-/// What TLS connections are made with: `cacert`, or else the system, says who may vouch for a server.
-pub(super) fn tls_config(cacert: Option<&Path>) -> Result<Arc<ClientConfig>, HttpError> {
-    let mut roots = RootCertStore::empty();
-    let (certificates, failed) = match cacert {
-        Some(path) => (
-            read_certificates(path)?,
-            format!("{} holds no certificate that can be used", path.display()),
-        ),
-        None => (
-            rustls_native_certs::load_native_certs().certs,
-            "no certificate authorities were found on this system".to_owned(),
-        ),
-    };
-    roots.add_parsable_certificates(certificates);
-    if roots.is_empty() {
-        return Err(HttpError::NoAuthorities(failed));
-    }
-    let mut config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .map_err(HttpError::Setup)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    read.map_err(|source| HttpError::Authorities {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// An answer, complete.

@@ -113,6 +113,22 @@ fn a_record_under_another_name_lets_nothing_in() {
 }
 
 #[test]
+fn a_damaged_record_keeps_no_other_from_being_swept() {
+    let (_place, path, links, _) = write(&minimal());
+    for _ in 0..8 {
+        let (_, link) = links.create(NewLink::default(), START).unwrap();
+        links.revoke(&link.id(), START).unwrap();
+    }
+    let sound = fs::read_to_string(&path).unwrap();
+    fs::write(&path, "x").unwrap();
+    let swept = links.sweep(START + 31 * DAY);
+    assert!(matches!(swept, Err(GrantError::Damaged { .. })));
+    assert_eq!(links.ids().unwrap().len(), 1);
+    fs::write(&path, sound).unwrap();
+    assert_eq!(links.sweep(START + 31 * DAY).unwrap(), 0);
+}
+
+#[test]
 fn what_belongs_to_no_link_is_not_listed() {
     let (place, _path, links, _) = write(&minimal());
     let folder = place.path().join("records/links");

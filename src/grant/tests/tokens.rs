@@ -62,3 +62,118 @@ fn a_rotated_token_overlaps_with_the_one_before() {
     assert_eq!(both.len(), 2);
     assert!(!live(&new, day_ten));
 }
+
+#[test]
+fn a_name_is_of_one_live_token() {
+    let (_place, tokens) = tokens();
+    let scopes = Scopes::from(Scope::Upload);
+    let create = |expires, now| tokens.create(name("ci"), scopes, expires, now);
+    create(Some(START + DAY), START).unwrap();
+    let taken = create(None, START);
+    assert!(matches!(taken, Err(GrantError::NameTaken)));
+    create(None, START + DAY).unwrap();
+    tokens.revoke("ci", START + DAY).unwrap();
+    create(None, START + DAY).unwrap();
+    assert_eq!(tokens.list().unwrap().len(), 3);
+
+    let made = std::thread::scope(|scope| {
+        let tokens = &tokens;
+        let create = || tokens.create(name("other"), scopes, None, START).is_ok();
+        let threads: Vec<_> = (0..20).map(|_| scope.spawn(create)).collect();
+        let made = threads.into_iter().map(|thread| thread.join().unwrap());
+        made.filter(|made| *made).count()
+    });
+    let tokens = tokens.list().unwrap();
+    let kept = tokens.iter().filter(|token| token.name == name("other"));
+    assert_eq!(kept.count(), made);
+    assert!(made <= 1, "{made}");
+}
+
+#[test]
+fn a_token_in_use_twice_over_ends_when_it_would_have() {
+    let (_place, tokens) = tokens();
+    let scopes = Scopes::from(Scope::Upload);
+    let soon = Some(START + HOUR);
+    let (first, _) = tokens.create(name("ci"), scopes, soon, START).unwrap();
+    let (second, _) = tokens.rotate(&name("ci"), DAY, START).unwrap();
+    let (third, token) = tokens
+        .rotate(&name("ci"), HOUR / 2, START + HOUR / 4)
+        .unwrap();
+    let live = |secret, minutes| {
+        let now = START + Duration::from_mins(minutes);
+        tokens.find(secret, now).unwrap().is_some()
+    };
+    assert_eq!(token.expires, Some(START + HOUR + HOUR / 4));
+    assert_eq!([44, 46].map(|at| live(&first, at)), [true, false]);
+    assert_eq!([44, 46].map(|at| live(&second, at)), [true, false]);
+    assert_eq!([74, 76].map(|at| live(&third, at)), [true, false]);
+    // The end of time is as far as it goes.
+    let (_, lasting) = tokens.create(name("x"), scopes, None, START).unwrap();
+    tokens.rotate(&name("x"), Duration::MAX, START).unwrap();
+    let all = tokens.list().unwrap();
+    let old = all.iter().find(|token| token.id() == lasting.id()).unwrap();
+    assert!(old.expires.unwrap() > START + 7000 * 365 * DAY);
+}
+
+#[test]
+fn a_token_that_is_over_is_forgotten_in_the_end() {
+    let (_place, tokens) = tokens();
+    let scopes = Scopes::from(Scope::Upload);
+    for (text, expires) in [
+        ("expired", Some(START + DAY)),
+        ("revoked", None),
+        ("live", None),
+    ] {
+        tokens.create(name(text), scopes, expires, START).unwrap();
+    }
+    tokens.revoke("revoked", START + 2 * DAY).unwrap();
+    let left = |days: u32| {
+        let removed = tokens.sweep(START + days * DAY).unwrap();
+        let left = tokens.list().unwrap();
+        let left = left.iter().map(|token| token.name.to_string());
+        (removed, left.collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(left(30), (0, "expired live revoked".to_owned()));
+    assert_eq!(left(31), (1, "live revoked".to_owned()));
+    assert_eq!(left(10_000), (1, "live".to_owned()));
+}
+
+#[test]
+fn a_damaged_token_lets_nobody_in() {
+    let (place, tokens) = tokens();
+    let scopes = Scopes::from(Scope::Admin);
+    let (secret, token) = tokens.create(name("ci"), scopes, None, START).unwrap();
+    let path = place
+        .path()
+        .join("records/tokens")
+        .join(token.id().to_string());
+    let sound = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(serde_json::from_str::<Token>(&sound).unwrap(), token);
+    for (from, to) in [
+        (r#""v":1"#, r#""v":2"#),
+        ("admin", "root"),
+        (r#""admin""#, r#""""#),
+        (r#""ci""#, r#""""#),
+        (r#""expires":null"#, r#""expires":null,"networks":["::1"]"#),
+        (r#""revoked":null"#, r#""revoked":"no""#),
+        ("}", ""),
+    ] {
+        assert!(sound.contains(from), "{sound}");
+        std::fs::write(&path, sound.replace(from, to)).unwrap();
+        let found = tokens.find(&secret, START);
+        assert!(matches!(found, Err(GrantError::Damaged { .. })), "{to}");
+        assert!(tokens.list().is_err());
+    }
+}
+
+#[test]
+fn names_are_strict() {
+    let longest = "Z".repeat(64);
+    for text in ["a", "backup-01.eu_west", "..", "-", &longest] {
+        assert_eq!(name(text).as_str(), text);
+    }
+    let (too_long, id) = ("Z".repeat(65), "0".repeat(32));
+    for text in ["", " ", "a b", "a/b", "a:b", "a\n", "ä", &too_long, &id] {
+        assert_eq!(text.parse::<TokenName>(), Err(TokenNameError), "{text:?}");
+    }
+}

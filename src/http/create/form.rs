@@ -17,10 +17,10 @@ use crate::store::UploadId;
 use crate::upload::{ClientName, FIELDS_TYPE, Kind, NewUpload, Received, Receiver, Terms};
 
 /// A part of a form on its way in.
-enum Part<'a> {
+enum Part {
     /// Between parts.
     None,
-    File(Box<IncomingFile<'a>>),
+    File(Box<IncomingFile>),
     /// What a browser sends for a file field that was left empty; a file all the same if it holds something.
     Unnamed(PartHead),
     Text {
@@ -63,7 +63,7 @@ struct FormReceiver<'a> {
     fields: Vec<Field>,
     /// Bytes of the texts, and of all names and media types: what is held in memory until the form ends.
     held: usize,
-    part: Part<'a>,
+    part: Part,
 }
 
 /// Takes in a form: its files and texts become uploads of one submission, which is published when the whole form has arrived.
@@ -123,7 +123,7 @@ impl<'a> FormReceiver<'a> {
                 value: Zeroizing::new(Vec::new()),
             },
             Some(name) if name.is_empty() => Part::Unnamed(head),
-            Some(_) => Part::File(Box::new(self.file(head))),
+            Some(_) => Part::File(Box::new(self.file(head)?)),
         };
         Ok(())
     }
@@ -137,7 +137,7 @@ impl<'a> FormReceiver<'a> {
         Ok(())
     }
 
-    fn file(&self, head: PartHead) -> IncomingFile<'a> {
+    fn file(&self, head: PartHead) -> Result<IncomingFile, Problem> {
         let name = head
             .filename
             .filter(|name| !name.is_empty())
@@ -156,7 +156,7 @@ impl<'a> FormReceiver<'a> {
         if let Part::Unnamed(_) = self.part
             && let Part::Unnamed(head) = std::mem::replace(&mut self.part, Part::None)
         {
-            self.part = Part::File(Box::new(self.file(head)));
+            self.part = Part::File(Box::new(self.file(head)?));
         }
         if matches!(self.part, Part::Text { .. }) {
             self.hold(data.len())?;
@@ -226,7 +226,7 @@ impl<'a> FormReceiver<'a> {
                     terms: self.terms,
                 },
                 false,
-            );
+            )?;
             receiver.write(&text).await?;
             self.received.push(receiver.finish().await?);
         }

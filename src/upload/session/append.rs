@@ -165,7 +165,7 @@ impl Owner for Appending {
     }
 
     fn recipients(&self) -> &[Recipient] {
-        &self.session.recipients
+        &self.session.sealed_to.recipients
     }
 
     fn begin(&mut self, key: &FileKey) -> Result<(), ReceiveError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::record::{Event, Finish};
+use super::record::{self, Event, Finish};
 use super::state::Phase;
 use super::{Role, Session, SessionError, run_blocking};
 use crate::seal::CHUNK_SIZE;
@@ -11,6 +11,7 @@ use crate::store::{MAX_SEGMENTS, StoreError};
 use crate::upload::client_sealed::ClientSealedCheck;
 use crate::upload::digest::{Digested, Digests, ExpectedDigest};
 use crate::upload::manifest::{ClientName, Manifest, WholeUpload, is_client_sealed};
+use crate::upload::observer::Finished;
 use crate::upload::open::{OpenUpload, ReadError};
 use crate::upload::segment::SealedSegment;
 use crate::upload::verify;
@@ -60,6 +61,8 @@ impl Session {
         if self.store.open(self.url.id()).is_ok() {
             // How far the earlier request came is not known: perhaps not to the last sync.
             self.store.settle(self.url.id())?;
+            let segments = record::closed_segments(&*self.store, &self.url, &self.state)?;
+            self.tell(&segments, &finish);
             return self.ended(finish);
         }
         let staged = match self.store.open_staged(self.url.id()) {
@@ -160,7 +163,7 @@ impl Session {
     ) -> Result<(), SessionError> {
         let (manifest, meta) = self
             .whole(segments, &finish.digested, finish.time)
-            .seal_meta(&self.recipients)?;
+            .seal_meta(&self.sealed_to.recipients)?;
         if manifest.size != self.state.offset {
             return Err(self.lost("its segments are not as long as it is"));
         }
@@ -169,12 +172,29 @@ impl Session {
             // What a request left that failed before its segment counted must not come along.
             self.store.remove_segment(self.url.id(), next)?;
         }
+        self.observer.publishing(&[*self.url.id()])?;
         match self.store.publish(&[(*self.url.id(), meta)]) {
             // It was, after all.
             Err(StoreError::Exists) => self.store.settle(self.url.id())?,
             published => published?,
         }
+        self.tell(segments, &finish);
         self.ended(finish)
+    }
+
+    /// Tells observers that it is durable. Blocks.
+    fn tell(&self, segments: &[SealedSegment], finish: &Finish) {
+        self.observer.finished(&Finished {
+            id: *self.url.id(),
+            submission: self.head.submission_of(&self.url),
+            kind: self.head.kind,
+            size: self.state.offset,
+            sealed_size: segments.iter().map(|segment| segment.sealed_size).sum(),
+            link: None,
+            by: self.head.terms.by.clone(),
+            time: finish.time,
+            expires: self.head.terms.expires(finish.time),
+        });
     }
 
     fn ended(&mut self, finish: Finish) -> Result<(), SessionError> {
@@ -198,6 +218,7 @@ impl Session {
             metadata: self.head.metadata_entries.clone(),
             sha256: &digested.sha256,
             time,
+            expires: self.head.terms.expires(time),
             segments: segments.iter().collect(),
         }
     }
@@ -223,7 +244,7 @@ impl Session {
         if !media_type.is_some_and(is_client_sealed) {
             return Ok(());
         }
-        let mut check = ClientSealedCheck::new(&self.recipients);
+        let mut check = ClientSealedCheck::new(Arc::clone(&self.sealed_to.recipients));
         if !segments.is_empty() {
             let upload = self.read_back(segments)?;
             let mut start = upload.plaintext(0..5 * CHUNK_SIZE as u64);

@@ -9,6 +9,7 @@ use super::state::State;
 use super::{Session, SessionError, Unsaved, UploadUrl, remove, run_blocking};
 use crate::store::{StoreError, UploadId};
 use crate::upload::Uploads;
+use crate::upload::observer::Begun;
 use crate::upload::staged::Staged;
 
 impl Uploads {
@@ -36,7 +37,12 @@ impl Uploads {
             staged: Staged::new(Arc::clone(&self.store), *url.id(), self.staged.token()),
         };
         let state = State::new(&new);
-        let mut session = self.in_hand(url, new, expires, state, claim);
+        let mut session = self.in_hand(url, new, expires, state, claim)?;
+        self.observer.begun(&Begun {
+            id: *session.url.id(),
+            submission: session.head.submission_of(&session.url),
+            terms: &session.head.terms,
+        });
         session.unsaved = Some(unsaved);
         Ok(session)
     }
@@ -54,7 +60,7 @@ impl Uploads {
                 Some((number, entry)) => State::after(number, entry)?,
                 None => State::new(&head),
             };
-            let mut session = uploads.in_hand(url, head, clear.expires, state, claim);
+            let mut session = uploads.in_hand(url, head, clear.expires, state, claim)?;
             session.recover()?;
             session.check_last_segment()?;
             session.complete_finish()?;
@@ -146,11 +152,11 @@ impl Uploads {
         expires: SystemTime,
         state: State,
         claim: Claim,
-    ) -> Session {
-        Session {
+    ) -> Result<Session, SessionError> {
+        Ok(Session {
             store: Arc::clone(&self.store),
-            recipients: Arc::clone(&self.recipients),
-            fingerprints: Arc::clone(&self.fingerprints),
+            observer: Arc::clone(&self.observer),
+            sealed_to: self.sealed_to(&head.terms)?,
             checkpoint: self.session_limits.checkpoint,
             url,
             head,
@@ -160,6 +166,6 @@ impl Uploads {
             unsaved: None,
             unrecovered: None,
             _pending: self.staged.token(),
-        }
+        })
     }
 }

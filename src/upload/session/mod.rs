@@ -34,11 +34,13 @@ pub use url::{UploadUrl, UploadUrlError};
 
 use super::digest::Algorithm;
 use super::manifest::ClientName;
+use super::observer::Observer;
 use super::receive::ReceiveError;
+use super::recipients::SealedTo;
 use super::segment::SealedSegment;
 use super::staged::Staged;
 use super::{Receipt, to_rfc3339};
-use crate::seal::{Recipient, SealError};
+use crate::seal::SealError;
 use crate::store::{MAX_SEGMENTS, SealedFile, Store, StoreError};
 
 /// How resumable uploads are bounded. Every field has a setting of the same name.
@@ -136,8 +138,8 @@ impl From<SealError> for SessionError {
 /// ```
 pub struct Session {
     store: Arc<dyn Store>,
-    recipients: Arc<[Recipient]>,
-    fingerprints: Arc<[String]>,
+    observer: Arc<dyn Observer>,
+    sealed_to: SealedTo,
     checkpoint: u64,
     url: UploadUrl,
     head: NewSession,
@@ -189,6 +191,11 @@ impl Session {
         self.head.metadata.as_deref()
     }
 
+    /// Bytes that it may have, as was agreed when it was created.
+    pub fn max_size(&self) -> u64 {
+        self.head.terms.max_size
+    }
+
     /// On what terms it is taken.
     pub fn terms(&self) -> &super::Terms {
         &self.head.terms
@@ -229,7 +236,8 @@ impl Session {
             size: self.state.offset,
             sha256: data_encoding::HEXLOWER.encode(&finish.digested.sha256),
             time: to_rfc3339(finish.time),
-            recipients: self.fingerprints.to_vec(),
+            recipients: self.sealed_to.fingerprints.to_vec(),
+            expires: self.head.terms.expires(finish.time).map(to_rfc3339),
         })
     }
 

@@ -119,7 +119,10 @@ impl ClearHead {
     ) -> Result<Vec<u8>, SessionError> {
         // Large enough at once: growing would leave names behind.
         let metadata = head.metadata.as_ref().map_or(0, String::len);
-        let mut text = Zeroizing::new(Vec::with_capacity(128 * 1024 + 16 * metadata));
+        let recipients = head.terms.recipients.iter().flatten();
+        let recipients: usize = recipients.map(|line| line.len() * 6 + 8).sum();
+        let size = 128 * 1024 + 16 * metadata + recipients;
+        let mut text = Zeroizing::new(Vec::with_capacity(size));
         serde_json::to_writer(&mut *text, head).expect("a head is plain data");
         let clear = Self {
             v: VERSION,
