@@ -237,6 +237,8 @@ impl ServeArgs {
             )?,
             address_rate: self.address_rate,
             token_rate: self.token_rate,
+            keep: lifetime("keep", self.keep)?,
+            withdraw_for: lifetime("withdraw-for", self.withdraw_for)?,
             body_timeout: span("body-timeout", self.body_timeout, 60)?,
             min_speed: self.min_speed.map_or(1 << 10, |size| size.0),
             request_timeout: span("request-timeout", self.request_timeout, 24 * 60 * 60)?,
@@ -432,6 +434,13 @@ fn positive<T: Default + PartialEq>(
 fn span(name: &'static str, given: Option<Span>, default: u64) -> Result<Duration, ConfigError> {
     let given = given.map(|span| bounded(span.0));
     positive(name, given, Duration::from_secs(default))
+}
+
+fn lifetime(name: &'static str, given: Option<Span>) -> Result<Option<Duration>, ConfigError> {
+    let given = given.map(|span| bounded(span.0));
+    given
+        .map(|time| positive(name, Some(time), time))
+        .transpose()
 }
 
 /// Ten years are as good as for ever, and can be added to any time.

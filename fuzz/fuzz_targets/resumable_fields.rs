@@ -5,6 +5,7 @@
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use sealslot::http::digest_fields::{REPR_DIGEST, digests, field_value, wanted};
+use sealslot::http::keep::keep;
 use sealslot::http::submission::Place;
 use sealslot::http::tus_fields::{UploadMetadata, upload_checksum, upload_concat};
 use sealslot::upload::UploadUrl;
@@ -46,6 +47,11 @@ fuzz_target!(|text: &str| {
         let joins = place.joins.expect("the field is there");
         assert!(text.contains(&**joins.to_segment()));
     }
-    headers.insert("sealslot-kind", value);
+    headers.insert("sealslot-kind", value.clone());
     let _ = Place::of(&headers);
+    headers.insert("sealslot-keep", value);
+    if let Ok(time) = keep(&headers) {
+        let time = time.expect("the field is there");
+        assert_eq!(text.parse(), Ok(time.as_secs()));
+    }
 });

@@ -1,7 +1,7 @@
 //! The log as everybody else sees it: entries are taken from any thread and written by one.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -25,7 +25,6 @@ const MAX_BATCH: usize = 256;
 
 /// An append-only log of who did what.
 pub struct AuditLog {
-    path: PathBuf,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -111,15 +110,9 @@ impl AuditLog {
                 })?
         };
         Ok(Self {
-            path: path.to_owned(),
             shared,
             thread: Mutex::new(Some(thread)),
         })
-    }
-
-    /// The file that new lines go to.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Whether the last write failed: what must not happen without a line may not happen now.

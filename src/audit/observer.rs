@@ -1,7 +1,5 @@
 //! What becomes of uploads, as lines.
 
-use std::io;
-
 use super::log::AuditLog;
 use super::{Actor, Entry, Event, LinkId};
 use crate::store::{StoreError, UploadId};
@@ -27,8 +25,7 @@ impl Observer for AuditLog {
     /// Nothing becomes an upload that no line can tell of.
     fn publishing(&self, _ids: &[UploadId]) -> Result<(), StoreError> {
         if self.is_failing() {
-            let source = io::Error::other("the audit log cannot be written");
-            return Err(StoreError::io("append to", self.path(), source));
+            return Err(StoreError::Unrecorded);
         }
         Ok(())
     }

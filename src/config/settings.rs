@@ -230,6 +230,12 @@ settings! {
     /// How long an upload that comes in several requests may take, and its URL answers [default: 7d]
     #[arg(long, env = "SEALSLOT_UPLOAD_LIFETIME", value_name = "TIME")]
     upload_lifetime: Option<Span>,
+    /// How long finished uploads are kept, unless their link or sender says less [default: until somebody deletes them]
+    #[arg(long, env = "SEALSLOT_KEEP", value_name = "TIME")]
+    keep: Option<Span>,
+    /// How long whoever sent a finished upload in several requests may take it back, by DELETE of its URL [default: not at all]
+    #[arg(long, env = "SEALSLOT_WITHDRAW_FOR", value_name = "TIME")]
+    withdraw_for: Option<Span>,
     /// After how many bytes of one body a resumable upload is made durable as far as it has come [default: 256MiB]
     #[arg(long, env = "SEALSLOT_CHECKPOINT", value_name = "SIZE")]
     checkpoint: Option<ByteSize>,

@@ -15,7 +15,7 @@ const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, Content-Disposition, Tus-Resumable, Upload-Length, \
     Upload-Offset, Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Checksum, Upload-Complete, \
     Upload-Incomplete, Upload-Draft-Interop-Version, X-HTTP-Method-Override, X-Requested-With, X-Request-ID, \
-    Content-Digest, Repr-Digest, Want-Repr-Digest, Sealslot-Submission, Sealslot-Kind";
+    Content-Digest, Repr-Digest, Want-Repr-Digest, Sealslot-Submission, Sealslot-Kind, Sealslot-Keep";
 /// What a page may read of an answer.
 const EXPOSED_HEADERS: &str = "Location, Content-Location, Retry-After, Tus-Resumable, Tus-Version, Tus-Extension, \
     Tus-Max-Size, Tus-Checksum-Algorithm, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length, \

@@ -14,6 +14,7 @@ use super::access;
 use super::body::RequestBody;
 use super::call::Call;
 use super::digest_fields::{self, CONTENT_DIGEST, REPR_DIGEST};
+use super::keep;
 use super::limits::Permit;
 use super::multipart::Boundary;
 use super::negotiate::Form;
@@ -55,7 +56,7 @@ pub(super) async fn from_post(
     let boundary = content_type.map_or(Ok(None), Boundary::from_content_type)?;
     let Admission { permit, terms } = admit(call, &door, &body).await?;
     let Some(boundary) = boundary else {
-        let new = new_file(app, headers, None, terms)?;
+        let new = new_file(app, headers, None, &body, terms)?;
         let new = place_upload(app, headers, &body, new).await?;
         return receive_alone(app, head, body, new, permit).await;
     };
@@ -90,7 +91,7 @@ pub(super) async fn from_put(
         return draft::create(call, door, name, body, version).await;
     }
     let Admission { permit, terms } = admit(call, &door, &body).await?;
-    let new = new_file(app, headers, name, terms)?;
+    let new = new_file(app, headers, name, &body, terms)?;
     let new = place_upload(app, headers, &body, new).await?;
     receive_alone(app, head, body, new, permit).await
 }
@@ -131,6 +132,7 @@ pub(super) async fn admit(
         by,
         from: Some(call.peer.address),
         max_size: app.limits.max_size,
+        keep: keep::shortest(&head.headers, &[app.limits.keep])?,
         ..Terms::default()
     };
     Ok(Admission { permit, terms })
@@ -176,6 +178,7 @@ fn new_file(
     app: &App,
     headers: &HeaderMap,
     name: Option<ClientName>,
+    body: &RequestBody,
     terms: Terms,
 ) -> Result<NewUpload, Problem> {
     // Of a request that does not speak the draft, what is meant for it says nothing.
@@ -190,6 +193,7 @@ fn new_file(
         kind: Kind::File,
         name,
         media_type,
+        length: body.announced(),
         terms,
     })
 }
@@ -244,12 +248,13 @@ async fn receive_alone(
 ) -> Result<Response, Problem> {
     let headers = &head.headers;
     let claimed = Claimed::of(headers, &body)?;
+    body.limit(new.terms.max_size)?;
     let task = {
         let app = Arc::clone(app);
         async move {
             let _permit = permit;
-            let mut file =
-                IncomingFile::new(&app, new, needs_sha512(&claimed.digests, claimed.wants))?;
+            let with_sha512 = needs_sha512(&claimed.digests, claimed.wants);
+            let mut file = IncomingFile::begin(&app, new, with_sha512).await?;
             while let Some(data) = body.next().await? {
                 file.write(&data).await?;
             }
@@ -312,9 +317,9 @@ struct IncomingFile {
 }
 
 impl IncomingFile {
-    fn new(app: &App, new: NewUpload, with_sha512: bool) -> Result<Self, Problem> {
+    async fn begin(app: &App, new: NewUpload, with_sha512: bool) -> Result<Self, Problem> {
         let sealed = new.media_type.as_deref().is_some_and(is_client_sealed);
-        let receiver = Receiver::new(&app.uploads, new, with_sha512)?;
+        let receiver = Receiver::begin(&app.uploads, new, with_sha512).await?;
         let check = || ClientSealedCheck::new(Arc::clone(receiver.recipients()));
         Ok(Self {
             check: sealed.then(check),

@@ -47,6 +47,10 @@ pub struct Limits {
     pub address_rate: Option<Rate>,
     /// The same for one token or client certificate.
     pub token_rate: Option<Rate>,
+    /// How long a finished upload is kept at the most; `None`: until somebody deletes it.
+    pub keep: Option<Duration>,
+    /// How long its uploader may take a finished upload back; `None`: not at all.
+    pub withdraw_for: Option<Duration>,
     /// How long a body may stand still.
     pub body_timeout: Duration,
     /// Bytes that a body must bring for each second that it is waited for, over any `body_timeout` of waiting. 0: none.

@@ -15,6 +15,7 @@ pub mod digest_fields;
 pub mod disposition;
 mod download;
 pub mod form;
+pub mod keep;
 mod limits;
 mod metrics;
 pub mod multipart;

@@ -1,5 +1,6 @@
 //! What goes wrong, as an answer: a status, a stable code and a sentence (RFC 9457), or a small page for a browser.
 
+mod links;
 mod resumable;
 
 use std::borrow::Cow;
@@ -154,8 +155,8 @@ impl Problem {
     }
 
     pub(super) fn too_many_uploads() -> Self {
-        let detail = "As many uploads as are allowed at a time are coming from this address, or with this token: try again when \
-                      one of them has ended.";
+        let detail = "As many uploads as are allowed at a time are under way from this address, with this token or through \
+                      this link: try again when one of them has ended.";
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-uploads", detail).with(RETRY_AFTER, "5")
     }
 
@@ -329,6 +330,7 @@ impl From<StoreError> for Problem {
                 let detail = "The server keeps as much as it may. Nothing was kept; tell whoever runs it, and try again later.";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, QUOTA_REACHED, detail)
             }
+            StoreError::Unrecorded => Self::audit_unavailable(),
             error @ StoreError::Unsettled { .. } => {
                 let detail = "The server failed while it made this visible. It may be stored, whole or, of several files, \
                               some of them: ask whoever runs it before you send it again.";

@@ -11,6 +11,7 @@ use super::body::RequestBody;
 use super::problem::Problem;
 use super::resumable::draft::UPLOAD_LIMIT;
 use super::tus_fields::upload_url;
+use crate::grant::GrantId;
 use crate::store::UploadId;
 use crate::upload::{ClientName, FIELDS_TYPE, Kind, NewSession, NewUpload, Role, UploadUrl};
 
@@ -70,11 +71,15 @@ impl Place {
     }
 
     /// The submission that the upload joins, where there is one.
-    async fn submission(self, app: &Arc<App>) -> Result<Option<UploadId>, Problem> {
+    async fn submission(
+        self,
+        app: &Arc<App>,
+        link: Option<GrantId>,
+    ) -> Result<Option<UploadId>, Problem> {
         let Some(url) = self.joins else {
             return Ok(None);
         };
-        let found = app.blocking(move |app| app.uploads.submission_of(&url));
+        let found = app.blocking(move |app| app.uploads.submission_of(&url, link.as_ref()));
         found.await?.map(Some).map_err(Problem::no_submission)
     }
 }
@@ -113,7 +118,8 @@ pub(super) async fn place_upload(
     mut new: NewUpload,
 ) -> Result<NewUpload, Problem> {
     let named = (&mut new.name, &mut new.media_type);
-    let found = place(app, headers, body.announced(), named).await?;
+    let known = (body.announced(), new.terms.link);
+    let found = place(app, headers, known, named).await?;
     (new.kind, new.submission) = found;
     Ok(new)
 }
@@ -131,17 +137,18 @@ pub(super) async fn place_session(
         )?;
     }
     let named = (&mut new.name, &mut new.media_type);
-    let found = place(app, headers, new.length, named).await?;
+    let known = (new.length, new.terms.link);
+    let found = place(app, headers, known, named).await?;
     (new.kind, new.submission) = found;
     Ok(new)
 }
 
-/// What an upload of this length is, and the submission that it joins. Fields are called nothing, whatever the client says, and so
+/// What an upload of this length, through this link, is, and the submission that it joins. Fields are called nothing, whatever the client says, and so
 /// they are never taken for something else.
 async fn place(
     app: &Arc<App>,
     headers: &HeaderMap,
-    length: Option<u64>,
+    (length, link): (Option<u64>, Option<GrantId>),
     (name, media_type): (&mut Option<ClientName>, &mut Option<String>),
 ) -> Result<(Kind, Option<UploadId>), Problem> {
     let place = Place::of(headers)?;
@@ -151,7 +158,7 @@ async fn place(
         *name = None;
         *media_type = Some(FIELDS_TYPE.to_owned());
     }
-    Ok((kind, place.submission(app).await?))
+    Ok((kind, place.submission(app, link).await?))
 }
 
 #[cfg(test)]

@@ -84,6 +84,19 @@ pub(super) async fn run(
             let failed = &shared.app.metrics.handshakes_failed;
             failed.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%address, reason = %refused, "no connection");
+            // A proxy that is set up otherwise would be looked for long. One that only looks whether we live closes at once.
+            let odd = matches!(
+                refused,
+                RefusedConnection::Proxy(
+                    ProxyProtocolError::Missing | ProxyProtocolError::Malformed
+                )
+            );
+            if odd && !shared.told_of_proxy.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    %address,
+                    "a trusted proxy passes connections on without a PROXY header, as --proxy-protocol has it; they are closed"
+                );
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod transport;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -63,6 +64,8 @@ struct Shared {
     tls: Arc<ServerTls>,
     limits: ConnectionLimits,
     peers: Peers,
+    /// Whether it was said that a trusted proxy does not speak the PROXY protocol.
+    told_of_proxy: AtomicBool,
     /// Told to stop: no new requests.
     stop: CancellationToken,
     /// Out of time: connections are cut.
@@ -90,6 +93,7 @@ pub async fn serve(
         tls,
         limits,
         peers,
+        told_of_proxy: AtomicBool::new(false),
         stop,
         cut,
     });

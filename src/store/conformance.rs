@@ -18,7 +18,7 @@ type Case = fn(&dyn Place);
 
 /// Runs every case, each in a new place.
 pub(crate) fn run<P: Place>(new_place: impl Fn() -> P) {
-    let cases: [(&str, Case); 22] = [
+    let cases: [(&str, Case); 23] = [
         (
             "invisible before, whole after",
             invisible_before_whole_after,
@@ -64,6 +64,7 @@ pub(crate) fn run<P: Place>(new_place: impl Fn() -> P) {
         ),
         ("a segment gets a new end", a_segment_gets_a_new_end),
         ("uploads share a segment", uploads_share_a_segment),
+        ("what is stored is counted", what_is_stored_is_counted),
         (
             "publishing again writes the manifest anew",
             publishing_again_writes_the_manifest_anew,
@@ -703,4 +704,40 @@ fn no_change_is_lost(place: &dyn Place) {
     let store = place.open();
     let records: &dyn RecordStore = &*store;
     count(&[records], &name("counter"), 16, 4);
+}
+
+fn what_is_stored_is_counted(place: &dyn Place) {
+    let store = place.open();
+    let stored = |bytes| assert_eq!(store.stored().unwrap(), bytes);
+    stored(0);
+    store.has_room(1).unwrap();
+    assert!(store.has_room(u64::MAX).is_err());
+    let [published, staged, joined] = [id(), id(), id()];
+    stage(&*store, &published, 0, &[1; 1000]);
+    stage(&*store, &staged, 0, &[2; 500]);
+    stored(1500);
+    publish(&*store, &published, &[3; 30]);
+    stored(1530);
+    // A new end may be shorter or longer.
+    store.mend_segment(&staged, 0, 100, &[4; 20]).unwrap();
+    stored(1150);
+    store.mend_segment(&staged, 0, 100, &[4; 300]).unwrap();
+    stored(1430);
+    // Shared, it counts once, until the last one who shares it is gone. A store that has to copy it counts it twice.
+    store.link_segment((&staged, 0), (&joined, 0)).unwrap();
+    let shared = store.stored().unwrap();
+    assert!([1430, 1830].contains(&shared), "{shared}");
+    store.discard(&staged).unwrap();
+    stored(1430);
+    store.remove_segment(&joined, 0).unwrap();
+    stored(1030);
+    // Session records are not sealed files.
+    store.create_session(&staged, b"head").unwrap();
+    store.put_entry(&staged, 0, &[0; ENTRY_SIZE]).unwrap();
+    stored(1030);
+    drop(store);
+    let store = place.open();
+    assert_eq!(store.stored().unwrap(), 1030);
+    store.delete(&published).unwrap();
+    assert_eq!(store.stored().unwrap(), 0);
 }

@@ -51,6 +51,10 @@ pub enum StoreError {
         path: PathBuf,
     },
 
+    /// What was to be published could not be written down first where all of it is. Nothing was published.
+    #[error("it could not be written down before it was published, so it was not")]
+    Unrecorded,
+
     /// Publishing failed after it had begun to make uploads visible: some may be, and may or may not stay so.
     #[error(
         "an upload may or may not have been published; list the store to see, before sending it again"

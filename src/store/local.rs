@@ -17,6 +17,7 @@
 mod data_folder;
 mod directory;
 mod durable;
+mod erase;
 mod folder;
 mod records;
 mod room;
@@ -28,7 +29,9 @@ mod tests;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,6 +50,9 @@ use super::{
     Change, Collection, Day, MAX_SEGMENTS, RecordName, RecordStore, SealedFile, SealedUpload,
     SegmentWriter, Store, StoreError, UploadId,
 };
+
+/// How the name of an upload in `staging/` ends that is on its way out.
+const DELETED: &str = ".deleted";
 
 /// The store on a local disk: one data folder, one process.
 pub struct LocalStore {
@@ -140,6 +146,10 @@ impl LocalStore {
         });
         for leftover in &leftovers {
             let name = &leftover.name;
+            if name.as_bytes().ends_with(DELETED.as_bytes()) {
+                self.destroy(name)?;
+                continue;
+            }
             self.staging
                 .remove(name)
                 .map_err(|errno| self.staging.error("remove", name, errno))?;
@@ -151,6 +161,21 @@ impl LocalStore {
             );
         }
         Ok(())
+    }
+
+    /// Removes an upload that has left `uploads/`: first the keys that are wrapped in its files are overwritten, and only when
+    /// that is on the disk, everything is unlinked, `meta.age` first.
+    fn destroy(&self, name: impl AsRef<OsStr>) -> Result<(), StoreError> {
+        let name = name.as_ref();
+        match self.staging.open_folder(name) {
+            Ok(folder) => erase::erase_keys(&folder)?,
+            // Another run of the same was quicker; or it is nothing of ours.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(errno) => return Err(self.staging.error("open", name, errno)),
+        }
+        self.staging
+            .remove(name)
+            .map_err(|errno| self.staging.error("remove", name, errno))
     }
 
     /// Writes an upload's `meta.age` and makes its whole staging folder durable.
@@ -422,7 +447,7 @@ impl Store for LocalStore {
 
     fn delete(&self, id: &UploadId) -> Result<(), StoreError> {
         let name = id.to_string();
-        let deleted = format!("{name}.deleted");
+        let deleted = format!("{name}{DELETED}");
         let day = self.find_day(id.day())?;
         let moved = day.as_ref().map_or(Err(Errno::NOENT), |day| {
             day.rename_new(&name, &self.staging, &deleted)
@@ -442,9 +467,7 @@ impl Store for LocalStore {
         if let Some(day) = day {
             day.sync()?;
         }
-        self.staging
-            .remove(&deleted)
-            .map_err(|errno| self.staging.error("remove", &deleted, errno))
+        self.destroy(&deleted)
     }
 
     fn check(&self) -> Result<(), StoreError> {

@@ -68,10 +68,11 @@ pub trait Store: Staging + SessionStore + RecordStore {
     fn list(&self, after: Option<&UploadId>, limit: usize) -> Result<Vec<UploadId>, StoreError>;
 
     /// Deletes a published upload: gone from [`list`](Self::list) and [`open`](Self::open) in one atomic, durable
-    /// step, and then its bytes are removed, `meta.age` first.
+    /// step. Then `meta.age` and the beginnings of the segments, where file keys are wrapped, are overwritten, as far as the
+    /// medium can do that, and then everything is removed, `meta.age` first.
     ///
-    /// After an error it can be called again and goes on where it stopped; what it could not remove is also removed
-    /// when the store is next opened.
+    /// After an error it can be called again and goes on where it stopped; what it could not remove is also removed, in
+    /// the same order, when the store is next opened.
     fn delete(&self, id: &UploadId) -> Result<(), StoreError>;
 
     /// Whether the store can take uploads now. Cheap enough for a readiness probe.

@@ -14,6 +14,7 @@ use rustls::server::{ResolvesServerCert, ServerConfig, WebPkiClientVerifier};
 use rustls::{Error, RootCertStore};
 use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode;
+use x509_cert::name::Name;
 
 use super::TlsError;
 use super::client_certificate::ClientCertificate;
@@ -76,9 +77,14 @@ impl ClientAuth {
 pub(super) struct ClientTrust {
     pub(super) config: Arc<ServerConfig>,
     verifier: Arc<dyn ClientCertVerifier>,
-    /// When the first of the lists is to be replaced, and its file.
-    next_update: Option<(SystemTime, PathBuf)>,
-    /// Whether it was told that this was missed.
+    next_updates: Vec<NextUpdate>,
+}
+
+/// Until when a list is good.
+struct NextUpdate {
+    time: SystemTime,
+    file: PathBuf,
+    /// Whether it was said that this time is over.
     told: AtomicBool,
 }
 
@@ -95,10 +101,7 @@ impl ClientTrust {
         }
         // rustls asks the first list that its issuer made for a certificate, whatever others say: the newest it is to be.
         lists.sort_by_key(|list| std::cmp::Reverse(list.this_update));
-        let next_update = lists
-            .iter()
-            .map(|list| (list.next_update, list.path.clone()))
-            .min();
+        let next_updates = next_updates(&lists);
         let verifier =
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
                 .with_crls(lists.into_iter().map(|list| list.der))
@@ -119,8 +122,7 @@ impl ClientTrust {
         Ok(Self {
             config: Arc::new(config),
             verifier,
-            next_update,
-            told: AtomicBool::new(false),
+            next_updates,
         })
     }
 
@@ -135,12 +137,34 @@ impl ClientTrust {
             .map(|_| ())
     }
 
-    /// The file of a list that is no longer good, once.
-    pub(super) fn newly_stale(&self) -> Option<&Path> {
-        let (time, path) = self.next_update.as_ref()?;
-        let stale = *time <= SystemTime::now() && !self.told.swap(true, Ordering::Relaxed);
-        stale.then_some(path)
+    /// The files of lists that are no longer good, each once.
+    pub(super) fn newly_stale(&self) -> impl Iterator<Item = &Path> {
+        let now = SystemTime::now();
+        let stale = self
+            .next_updates
+            .iter()
+            .filter(move |next| next.time <= now);
+        let untold = stale.filter(|next| !next.told.swap(true, Ordering::Relaxed));
+        untold.map(|next| next.file.as_path())
     }
+}
+
+/// Until when the newest list of each issuer is good. The lists come with the newest first.
+fn next_updates(lists: &[RevocationList]) -> Vec<NextUpdate> {
+    let mut issuers = Vec::new();
+    let mut newest = Vec::new();
+    for list in lists {
+        if issuers.contains(&&list.issuer) {
+            continue;
+        }
+        issuers.push(&list.issuer);
+        newest.push(NextUpdate {
+            time: list.next_update,
+            file: list.path.clone(),
+            told: AtomicBool::new(false),
+        });
+    }
+    newest
 }
 
 /// The certificates of a PEM file, each an authority.
@@ -157,10 +181,11 @@ fn read_authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// A revocation list as it is handed to rustls, and the times in it.
+/// A revocation list as it is handed to rustls, and what it says of itself.
 struct RevocationList {
     der: CertificateRevocationListDer<'static>,
     path: PathBuf,
+    issuer: Name,
     this_update: SystemTime,
     next_update: SystemTime,
 }
@@ -204,6 +229,7 @@ fn read_crls(
         Ok(RevocationList {
             der,
             path: path.to_owned(),
+            issuer: list.issuer,
             this_update: list.this_update.to_system_time(),
             next_update: next_update.to_system_time(),
         })

@@ -222,7 +222,7 @@ impl ServerTls {
             ),
         }
         let trust = self.clients.as_ref().map(Clients::trust);
-        if let Some(file) = trust.as_ref().and_then(|trust| trust.newly_stale()) {
+        for file in trust.iter().flat_map(|trust| trust.newly_stale()) {
             tracing::warn!(
                 crl = %file.display(),
                 "a revocation list is past its time: the certificates that it is about are refused until there is a new one"

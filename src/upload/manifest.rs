@@ -133,6 +133,8 @@ pub(super) struct WholeUpload<'a> {
     pub(super) metadata: Vec<MetadataEntry>,
     pub(super) sha256: &'a [u8],
     pub(super) time: SystemTime,
+    /// The link that it came through, by its public id.
+    pub(super) link: Option<String>,
     /// When it is to be deleted.
     pub(super) expires: Option<SystemTime>,
     /// In order.
@@ -154,7 +156,7 @@ impl WholeUpload<'_> {
             v: VERSION,
             id: self.id,
             time: self.time,
-            link: None,
+            link: self.link.clone(),
             expires: self.expires.map(to_rfc3339),
             files: (0..).zip(&self.segments).map(file).collect(),
         };

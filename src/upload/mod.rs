@@ -7,9 +7,11 @@
 //! The way out: [`OpenUpload`] reads a manifest with a private key and gives the plaintext, whole or in part;
 //! [`AgeReader`] and [`seal_stream`] open and seal single age files.
 
+mod account;
 mod age_file;
 mod client_sealed;
 mod digest;
+mod expiry;
 mod manifest;
 mod observer;
 mod open;
@@ -44,12 +46,14 @@ pub use session::{
 
 pub use terms::Terms;
 
+use expiry::Expiries;
 use recipients::SealedTo;
 use session::Claims;
 
+use crate::grant::Links;
 use crate::keys::NamedRecipient;
 use crate::seal::{Identity, Recipient};
-use crate::store::{ReadAt, SealedFile, SealedUpload, Store, StoreError, UploadId};
+use crate::store::{ReadAt, RecordStore, SealedFile, SealedUpload, Store, StoreError, UploadId};
 
 /// Bytes that an upload takes beside its sealed content, roughly: headers and manifest.
 const SEALED_AROUND: u64 = 4096;
@@ -106,6 +110,8 @@ pub struct Uploads {
     session_limits: SessionLimits,
     claims: Arc<Claims>,
     observer: Arc<dyn Observer>,
+    expiries: Arc<Expiries>,
+    links: Links,
 }
 
 impl Uploads {
@@ -116,7 +122,10 @@ impl Uploads {
         identities: Vec<Identity>,
         session_limits: SessionLimits,
     ) -> Self {
+        let records: Arc<dyn RecordStore> = Arc::clone(&store) as _;
+        let expiries = Arc::<Expiries>::default();
         Self {
+            links: Links::new(records),
             store,
             sealed_to: SealedTo::new(&recipients),
             named: recipients,
@@ -124,15 +133,22 @@ impl Uploads {
             staged: TaskTracker::new(),
             session_limits,
             claims: Arc::default(),
-            observer: Arc::new(Vec::new()),
+            observer: Arc::clone(&expiries) as _,
+            expiries,
         }
     }
 
     /// The same, with somebody who is told of what becomes of them.
     #[must_use]
     pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = observer;
+        let all: Vec<Arc<dyn Observer>> = vec![self.observer, observer];
+        self.observer = Arc::new(all);
         self
+    }
+
+    /// The links of the same store.
+    pub fn links(&self) -> &Links {
+        &self.links
     }
 
     /// The keys that uploads are sealed to where nothing else was agreed, with their names.
@@ -192,13 +208,32 @@ impl Uploads {
             sealed.push((manifest.id, meta));
         }
         let ids: Vec<UploadId> = receipts.iter().map(|receipt| receipt.id).collect();
+        for upload in &received {
+            upload.check_link()?;
+        }
         self.observer.publishing(&ids)?;
-        self.store.publish(&sealed)?;
+        if let Err(error) = self.store.publish(&sealed) {
+            self.keep_visible(received, &error);
+            return Err(error.into());
+        }
         for upload in received {
+            upload.settle();
             self.observer.finished(&upload.finished(now));
-            upload.published();
+            upload.stays();
         }
         Ok(receipts)
+    }
+
+    /// Of uploads whose publishing failed, lets those be that may be visible after all. What is reserved for them stays so, until
+    /// it is looked at. Blocks.
+    fn keep_visible(&self, received: Vec<Received>, error: &StoreError) {
+        if let StoreError::Unsettled { .. } = error {
+            for upload in received {
+                if !matches!(self.store.open(upload.id()), Err(StoreError::NotFound)) {
+                    upload.stays();
+                }
+            }
+        }
     }
 
     /// Published uploads in order of their ids, after `after`, at most `limit`, with the id to go on after where there
@@ -261,6 +296,7 @@ impl Uploads {
     }
 
     fn remove(&self, id: &UploadId, why: Why) -> Result<(), StoreError> {
+        self.settle_before_removal(id)?;
         self.store.delete(id)?;
         self.observer.removed(id, why);
         Ok(())

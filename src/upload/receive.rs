@@ -1,9 +1,10 @@
 //! Taking in an upload that comes in one body.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::Uploads;
+use super::account::{Meter, what};
 use super::digest::{Algorithm, Digested, Digests, ExpectedDigest};
 use super::manifest::{ClientName, Kind, WholeUpload};
 use super::observer::{Begun, Finished};
@@ -11,6 +12,7 @@ use super::recipients::SealedTo;
 use super::segment::{Closed, Owner, SealedSegment, SegmentReceiver};
 use super::staged::Staged;
 use super::terms::Terms;
+use crate::grant::Refused;
 use crate::keys::KeyError;
 use crate::seal::{Recipient, SealError};
 use crate::store::{SegmentWriter, StoreError, UploadId};
@@ -24,6 +26,12 @@ pub enum ReceiveError {
     /// Sealing failed.
     #[error("the upload could not be sealed")]
     Seal(#[from] SealError),
+    /// More than the upload may have.
+    #[error("an upload may have {0} bytes and no more")]
+    TooLarge(u64),
+    /// The link does not take it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The keys that it is to be sealed to cannot be read.
     #[error("the keys that the upload is to be sealed to cannot be read")]
     Recipients(#[source] KeyError),
@@ -38,6 +46,9 @@ pub enum ReceiveError {
     Abandoned,
 }
 
+/// How long a request that brings a whole upload never takes.
+const LONGEST_REQUEST: Duration = Duration::from_hours(2 * 24);
+
 /// What is known of an upload before its bytes arrive.
 pub struct NewUpload {
     /// The id that all uploads of one form share, or of the submission that it joins; `None` for an upload by itself.
@@ -48,6 +59,8 @@ pub struct NewUpload {
     pub name: Option<ClientName>,
     /// The media type that the client gave.
     pub media_type: Option<String>,
+    /// Bytes of its body, where they are known.
+    pub length: Option<u64>,
     /// On what terms it is taken.
     pub terms: Terms,
 }
@@ -59,17 +72,34 @@ pub struct NewUpload {
 pub struct Receiver {
     sealed_to: SealedTo,
     segment: SegmentReceiver<Alone>,
+    meter: Meter,
     new: NewUpload,
 }
 
 impl Receiver {
-    /// Begins an upload. Nothing touches the store before there is something to write. `with_sha512`: whether SHA-512 will be
-    /// asked for too.
-    pub fn new(uploads: &Uploads, new: NewUpload, with_sha512: bool) -> Result<Self, ReceiveError> {
-        let id = UploadId::generate(SystemTime::now());
+    /// Begins an upload: what it may take of its link is reserved when this returns. Nothing else touches the store before there
+    /// is something to write. `with_sha512`: whether SHA-512 will be asked for too.
+    pub async fn begin(
+        uploads: &Uploads,
+        new: NewUpload,
+        with_sha512: bool,
+    ) -> Result<Self, ReceiveError> {
+        let now = SystemTime::now();
+        let id = UploadId::generate(now);
+        let sealed_to = uploads.sealed_to(&new.terms)?;
+        let account = uploads.account(&new.terms, id);
+        let (store, pending) = (Arc::clone(&uploads.store), uploads.staged.token());
+        let staged = Staged::new(store, id, account, pending);
+        // By then its request is over, one way or the other, and nothing of it was left to this.
+        let until = now + uploads.session_limits.upload_lifetime.max(LONGEST_REQUEST);
+        let most = new.terms.max_size;
+        let (staged, reserved) = staged
+            .reserve(what(new.kind), new.length, most, until)
+            .await?;
+        let meter = Meter::new(staged.account().cloned(), reserved, 0, most);
         let alone = Alone {
-            staged: Staged::new(Arc::clone(&uploads.store), id, uploads.staged.token()),
-            sealed_to: uploads.sealed_to(&new.terms)?,
+            staged,
+            sealed_to: sealed_to.clone(),
         };
         uploads.observer.begun(&Begun {
             id,
@@ -77,7 +107,8 @@ impl Receiver {
             terms: &new.terms,
         });
         Ok(Self {
-            sealed_to: alone.sealed_to.clone(),
+            sealed_to,
+            meter,
             segment: SegmentReceiver::new(alone, Digests::new(with_sha512)),
             new,
         })
@@ -90,6 +121,7 @@ impl Receiver {
 
     /// Takes in bytes. Waits only where both buffers are full.
     pub async fn write(&mut self, data: &[u8]) -> Result<(), ReceiveError> {
+        self.meter.take(data.len()).await?;
         self.segment.write(data).await
     }
 
@@ -151,6 +183,18 @@ impl Received {
         super::verify(|algorithm| self.digested.by(algorithm), expected)
     }
 
+    pub(super) fn id(&self) -> &UploadId {
+        self.staged.id()
+    }
+
+    /// Refuses it where its link takes nothing any more. Blocks.
+    pub(super) fn check_link(&self) -> Result<(), Refused> {
+        match self.staged.account() {
+            Some(account) => account.reserved().map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn sealed_to(&self) -> &SealedTo {
         &self.sealed_to
     }
@@ -171,6 +215,7 @@ impl Received {
             metadata: Vec::new(),
             sha256: &self.digested.sha256,
             time: now,
+            link: self.new.terms.link_id(),
             expires: self.expires(now),
             segments: self.segment.iter().collect(),
         }
@@ -188,14 +233,22 @@ impl Received {
                 .segment
                 .as_ref()
                 .map_or(0, |segment| segment.sealed_size),
-            link: None,
+            link: self.new.terms.link_id(),
             by: self.new.terms.by.clone(),
             time: now,
             expires: self.expires(now),
         }
     }
 
-    pub(super) fn published(self) {
+    /// Counts it, now that it is published. Blocks.
+    pub(super) fn settle(&self) {
+        if let Some(account) = self.staged.account() {
+            account.settle(self.size());
+        }
+    }
+
+    /// It is published, or may be.
+    pub(super) fn stays(self) {
         self.staged.stays();
     }
 }

@@ -1,28 +1,68 @@
 //! What is staged of an upload that nobody could go on with.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::account::Account;
+use super::receive::ReceiveError;
+use crate::grant::{Refused, What};
 use crate::store::{Store, UploadId};
 
-/// What is staged for an upload: discarded when this is dropped, unless it was said to stay.
+/// What is staged for an upload, and reserved for it: discarded and given back when this is dropped, unless it was said to stay.
 pub(super) struct Staged {
     store: Arc<dyn Store>,
     /// Whoever stops the server waits until there are none.
     pending: TaskTrackerToken,
     id: UploadId,
+    account: Option<Account>,
     stays: bool,
 }
 
 impl Staged {
-    pub(super) fn new(store: Arc<dyn Store>, id: UploadId, pending: TaskTrackerToken) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        id: UploadId,
+        account: Option<Account>,
+        pending: TaskTrackerToken,
+    ) -> Self {
         Self {
             store,
             pending,
             id,
+            account,
             stays: false,
         }
+    }
+
+    /// Reserves for the upload where it comes through a link; see [`Account::reserve`].
+    pub(super) async fn reserve(
+        self,
+        what: What,
+        length: Option<u64>,
+        most: u64,
+        until: SystemTime,
+    ) -> Result<(Self, u64), ReceiveError> {
+        if length.is_some_and(|length| length > most) {
+            return Err(ReceiveError::TooLarge(most));
+        }
+        let Some(account) = self.account.clone() else {
+            return Ok((self, length.unwrap_or(0)));
+        };
+        // It travels along: if nobody waits any more, what was reserved is given back.
+        let reserve = move || match account.reserve(what, length, most, until) {
+            Ok(reserved) => Ok((self, reserved)),
+            // It may have been written all the same.
+            Err(refused @ Refused::Failed(_)) => Err(refused.into()),
+            Err(refused) => {
+                self.stays();
+                Err(refused.into())
+            }
+        };
+        tokio::task::spawn_blocking(reserve)
+            .await
+            .map_err(|_| ReceiveError::Abandoned)?
     }
 
     pub(super) fn store(&self) -> &dyn Store {
@@ -31,6 +71,10 @@ impl Staged {
 
     pub(super) fn id(&self) -> &UploadId {
         &self.id
+    }
+
+    pub(super) fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
     }
 
     /// It is published, or can be gone on with.
@@ -45,12 +89,15 @@ impl Drop for Staged {
             return;
         }
         let (store, id) = (Arc::clone(&self.store), self.id);
-        let pending = self.pending.clone();
+        let (account, pending) = (self.account.take(), self.pending.clone());
         let discard = move || {
             let _pending = pending;
             if let Err(error) = store.discard(&id) {
                 tracing::warn!(%id, error = &error as &dyn std::error::Error,
                     "what was staged for a broken-off upload could not be removed; the next start will");
+            }
+            if let Some(account) = account {
+                account.give_back();
             }
         };
         // Dropped on a thread of the runtime, it must not block there.

@@ -69,6 +69,7 @@ fn file(terms: Terms) -> NewUpload {
         kind: Kind::File,
         name: None,
         media_type: None,
+        length: None,
         terms,
     }
 }
@@ -91,7 +92,7 @@ fn session(role: Role, length: Option<u64>, terms: Terms) -> NewSession {
 }
 
 async fn receive(uploads: &Uploads, bytes: &[u8], terms: Terms) -> Received {
-    let mut receiver = Receiver::new(uploads, file(terms), false).unwrap();
+    let mut receiver = Receiver::begin(uploads, file(terms), false).await.unwrap();
     receiver.write(bytes).await.unwrap();
     receiver.finish().await.unwrap()
 }
@@ -130,7 +131,7 @@ async fn whoever_observes_is_told_of_every_way_in() {
         parts.push(send(&uploads, new, bytes).await.url().clone());
     }
     let new = session(Role::Final(String::new()), None, terms("token:c"));
-    let made = uploads.concatenate(new, &parts, 100).await.unwrap();
+    let made = uploads.concatenate(new, &parts).await.unwrap();
     assert!(made.1);
     assert_eq!(told.said(), ["publishing 1", "finished 8 token:c"]);
 }

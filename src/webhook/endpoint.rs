@@ -50,7 +50,8 @@ impl FromStr for Endpoint {
         let tls = match url.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => true,
             Some(scheme) if *scheme == Scheme::HTTP && is_loopback(&host) => false,
-            _ => return Err(EndpointError::NotHttps),
+            Some(_) => return Err(EndpointError::NotHttps),
+            None => return Err(EndpointError::Malformed),
         };
         let path = url.path_and_query().map_or("/", |path| path.as_str());
         Ok(Self {
@@ -141,6 +142,7 @@ mod tests {
         }
         for (url, error) in [
             ("", EndpointError::Malformed),
+            ("host", EndpointError::Malformed),
             ("host/x", EndpointError::Malformed),
             ("/x", EndpointError::Malformed),
             ("http://host/x", EndpointError::NotHttps),

@@ -63,6 +63,14 @@ class Resumable:
         headers, _ = self.ask("PATCH", 201 if self.draft and complete else 204, headers, body)
         return int(headers["Upload-Offset"])
 
+    def patch_chunked(self, offset, pieces):
+        """Appends at `offset` what is not to be the end, and does not say how much it is. Gives the new offset."""
+        headers = {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+        if self.draft:
+            headers |= {"Content-Type": "application/partial-upload", "Upload-Complete": "?0"}
+        headers, _ = self.ask("PATCH", 204, headers, pieces)
+        return int(headers["Upload-Offset"])
+
     def receipt(self):
         """The receipt of a finished upload."""
         _, answer = self.ask("GET", 200)

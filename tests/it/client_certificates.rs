@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use http::Method;
+use http::{Method, Request};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
 
-use crate::client::{Answer, Wire};
+use crate::client::{Answer, Wire, head_of};
 use crate::program::Bench;
 use crate::server::{Server, wait_until};
 
@@ -24,10 +24,10 @@ use crate::server::{Server, wait_until};
 const LATER: i32 = 2999;
 
 /// An authority for the certificates of clients.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -37,12 +37,12 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 
     /// A certificate for this name with this number, and its key.
-    fn issue(&self, name: &str, number: u64) -> Client {
+    pub(crate) fn issue(&self, name: &str, number: u64) -> Client {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.serial_number = Some(SerialNumber::from(number));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -79,10 +79,14 @@ impl Authority {
     }
 }
 
-struct Client(CertificateDer<'static>, PrivatePkcs8KeyDer<'static>);
+pub(crate) struct Client(CertificateDer<'static>, PrivatePkcs8KeyDer<'static>);
 
 impl Client {
-    fn config(&self, ca: &Path, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    pub(crate) fn config(
+        &self,
+        ca: &Path,
+        version: &'static SupportedProtocolVersion,
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_file(ca).unwrap())
@@ -116,14 +120,12 @@ fn get(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<(Answer, Ha
 }
 
 fn serve<'a>(bench: &'a Bench, authority: &Authority, args: &[&str]) -> Server<'a> {
+    serve_with(bench, authority, &[&["--allow-anonymous"], args].concat())
+}
+
+fn serve_with<'a>(bench: &'a Bench, authority: &Authority, args: &[&str]) -> Server<'a> {
     bench.write("clients.pem", authority.pem());
-    let ask = [
-        "--client-ca",
-        "clients.pem",
-        "--log",
-        "debug",
-        "--allow-anonymous",
-    ];
+    let ask = ["--client-ca", "clients.pem", "--log", "debug"];
     Server::sealing(bench, &[&ask[..], args].concat())
 }
 
@@ -163,6 +165,66 @@ fn a_certificate_names_its_owner() {
     // Whoever has none comes in by other means.
     server.get("/healthz").is(200);
     assert_eq!(named(&server), None);
+}
+
+#[test]
+fn a_certificate_lets_do_what_its_names_were_given() {
+    let bench = Bench::new();
+    let authority = Authority::new("authority");
+    let names = ["uploader", "reader", "chief", "nobody"];
+    let clients: Vec<_> = (1..)
+        .zip(names)
+        .map(|(number, name)| (name, authority.issue(&format!("{name}.example"), number)))
+        .collect();
+    let scopes = ["uploader=upload", "reader=read", "chief=admin"]
+        .map(|scope| format!("--client-scope={}", scope.replace('=', ".example=")));
+    let scopes = [
+        &scopes[0][..],
+        &scopes[1],
+        &scopes[2],
+        "--allow-anonymous=false",
+    ];
+    let server = serve_with(&bench, &authority, &scopes);
+    let send = |client: &Client, request: http::request::Builder, body: &str| {
+        let request = request.body(body.as_bytes().to_vec()).unwrap();
+        let config = client.config(&server.ca(), &TLS13);
+        let mut wire = Wire::connect(server.address, config).unwrap();
+        wire.send(head_of(&request, server.address));
+        wire.send(request.body());
+        wire.try_answer(request.method()).unwrap()
+    };
+    let chief = &clients[2].1;
+    for (name, client) in &clients {
+        let stored = send(chief, Request::put("/uploads/x"), "x").receipt();
+        let stored = format!("/uploads/{}", stored["id"].as_str().unwrap());
+        let may = [
+            (send(client, Request::put("/uploads/x"), "x"), 201),
+            (send(client, Request::get("/uploads"), ""), 200),
+            (send(client, Request::delete(stored), ""), 204),
+        ]
+        .map(|(answer, allowed)| {
+            if answer.status != allowed {
+                answer.refused(403, "forbidden");
+            }
+            answer.status == allowed
+        });
+        let expected = match *name {
+            "uploader" => [true, false, false],
+            "reader" => [false, true, false],
+            "chief" => [true; 3],
+            _ => [false; 3],
+        };
+        assert_eq!(may, expected, "{name}");
+    }
+    let uploader = &clients[0].1;
+    // What a browser adds by itself, another site can make it use.
+    let elsewhere = || Request::put("/uploads/x").header("sec-fetch-site", "cross-site");
+    send(uploader, elsewhere(), "x").refused(403, "cross-site");
+    // Whoever shows a token is who has that token.
+    let guessing =
+        Request::put("/uploads/x").header("authorization", "Bearer of-bad-news-and-nothing-else");
+    send(uploader, guessing, "x").refused(401, "unauthorized");
+    server.put("/uploads/x", "x").refused(401, "unauthorized");
 }
 
 #[test]

@@ -226,5 +226,5 @@ fn decrypting_is_the_admins() {
         server.send(request.body(b"data=x".to_vec()).unwrap())
     };
     with_token("/encrypt").is(200);
-    with_token("/decrypt").refused(401, "unauthorized");
+    with_token("/decrypt").refused(403, "forbidden");
 }

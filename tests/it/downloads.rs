@@ -280,9 +280,10 @@ fn only_the_admin_gets_in() {
             "/uploads/00000000000000000000000000000000".to_owned(),
         ),
     ] {
+        let uploader = Some("Bearer an-upload-token-that-is-long".to_owned());
+        assert_eq!(with(method, &path, uploader).status, 403, "{method} {path}");
         for value in [
             None,
-            Some("Bearer an-upload-token-that-is-long".to_owned()),
             Some(format!("Bearer {token}x")),
             Some(format!("Bearer {}", &token[1..])),
             Some(format!("Digest {token}")),
@@ -453,7 +454,14 @@ fn with_the_public_key_alone_nothing_is_opened() {
     assert_eq!(server.listed(), std::slice::from_ref(&id));
     assert_eq!(
         bench.names("data"),
-        ["admin.token", "lock", "sessions", "staging", "uploads"]
+        [
+            "admin.token",
+            "lock",
+            "records",
+            "sessions",
+            "staging",
+            "uploads"
+        ]
     );
     for (path, contents) in bench.files() {
         let inside = path.starts_with(bench.path("data")) || path.ends_with("server.log");

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod access;
 mod answers;
+mod audit;
 mod broken_off;
 mod cli;
 mod client;
@@ -25,6 +27,8 @@ mod page_settings;
 mod program;
 mod promises;
 mod proxies;
+mod quota;
+mod rates;
 mod resumable;
 mod serve_settings;
 mod server;
@@ -34,5 +38,6 @@ mod upload_command;
 mod upload_faults;
 mod upload_folders;
 mod uploads;
+mod webhooks;
 mod welcome;
 mod who_can_read;

@@ -127,6 +127,8 @@ fn what_is_no_header_ends_the_connection() {
         let _ = tcp.write_all(header);
         assert!(is_closed(&mut tcp), "{:?}", String::from_utf8_lossy(header));
     }
+    let warnings = server.log().matches("without a PROXY header").count();
+    assert_eq!(warnings, 1, "once, however often it happens");
     // One that never ends is ended.
     let mut tcp = tcp(&server);
     tcp.write_all(b"PROXY TCP4 192.0.2.7").unwrap();
@@ -232,6 +234,37 @@ fn proxies_may_stand_in_a_row() {
     // Or a client, whose word does not.
     let stranger = b"PROXY TCP4 198.51.100.9 127.0.0.1 1 2\r\n";
     assert_eq!(address_after(&server, stranger, &claim), "198.51.100.9");
+}
+
+#[test]
+fn behind_a_proxy_each_client_has_limits_of_its_own() {
+    let bench = Bench::new();
+    let args = [
+        "--trusted-proxy=127.0.0.1",
+        "--proxy-protocol",
+        "--max-uploads-per-address=1",
+    ];
+    let server = Server::sealing(&bench, &[&LOGGING[..], &args].concat());
+    let begin = |client: &str| {
+        let mut tcp = tcp(&server);
+        write!(tcp, "PROXY TCP4 {client} 127.0.0.1 1 2\r\n").unwrap();
+        let config = trusting(&server.ca(), &TLS13, Protocol::Http1);
+        let mut wire = Wire::over(tcp, server.address.ip(), config).unwrap();
+        let head = "PUT /uploads/x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n";
+        wire.send(head);
+        wire
+    };
+    let mut first = begin("192.0.2.7");
+    assert_eq!(first.head().status, 100);
+    begin("192.0.2.7")
+        .answer_at_once()
+        .refused(429, "too-many-uploads");
+    let mut other = begin("192.0.2.8");
+    assert_eq!(other.head().status, 100);
+    for wire in [&mut first, &mut other] {
+        wire.send("done");
+        wire.answer().receipt();
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,11 +48,20 @@ impl<'a> Server<'a> {
     }
 
     pub(crate) fn start(bench: &'a Bench, args: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_command(bench, bench.command(["serve"]), args, environment)
+    }
+
+    /// Starts a command that becomes `sealslot serve` with the arguments that follow.
+    pub(crate) fn start_command(
+        bench: &'a Bench,
+        mut command: Command,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let log = bench.path("server.log");
         let said_before = fs::read(&log).map_or(0, |log| log.len());
         let output = OpenOptions::new().create(true).append(true).open(&log);
         let output: File = output.unwrap();
-        let mut command = bench.command(["serve"]);
         if !args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }

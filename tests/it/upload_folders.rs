@@ -48,13 +48,14 @@ fn upload(
         kind,
         name: name.map(ClientName::new),
         media_type: Some(media_type.to_owned()),
+        length: None,
         terms: Terms::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
     let received = runtime.block_on(async {
-        let mut receiver = Receiver::new(&uploads, new, false).unwrap();
+        let mut receiver = Receiver::begin(&uploads, new, false).await.unwrap();
         receiver.write(content).await.unwrap();
         receiver.finish().await.unwrap()
     });

@@ -184,7 +184,14 @@ fn names_are_kept_as_they_were_given() {
     );
     assert_eq!(
         bench.names("data"),
-        ["admin.token", "lock", "sessions", "staging", "uploads"]
+        [
+            "admin.token",
+            "lock",
+            "records",
+            "sessions",
+            "staging",
+            "uploads"
+        ]
     );
 }
 

@@ -16,6 +16,9 @@ use crate::http::problem::Problem;
 use crate::store::UploadId;
 use crate::upload::{ClientName, FIELDS_TYPE, Kind, NewUpload, Received, Receiver, Terms};
 
+/// What boundaries and headers add to the files and texts of a form, generously.
+const FRAMING: u64 = 1 << 20;
+
 /// A part of a form on its way in.
 enum Part {
     /// Between parts.
@@ -80,6 +83,7 @@ pub(super) async fn receive(
         name_bytes: app.limits.max_name,
     };
     let mut parser = multipart::Parser::new(boundary, limits);
+    let terms = bounded(&app, &body, terms).await?;
     let mut form = FormReceiver {
         app: &app,
         submission: UploadId::generate(SystemTime::now()),
@@ -95,7 +99,7 @@ pub(super) async fn receive(
                 Some(frame) => parser.feed(frame),
                 None => parser.finish(),
             },
-            Event::Part(head) => form.begin(head)?,
+            Event::Part(head) => form.begin(head).await?,
             Event::Data(data) => form.write(&data).await?,
             Event::PartEnd => form.end().await?,
             Event::End => break,
@@ -106,8 +110,22 @@ pub(super) async fn receive(
     form.publish(&app).await
 }
 
-impl<'a> FormReceiver<'a> {
-    fn begin(&mut self, head: PartHead) -> Result<(), Problem> {
+/// A form that announces more than its link has room for is refused before it is asked for. No file in it can be longer than all
+/// of it: nothing more is reserved for one.
+async fn bounded(app: &Arc<App>, body: &RequestBody, mut terms: Terms) -> Result<Terms, Problem> {
+    let Some(announced) = body.announced() else {
+        return Ok(terms);
+    };
+    terms.max_size = terms.max_size.min(announced);
+    let checked = app.blocking(move |app| {
+        let files = announced.saturating_sub(FRAMING);
+        app.uploads.check_room(&terms, files).map(|()| terms)
+    });
+    Ok(checked.await??)
+}
+
+impl FormReceiver<'_> {
+    async fn begin(&mut self, head: PartHead) -> Result<(), Problem> {
         let names = [
             &head.filename.as_deref(),
             &head.content_type.as_deref().map(str::as_bytes),
@@ -123,7 +141,7 @@ impl<'a> FormReceiver<'a> {
                 value: Zeroizing::new(Vec::new()),
             },
             Some(name) if name.is_empty() => Part::Unnamed(head),
-            Some(_) => Part::File(Box::new(self.file(head)?)),
+            Some(_) => return self.begin_file(head).await,
         };
         Ok(())
     }
@@ -137,26 +155,33 @@ impl<'a> FormReceiver<'a> {
         Ok(())
     }
 
-    fn file(&self, head: PartHead) -> Result<IncomingFile, Problem> {
+    fn file(&self, head: PartHead) -> NewUpload {
         let name = head
             .filename
             .filter(|name| !name.is_empty())
             .map(ClientName::new);
-        let new = NewUpload {
+        NewUpload {
             submission: Some(self.submission),
             kind: Kind::File,
             name,
             media_type: head.content_type,
+            length: None,
             terms: self.terms.clone(),
-        };
-        IncomingFile::new(self.app, new, false)
+        }
+    }
+
+    async fn begin_file(&mut self, head: PartHead) -> Result<(), Problem> {
+        let new = self.file(head);
+        let file = IncomingFile::begin(self.app, new, false).await?;
+        self.part = Part::File(Box::new(file));
+        Ok(())
     }
 
     async fn write(&mut self, data: &[u8]) -> Result<(), Problem> {
         if let Part::Unnamed(_) = self.part
             && let Part::Unnamed(head) = std::mem::replace(&mut self.part, Part::None)
         {
-            self.part = Part::File(Box::new(self.file(head)?));
+            self.begin_file(head).await?;
         }
         if matches!(self.part, Part::Text { .. }) {
             self.hold(data.len())?;
@@ -216,17 +241,19 @@ impl<'a> FormReceiver<'a> {
                 },
             )
             .map_err(Problem::internal)?;
-            let mut receiver = Receiver::new(
+            let mut receiver = Receiver::begin(
                 &app.uploads,
                 NewUpload {
                     submission: Some(self.submission),
                     kind: Kind::Fields,
                     name: None,
                     media_type: Some(FIELDS_TYPE.to_owned()),
+                    length: Some(text.len() as u64),
                     terms: self.terms,
                 },
                 false,
-            )?;
+            )
+            .await?;
             receiver.write(&text).await?;
             self.received.push(receiver.finish().await?);
         }

@@ -198,6 +198,7 @@ impl Problem {
                 let detail = "The server has no room left. What was acknowledged is kept: tell whoever runs it, and go on later.";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "store-full", detail).because(error)
             }
+            StoreError::Unrecorded => Self::audit_unavailable(),
             StoreError::QuotaReached => {
                 let detail = "The server keeps as much as it may. What was acknowledged is kept: tell whoever runs it, and go on later.";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, QUOTA_REACHED, detail)
@@ -291,6 +292,11 @@ impl From<SessionError> for Problem {
             SessionError::PartTwice => {
                 Self::new(StatusCode::BAD_REQUEST, "part-twice", error.to_string())
             }
+            SessionError::PartForeign => {
+                Self::new(StatusCode::CONFLICT, "part-foreign", error.to_string())
+            }
+            SessionError::LinkRevoked => Self::link_revoked(),
+            SessionError::WithdrawalOver => Self::withdrawal_over(),
             SessionError::TooLarge(limit) => Self::too_large(limit),
             SessionError::ClientSealed(error) => error.into(),
             SessionError::Receive(ReceiveError::Store(error)) => Self::of_store(error),
@@ -305,6 +311,8 @@ impl From<ReceiveError> for Problem {
         match error {
             ReceiveError::Store(error) => error.into(),
             ReceiveError::Digest(_) => Self::digest_mismatch(),
+            ReceiveError::TooLarge(limit) => Self::too_large(limit),
+            ReceiveError::Refused(refused) => refused.into(),
             error => Self::internal(error),
         }
     }

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use super::tus;
 use super::{
     UPLOAD_LENGTH, UPLOAD_OFFSET, add_location, add_outcome, answer, finish_first, finish_if_due,
-    insert, limit_body, run_to_the_end, seconds_left, take_in, take_in_first,
+    insert, limit_body, run_to_the_end, seconds_left, session_limit, take_in, take_in_first,
 };
 use crate::http::body::RequestBody;
 use crate::http::call::Call;
@@ -37,7 +37,8 @@ const PARTIAL_UPLOAD: &str = "application/partial-upload";
 
 /// `Upload-Limit`, with how long an upload lives on.
 pub(in crate::http) fn limit(app: &App, session: Option<&Session>) -> String {
-    let size = format!("max-size={}", app.limits.max_size);
+    let limit = session.map_or(app.limits.max_size, |session| session_limit(app, session));
+    let size = format!("max-size={limit}");
     match session {
         Some(session) => format!("{size}, max-age={}", seconds_left(session)),
         None => size,
@@ -78,19 +79,20 @@ pub(in crate::http) async fn create(
     call: Call<'_>,
     door: Door,
     name: Option<ClientName>,
-    body: RequestBody,
+    mut body: RequestBody,
     version: Version,
 ) -> Result<Response, Problem> {
     let Call { app, head, .. } = call;
     let headers = &head.headers;
     let length = length(headers);
-    if length.is_some_and(|length| length > app.limits.max_size) {
-        return Err(Problem::too_large(app.limits.max_size));
-    }
     if length.is_some_and(|length| body.announced() > Some(length)) {
         return Err(Problem::inconsistent_length());
     }
     let Admission { permit, terms } = admit(call, &door, &body).await?;
+    if length.is_some_and(|length| length > terms.max_size) {
+        return Err(Problem::too_large(terms.max_size));
+    }
+    limit_body(terms.max_size, &mut body, 0)?;
     let new = new_session(app, headers, name, length, version, terms)?;
     let content = digests(headers, CONTENT_DIGEST)?;
     let new = place_session(app, headers, new).await?;
@@ -243,7 +245,7 @@ async fn receive(
         return Err(Problem::mismatching_offset(offset, appending.offset).with_offset(offset));
     }
     let session = check_length(&app, session, &body, &appending).await?;
-    limit_body(&app, &mut body, offset)?;
+    limit_body(session_limit(&app, &session), &mut body, offset)?;
     let session = if body.may_have_content() || !appending.content.is_empty() {
         let checks: Vec<_> = appending
             .content
@@ -286,8 +288,9 @@ async fn check_length(
     if contradicts {
         return Err(Problem::inconsistent_length().with_offset(session.offset()));
     }
-    if told.is_some_and(|length| length > app.limits.max_size) {
-        return Err(Problem::too_large(app.limits.max_size));
+    let limit = session_limit(app, &session);
+    if told.is_some_and(|length| length > limit) {
+        return Err(Problem::too_large(limit));
     }
     let session = match told {
         Some(length) => {

@@ -102,7 +102,7 @@ pub(super) async fn at_url(
             Protocol::Draft(version) => draft::append(call, url, body, version).await,
         },
         Method::DELETE => {
-            app.uploads.cancel_session(url).await?;
+            app.uploads.withdraw(url, app.limits.withdraw_for).await?;
             Ok(answer(StatusCode::NO_CONTENT, HeaderMap::new()))
         }
         _ => Err(other()),
@@ -274,9 +274,14 @@ async fn finish_if_due(app: &App, session: Session) -> Result<Session, Problem> 
     Ok(session)
 }
 
-/// A body that goes with an upload of this length, or without one: refused at once where it announces too much.
-fn limit_body(app: &App, body: &mut RequestBody, offset: u64) -> Result<(), BodyError> {
-    body.limit(app.limits.max_size.saturating_sub(offset))
+/// Bytes that an upload may have.
+fn session_limit(app: &App, session: &Session) -> u64 {
+    app.limits.max_size.min(session.max_size())
+}
+
+/// A body that goes with an upload of at most `limit` bytes: refused at once where it announces too much.
+fn limit_body(limit: u64, body: &mut RequestBody, offset: u64) -> Result<(), BodyError> {
+    body.limit(limit.saturating_sub(offset))
 }
 
 fn answer(status: StatusCode, headers: HeaderMap) -> Response {

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{
     UPLOAD_LENGTH, UPLOAD_OFFSET, add_location, add_outcome, answer, finish_first, finish_if_due,
-    insert, limit_body, run_to_the_end, take_in, take_in_first,
+    insert, limit_body, run_to_the_end, session_limit, take_in, take_in_first,
 };
 use crate::http::body::RequestBody;
 use crate::http::call::Call;
@@ -112,7 +112,7 @@ fn progress(session: &Session) -> HeaderMap {
 pub(in crate::http) async fn create(
     call: Call<'_>,
     door: Door,
-    body: RequestBody,
+    mut body: RequestBody,
 ) -> Result<Response, Problem> {
     let Call { app, head, .. } = call;
     check_version(&head.headers)?;
@@ -125,6 +125,7 @@ pub(in crate::http) async fn create(
             Problem::media_type(OFFSET_STREAM)
         });
     }
+    limit_body(new.terms.max_size, &mut body, 0)?;
     if let Some(length) = new.length.filter(|length| body.announced() > Some(*length)) {
         return Err(Problem::longer_than_upload(length));
     }
@@ -146,8 +147,7 @@ async fn create_and_receive(
     _permit: Permit,
 ) -> Result<Session, Problem> {
     if let Some(parts) = parts {
-        let limit = app.limits.max_size;
-        let (session, made) = app.uploads.concatenate(new, &parts, limit).await?;
+        let (session, made) = app.uploads.concatenate(new, &parts).await?;
         if made {
             app.metrics.published(1, session.offset());
         }
@@ -188,8 +188,8 @@ fn new_session(
             "Give Upload-Length or Upload-Defer-Length: 1, one of them; for a final upload neither.",
         ));
     }
-    if length.is_some_and(|length| length > app.limits.max_size) {
-        return Err(Problem::too_large(app.limits.max_size));
+    if length.is_some_and(|length| length > terms.max_size) {
+        return Err(Problem::too_large(terms.max_size));
     }
     let metadata = metadata(headers)?;
     let name = metadata.name().map(ClientName::new);
@@ -270,15 +270,16 @@ async fn receive(
         let problem = Problem::mismatching_offset(session.offset(), offset);
         return Err(problem.with_offset(session.offset()));
     }
-    if length.is_some_and(|length| length > app.limits.max_size) {
-        return Err(Problem::too_large(app.limits.max_size));
+    let limit = session_limit(&app, &session);
+    if length.is_some_and(|length| length > limit) {
+        return Err(Problem::too_large(limit));
     }
     let whole = session.length().or(length);
     let room = whole.map(|whole| whole.saturating_sub(offset));
     if let Some(room) = room.filter(|room| body.announced() > Some(*room)) {
         return Err(Problem::longer_than_upload(room).with_offset(offset));
     }
-    limit_body(&app, &mut body, offset)?;
+    limit_body(limit, &mut body, offset)?;
     if let Some(length) = length {
         let fits;
         (session, fits) = session.declare_length(length).await?;

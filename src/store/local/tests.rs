@@ -22,6 +22,111 @@ fn conforms() {
     conformance::run(|| TempDir::new().unwrap());
 }
 
+/// The same, with a quota to hold it to.
+struct Counting(TempDir);
+
+impl Place for Counting {
+    fn open(&self) -> Box<dyn Store> {
+        Box::new(within(&self.0, 1 << 30))
+    }
+}
+
+#[test]
+fn conforms_with_a_quota() {
+    conformance::run(|| Counting(TempDir::new().unwrap()));
+}
+
+fn within(place: &TempDir, quota: u64) -> LocalStore {
+    let limits = StoreLimits {
+        quota: Some(quota),
+        min_free: 0,
+    };
+    LocalStore::open_within(place.path(), limits).unwrap()
+}
+
+#[test]
+fn nothing_is_written_beyond_the_quota() {
+    let place = TempDir::new().unwrap();
+    let store = within(&place, 100);
+    let id = new_id();
+    let full = |result| assert!(matches!(result, Err(StoreError::QuotaReached)));
+    let mut writer = store.create_segment(&id, 0).unwrap();
+    writer.write(&[0; 60]).unwrap();
+    full(writer.write(&[0; 41]));
+    full(store.has_room(41));
+    writer.write(&[0; 40]).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(store.stored().unwrap(), 100);
+    store.check().unwrap();
+    // Nothing of what was staged is lost, and nothing half visible.
+    full(store.publish(&[(id, b"meta".to_vec())]));
+    assert!(store.list(None, 1).unwrap().is_empty());
+    drop(store);
+    let store = within(&place, 104);
+    assert_eq!(store.stored().unwrap(), 0, "it had no session record");
+    drop(store);
+    // Less than there is already: nothing more comes in, and what is there can be deleted.
+    let store = within(&place, u64::MAX);
+    publish(&place, &store, &id);
+    drop(store);
+    let store = within(&place, 5);
+    full(store.has_room(0));
+    full(store.create_segment(&new_id(), 0).unwrap().write(b"x"));
+    store.delete(&id).unwrap();
+    store.has_room(5).unwrap();
+}
+
+#[test]
+fn a_quota_holds_when_many_write_at_once() {
+    let place = TempDir::new().unwrap();
+    let store = within(&place, 10_000);
+    let (store, written) = (&store, std::sync::atomic::AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut writer = store.create_segment(&new_id(), 0).unwrap();
+                while writer.write(&[0; 7]).is_ok() {
+                    written.fetch_add(7, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let written = written.into_inner();
+    assert!((10_000 - 7..=10_000).contains(&written), "{written}");
+    assert_eq!(store.stored().unwrap(), written as u64);
+}
+
+#[test]
+fn a_write_that_fails_counts_what_the_disk_has_of_it() {
+    let Ok(file) = OpenOptions::new().write(true).open("/dev/full") else {
+        return;
+    };
+    let place = TempDir::new().unwrap();
+    let store = within(&place, 100);
+    let mut writer = LocalWriter::new(file, "/dev/full".into());
+    writer.room = Some(Arc::clone(&store.room));
+    assert!(matches!(
+        writer.write(&[0; 60]),
+        Err(StoreError::Full { .. })
+    ));
+    assert_eq!(store.stored().unwrap(), 0);
+}
+
+#[test]
+fn what_the_disk_is_to_keep_free_is_looked_at_in_mid_write() {
+    let place = TempDir::new().unwrap();
+    let limits = StoreLimits {
+        quota: None,
+        min_free: 1 << 60,
+    };
+    let store = LocalStore::open_within(place.path(), limits).unwrap();
+    assert!(matches!(store.check(), Err(StoreError::Full { .. })));
+    let mut writer = store.create_segment(&new_id(), 0).unwrap();
+    let piece = vec![0; 16 << 20];
+    let taken = (0..10).take_while(|_| writer.write(&piece).is_ok()).count();
+    assert_eq!(taken, 4);
+}
+
 fn new_store() -> (TempDir, LocalStore) {
     let place = TempDir::new().unwrap();
     let store = LocalStore::open(place.path()).unwrap();

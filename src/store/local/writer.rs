@@ -23,7 +23,7 @@ pub(super) struct LocalWriter {
     path: PathBuf,
     /// Bytes written since the disk was last set to work.
     unsynced: u64,
-    room: Option<Arc<Room>>,
+    pub(super) room: Option<Arc<Room>>,
     /// Bytes written in all, and since it was last looked whether the disk has enough left.
     written: u64,
     unlooked: u64,

@@ -35,6 +35,11 @@ fn client_params(number: u64) -> CertificateParams {
 }
 
 fn list(issuer: &Issuer, revoked: &[u64]) -> String {
+    list_of(issuer, revoked, 2020, 2999)
+}
+
+/// A list that was made and is good until these years.
+fn list_of(issuer: &Issuer, revoked: &[u64], made: i32, until: i32) -> String {
     let revoked_certs = revoked.iter().map(|number| RevokedCertParams {
         serial_number: SerialNumber::from(*number),
         revocation_time: date_time_ymd(2020, 1, 1),
@@ -42,8 +47,8 @@ fn list(issuer: &Issuer, revoked: &[u64]) -> String {
         invalidity_date: None,
     });
     let list = CertificateRevocationListParams {
-        this_update: date_time_ymd(2020, 1, 1),
-        next_update: date_time_ymd(2999, 1, 1),
+        this_update: date_time_ymd(made, 1, 1),
+        next_update: date_time_ymd(until, 1, 1),
         crl_number: SerialNumber::from(1),
         issuing_distribution_point: None,
         revoked_certs: revoked_certs.collect(),
@@ -62,7 +67,7 @@ struct Setting {
 }
 
 impl Setting {
-    fn new(client: CertificateParams) -> Self {
+    fn new(client: &CertificateParams) -> Self {
         let key = || KeyPair::generate().unwrap();
         let root = Issuer::self_signed(authority_params("root"), key()).unwrap();
         let mut between = authority_params("intermediate");
@@ -83,15 +88,18 @@ impl Setting {
     }
 
     fn serve(&self, crls: &[&str]) -> ServerTls {
-        let path = |name: &str| self.dir.path().join(name);
         let files = dev::DevCertificates::paths(self.dir.path());
         let tls = ServerTls::load(&files.server_pem, &files.server_key).unwrap();
-        let clients = ClientAuth {
+        tls.asking_clients(self.clients(crls)).unwrap()
+    }
+
+    fn clients(&self, crls: &[&str]) -> ClientAuth {
+        let path = |name: &str| self.dir.path().join(name);
+        ClientAuth {
             ca: path("clients.pem"),
             crls: crls.iter().map(|name| path(name)).collect(),
             certificates: ClientCertificates::Required,
-        };
-        tls.asking_clients(clients).unwrap()
+        }
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -129,7 +137,7 @@ fn reason(refused: Error) -> CertificateError {
 
 #[test]
 fn every_link_of_the_chain_needs_a_list() {
-    let setting = Setting::new(client_params(1));
+    let setting = Setting::new(&client_params(1));
     let client = setting.client();
     let tries = |crls: &[&str]| connect(&client, setting.serve(crls).config()).map(|_| ());
     setting.write("root.pem", &list(&setting.root, &[]));
@@ -155,7 +163,7 @@ fn every_link_of_the_chain_needs_a_list() {
 
 #[test]
 fn a_list_that_its_authority_did_not_sign_revokes_nothing_and_lets_nobody_pass() {
-    let setting = Setting::new(client_params(1));
+    let setting = Setting::new(&client_params(1));
     // The same name, another key.
     let forger = Issuer::self_signed(
         authority_params("intermediate"),
@@ -171,12 +179,12 @@ fn a_list_that_its_authority_did_not_sign_revokes_nothing_and_lets_nobody_pass()
 fn a_certificate_for_servers_or_past_its_time_does_not_pass() {
     let mut for_servers = client_params(1);
     for_servers.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let setting = Setting::new(for_servers);
+    let setting = Setting::new(&for_servers);
     assert!(connect(&setting.client(), setting.serve(&[]).config()).is_err());
 
     let mut expired = client_params(1);
     expired.not_after = date_time_ymd(2020, 1, 1);
-    let setting = Setting::new(expired);
+    let setting = Setting::new(&expired);
     let refused = connect(&setting.client(), setting.serve(&[]).config()).unwrap_err();
     assert!(matches!(
         reason(refused),
@@ -186,7 +194,7 @@ fn a_certificate_for_servers_or_past_its_time_does_not_pass() {
 
 #[test]
 fn a_resumed_session_is_verified_as_things_are_now() {
-    let setting = Setting::new(client_params(1));
+    let setting = Setting::new(&client_params(1));
     let client = setting.client();
     setting.write("root.pem", &list(&setting.root, &[]));
     setting.write("between.pem", &list(&setting.intermediate, &[]));
@@ -222,7 +230,7 @@ fn a_resumed_session_is_verified_as_things_are_now() {
 
 #[test]
 fn what_cannot_be_used_keeps_the_old_and_is_reported_once() {
-    let setting = Setting::new(client_params(1));
+    let setting = Setting::new(&client_params(1));
     setting.write("root.pem", &list(&setting.root, &[]));
     setting.write("between.pem", &list(&setting.intermediate, &[]));
     let server = setting.serve(&["root.pem", "between.pem"]);
@@ -249,4 +257,22 @@ fn what_cannot_be_used_keeps_the_old_and_is_reported_once() {
     let files = dev::DevCertificates::paths(setting.dir.path());
     let plain = ServerTls::load(&files.server_pem, &files.server_key).unwrap();
     assert!(!plain.reload_clients_if_changed().unwrap());
+}
+
+#[test]
+fn a_list_past_its_time_is_told_once_and_not_where_a_newer_one_is_there() {
+    let setting = Setting::new(&client_params(1));
+    setting.write("old.pem", &list_of(&setting.root, &[], 2019, 2020));
+    setting.write("root.pem", &list(&setting.root, &[]));
+    setting.write(
+        "between.pem",
+        &list_of(&setting.intermediate, &[], 2019, 2021),
+    );
+    let resolver = &setting.serve(&[]).config().cert_resolver;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let clients = setting.clients(&["old.pem", "root.pem", "between.pem"]);
+    let trust = ClientTrust::load(&clients, &provider, Arc::clone(resolver)).unwrap();
+    let told = || trust.newly_stale().map(Path::to_owned).collect::<Vec<_>>();
+    assert_eq!(told(), [setting.dir.path().join("between.pem")]);
+    assert!(told().is_empty());
 }

@@ -8,6 +8,7 @@ use super::record::{Event, OpenSegment};
 use super::{Session, SessionError, run_blocking};
 use crate::seal::{FileKey, Recipient};
 use crate::store::{MAX_SEGMENTS, SegmentWriter, StoreError};
+use crate::upload::account::Meter;
 use crate::upload::digest::{Algorithm, Digests, ExpectedDigest, RunningDigest};
 use crate::upload::receive::ReceiveError;
 use crate::upload::segment::{Closed, Owner, Progress, SealedSegment, SegmentReceiver};
@@ -20,6 +21,7 @@ pub struct Append {
     running: Vec<(Algorithm, RunningDigest)>,
     /// Bytes that may still come.
     room: Option<u64>,
+    meter: Meter,
     superseded: CancellationToken,
 }
 
@@ -42,6 +44,8 @@ impl Session {
             .length
             .map(|length| length.saturating_sub(self.state.offset));
         let digests = self.state.digests.clone();
+        let (account, most) = (self.account.clone(), self.head.terms.max_size);
+        let meter = Meter::new(account, self.reserved, self.state.offset, most);
         let journaled = checks.is_empty() && self.unsaved.is_none();
         let owner = Appending {
             session: self,
@@ -53,6 +57,7 @@ impl Session {
             segment: SegmentReceiver::new(owner, digests),
             running: checks.iter().map(running).collect(),
             room,
+            meter,
             superseded,
         })
     }
@@ -71,6 +76,7 @@ impl Append {
                 .checked_sub(data.len() as u64)
                 .ok_or(SessionError::TooLong)?;
         }
+        self.meter.take(data.len()).await?;
         for (_, digest) in &mut self.running {
             digest.update(data);
         }
@@ -95,7 +101,8 @@ impl Append {
             discard(self.segment).await?;
             return Err(wrong.into());
         }
-        let closed = self.segment.close().await?;
+        let mut closed = self.segment.close().await?;
+        closed.owner.session.reserved = self.meter.reserved();
         run_blocking(move || count(closed)).await
     }
 

@@ -5,20 +5,19 @@ use std::sync::Arc;
 use super::record::{Event, Final};
 use super::state::Phase;
 use super::{NewSession, Role, Session, SessionError, UploadUrl, run_blocking};
-use crate::store::MAX_SEGMENTS;
+use crate::grant::What;
+use crate::store::{MAX_SEGMENTS, StoreError, UploadId};
 use crate::upload::Uploads;
 use crate::upload::segment::SealedSegment;
 
 impl Uploads {
     /// Makes an upload of the parts, in this order, and publishes it. Its segments are theirs, not copied.
     ///
-    /// Asked for a second time, it gives the same upload, and `false`: an answer may have been lost. `limit`: bytes that it may
-    /// have.
+    /// Asked for a second time, it gives the same upload, and `false`: an answer may have been lost.
     pub async fn concatenate(
         self: &Arc<Self>,
         mut new: NewSession,
         parts: &[UploadUrl],
-        limit: u64,
     ) -> Result<(Session, bool), SessionError> {
         // In the order of their ids, so that two requests for the same parts do not wait for each other.
         let mut order: Vec<&UploadUrl> = parts.iter().collect();
@@ -42,12 +41,16 @@ impl Uploads {
                 .iter()
                 .position(|session| session.url.id() == url.id());
             let index = index.ok_or(SessionError::Unknown)?;
+            if !sessions[index].head.terms.fits(&new.terms) {
+                return Err(SessionError::PartForeign);
+            }
             if !sessions[index].is_complete_part() {
                 return Err(SessionError::PartIncomplete);
             }
             length = length.saturating_add(sessions[index].state.offset);
             ordered.push(index);
         }
+        let limit = new.terms.max_size;
         if length > limit {
             return Err(SessionError::TooLarge(limit));
         }
@@ -95,6 +98,54 @@ impl Session {
     ///
     /// Before it is clear that this goes through, nothing is written down, and what was staged goes with the session.
     fn concatenate(mut self, mut parts: Vec<Self>, order: &[usize]) -> Result<Self, SessionError> {
+        self.take_over(&parts)?;
+        match self.concatenate_reserved(&mut parts, order) {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.undo(&parts);
+                Err(error)
+            }
+        }
+    }
+
+    /// What the parts have reserved becomes what this upload has. Blocks.
+    fn take_over(&mut self, parts: &[Self]) -> Result<(), SessionError> {
+        let Some(account) = &self.account else {
+            return Ok(());
+        };
+        let ids: Vec<UploadId> = parts.iter().map(|part| *part.url.id()).collect();
+        let bytes = parts.iter().map(|part| part.state.offset).sum();
+        Ok(account.take_over(&ids, bytes, self.expires)?)
+    }
+
+    /// Gives the parts back what they had, and leaves nothing of this upload, unless it may be published. Blocks.
+    fn undo(&self, parts: &[Self]) {
+        if !matches!(self.store.open(self.url.id()), Err(StoreError::NotFound)) {
+            return;
+        }
+        if let Err(error) = self.remove_all() {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(id = %self.url.id(), error, "what was to be made of parts could not be removed; the next start will");
+        }
+        for part in parts {
+            if let Some(account) = &part.account {
+                let (bytes, most) = (Some(part.state.offset), part.head.terms.max_size);
+                if let Err(error) = account.reserve(What::Part, bytes, most, part.expires) {
+                    // It is tried again when somebody asks for the part.
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "a part has nothing reserved"
+                    );
+                }
+            }
+        }
+    }
+
+    fn concatenate_reserved(
+        &mut self,
+        parts: &mut [Self],
+        order: &[usize],
+    ) -> Result<(), SessionError> {
         let mut segments: Vec<SealedSegment> = Vec::new();
         for &index in order {
             let part = &parts[index];
@@ -117,11 +168,11 @@ impl Session {
         let into = Final {
             url: self.url.to_segment().to_string(),
         };
-        for part in &mut parts {
+        for part in parts {
             // Their records stay, to answer for them and for the same request once more; what they held has a second name now.
             part.put_last(Event::Concatenated(into.clone()))?;
             self.store.discard(part.url.id())?;
         }
-        Ok(self)
+        Ok(())
     }
 }

@@ -70,7 +70,7 @@ impl Session {
             staged => staged.map(|_| true)?,
         };
         if !staged && self.state.segments > 0 {
-            // It was published, and its receiver has fetched and deleted it.
+            // It was published, and its receiver has fetched and deleted it; it was counted before.
             return self.ended(finish);
         }
         if matches!(self.head.role, Role::Final(_)) {
@@ -93,6 +93,7 @@ impl Session {
             }
             checked => checked?,
         };
+        self.check_link()?;
         let finish = self.begin_finish(digested)?;
         self.publish(&segments, finish)
     }
@@ -182,15 +183,18 @@ impl Session {
         self.ended(finish)
     }
 
-    /// Tells observers that it is durable. Blocks.
+    /// Counts it, and tells observers that it is durable. Blocks.
     fn tell(&self, segments: &[SealedSegment], finish: &Finish) {
+        if let Some(account) = &self.account {
+            account.settle(self.state.offset);
+        }
         self.observer.finished(&Finished {
             id: *self.url.id(),
             submission: self.head.submission_of(&self.url),
             kind: self.head.kind,
             size: self.state.offset,
             sealed_size: segments.iter().map(|segment| segment.sealed_size).sum(),
-            link: None,
+            link: self.head.terms.link_id(),
             by: self.head.terms.by.clone(),
             time: finish.time,
             expires: self.head.terms.expires(finish.time),
@@ -218,6 +222,7 @@ impl Session {
             metadata: self.head.metadata_entries.clone(),
             sha256: &digested.sha256,
             time,
+            link: self.head.terms.link_id(),
             expires: self.head.terms.expires(time),
             segments: segments.iter().collect(),
         }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::claim::Claim;
-use super::record::{ClearHead, NewSession, last_entry};
+use super::record::{ClearHead, Event, NewSession, last_entry};
 use super::state::State;
 use super::{Session, SessionError, Unsaved, UploadUrl, remove, run_blocking};
+use crate::grant::GrantId;
 use crate::store::{StoreError, UploadId};
-use crate::upload::Uploads;
 use crate::upload::observer::Begun;
 use crate::upload::staged::Staged;
+use crate::upload::{Uploads, Why};
 
 impl Uploads {
     /// Creates a resumable upload. Durable when this returns: the URL may be given out.
@@ -29,12 +30,23 @@ impl Uploads {
     /// Begins a resumable upload whose creation brings its first body. It is written down when that body has come to its end;
     /// where it does not, nobody knows the URL, and nothing is left of it.
     pub async fn begin_session(self: &Arc<Self>, new: NewSession) -> Result<Session, SessionError> {
-        let url = UploadUrl::generate(UploadId::generate(SystemTime::now()))?;
+        let now = SystemTime::now();
+        let url = UploadUrl::generate(UploadId::generate(now))?;
         let claim = self.claims.claim(url.id()).await;
-        let expires = SystemTime::now() + self.session_limits.upload_lifetime;
+        let expires = now + self.session_limits.upload_lifetime;
+        let sealed_head = ClearHead::seal(&url, &new, expires)?;
+        let account = self.account(&new.terms, *url.id());
+        let (store, pending) = (Arc::clone(&self.store), self.staged.token());
+        let mut staged = Staged::new(store, *url.id(), account, pending);
+        let mut reserved = 0;
+        // What is made of parts takes over what they have.
+        if let Some(what) = new.reserves() {
+            let most = new.terms.max_size;
+            (staged, reserved) = staged.reserve(what, new.length, most, expires).await?;
+        }
         let unsaved = Unsaved {
-            sealed_head: ClearHead::seal(&url, &new, expires)?,
-            staged: Staged::new(Arc::clone(&self.store), *url.id(), self.staged.token()),
+            sealed_head,
+            staged,
         };
         let state = State::new(&new);
         let mut session = self.in_hand(url, new, expires, state, claim)?;
@@ -44,6 +56,7 @@ impl Uploads {
             terms: &session.head.terms,
         });
         session.unsaved = Some(unsaved);
+        session.reserved = reserved;
         Ok(session)
     }
 
@@ -61,6 +74,7 @@ impl Uploads {
                 None => State::new(&head),
             };
             let mut session = uploads.in_hand(url, head, clear.expires, state, claim)?;
+            session.look_at_link()?;
             session.recover()?;
             session.check_last_segment()?;
             session.complete_finish()?;
@@ -75,8 +89,41 @@ impl Uploads {
         let (url, _claim) = self.claim(url).await?;
         let uploads = Arc::clone(self);
         run_blocking(move || {
-            uploads.clear_head(&url)?;
-            remove(&*uploads.store, &url)
+            let clear = uploads.clear_head(&url)?;
+            Ok(uploads.remove_session(url.id(), clear.link)?)
+        })
+        .await
+    }
+
+    /// The same; and where the upload was finished no longer than `within` ago, it is deleted too. After that it stays, and
+    /// so does its URL. Without a time, what is finished stays, and the URL answers no more.
+    pub async fn withdraw(
+        self: &Arc<Self>,
+        url: UploadUrl,
+        within: Option<Duration>,
+    ) -> Result<(), SessionError> {
+        let Some(within) = within else {
+            return self.cancel_session(url).await;
+        };
+        let (url, _claim) = self.claim(url).await?;
+        let uploads = Arc::clone(self);
+        run_blocking(move || {
+            let clear = uploads.clear_head(&url)?;
+            // What is damaged beyond that can still be cancelled.
+            let last = last_entry(&*uploads.store, &url).ok().flatten();
+            let finished = match last.map(|(_, entry)| entry.event) {
+                Some(Event::Finished(finish) | Event::Finishing(finish)) => Some(finish.time),
+                _ => None,
+            };
+            let published = uploads.store.open(url.id()).is_ok();
+            if let (Some(finished), true) = (finished, published) {
+                let end = finished.checked_add(within);
+                if end.is_some_and(|end| end <= SystemTime::now()) {
+                    return Err(SessionError::WithdrawalOver);
+                }
+                uploads.remove(url.id(), Why::Withdrawn)?;
+            }
+            Ok(uploads.remove_session(url.id(), clear.link)?)
         })
         .await
     }
@@ -105,15 +152,25 @@ impl Uploads {
         };
         // A head that was never written to its end belongs to an upload that nobody knows the URL of.
         let unknown = || id.time() + Duration::from_hours(1);
+        let link = head.as_ref().and_then(|head| head.link);
         if head.map_or_else(unknown, |head| head.expires) > now {
             return Ok(false);
         }
         let Some(_claim) = self.claims.claim_idle(id) else {
             return Ok(false);
         };
-        self.store.remove_session(id)?;
-        self.store.discard(id)?;
+        self.remove_session(id, link)?;
         Ok(true)
+    }
+
+    /// Removes what there is of a resumable upload, whose URL answers no more. Blocks.
+    fn remove_session(&self, id: &UploadId, link: Option<GrantId>) -> Result<(), StoreError> {
+        // Where its end was interrupted, it may be published all the same, and must be counted then.
+        if link.is_some() {
+            self.settle_before_removal(id)?;
+        }
+        let account = link.map(|link| self.account_of(link, *id));
+        remove(&*self.store, id, account.as_ref())
     }
 
     /// Until when an upload URL answers, if it does. Disturbs nobody. Blocks.
@@ -123,8 +180,19 @@ impl Uploads {
 
     /// The submission of the upload that a URL names, for another one that joins it: whoever knows the URL may add to it, for
     /// as long as it answers, finished or not. Disturbs nobody. Blocks.
-    pub fn submission_of(&self, url: &UploadUrl) -> Result<UploadId, SessionError> {
-        Ok(self.clear_head(url)?.open(url)?.submission_of(url))
+    ///
+    /// What comes through a link joins what came through the same one, and what comes without one what came without: a link's
+    /// holder adds nothing to what others hand in, and the other way round.
+    pub fn submission_of(
+        &self,
+        url: &UploadUrl,
+        link: Option<&GrantId>,
+    ) -> Result<UploadId, SessionError> {
+        let clear = self.clear_head(url)?;
+        if clear.link.as_ref() != link {
+            return Err(SessionError::Unknown);
+        }
+        Ok(clear.open(url)?.submission_of(url))
     }
 
     /// Only who knows the secret may end what another request does.
@@ -157,6 +225,8 @@ impl Uploads {
             store: Arc::clone(&self.store),
             observer: Arc::clone(&self.observer),
             sealed_to: self.sealed_to(&head.terms)?,
+            account: self.account(&head.terms, *url.id()),
+            reserved: 0,
             checkpoint: self.session_limits.checkpoint,
             url,
             head,

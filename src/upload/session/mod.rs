@@ -27,11 +27,13 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 pub use append::Append;
 use claim::Claim;
 pub(super) use claim::Claims;
+pub(super) use record::is_unmade;
 use record::{Entry, Event};
 pub use record::{NewSession, Role};
 use state::{Phase, State};
 pub use url::{UploadUrl, UploadUrlError};
 
+use super::account::Account;
 use super::digest::Algorithm;
 use super::manifest::ClientName;
 use super::observer::Observer;
@@ -40,8 +42,9 @@ use super::recipients::SealedTo;
 use super::segment::SealedSegment;
 use super::staged::Staged;
 use super::{Receipt, to_rfc3339};
+use crate::grant::Refused;
 use crate::seal::SealError;
-use crate::store::{MAX_SEGMENTS, SealedFile, Store, StoreError};
+use crate::store::{MAX_SEGMENTS, SealedFile, Store, StoreError, UploadId};
 
 /// How resumable uploads are bounded. Every field has a setting of the same name.
 #[derive(Debug, Clone)]
@@ -91,8 +94,8 @@ pub enum SessionError {
     /// A part that went into another upload already.
     #[error("a part went into another upload already; send it again to use it once more")]
     PartUsed,
-    /// The parts are larger together than an upload may be.
-    #[error("the parts are larger together than the {0} bytes that are allowed")]
+    /// It is, or its parts are together, larger than it may be.
+    #[error("the upload is larger than the {0} bytes that are allowed")]
     TooLarge(u64),
     /// It calls itself an age file and is none that could be opened here.
     #[error(transparent)]
@@ -100,9 +103,20 @@ pub enum SessionError {
     /// The operating system gave no random bytes.
     #[error("the operating system gave no randomness")]
     Randomness(#[source] getrandom::Error),
+    /// The link that it comes through was revoked.
+    #[error("the link was revoked: nothing more is taken through it")]
+    LinkRevoked,
+    /// It cannot be taken back any more.
+    #[error("the time in which the upload could be taken back is over")]
+    WithdrawalOver,
+    /// Parts and what is made of them came in different ways.
+    #[error(
+        "parts, and what is made of them, must all come through the same link, or all through none"
+    )]
+    PartForeign,
     /// Receiving failed.
     #[error(transparent)]
-    Receive(#[from] ReceiveError),
+    Receive(ReceiveError),
 }
 
 impl SessionError {
@@ -115,9 +129,28 @@ impl SessionError {
     }
 }
 
+impl From<ReceiveError> for SessionError {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Refused(refused) => refused.into(),
+            ReceiveError::TooLarge(limit) => Self::TooLarge(limit),
+            error => Self::Receive(error),
+        }
+    }
+}
+
 impl From<StoreError> for SessionError {
     fn from(error: StoreError) -> Self {
         Self::Receive(error.into())
+    }
+}
+
+impl From<Refused> for SessionError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Revoked | Refused::Unknown => Self::LinkRevoked,
+            refused => Self::Receive(ReceiveError::Refused(refused)),
+        }
     }
 }
 
@@ -140,6 +173,10 @@ pub struct Session {
     store: Arc<dyn Store>,
     observer: Arc<dyn Observer>,
     sealed_to: SealedTo,
+    /// What it takes of its link, where it comes through one.
+    account: Option<Account>,
+    /// Bytes that are reserved there.
+    reserved: u64,
     checkpoint: u64,
     url: UploadUrl,
     head: NewSession,
@@ -304,7 +341,11 @@ impl Session {
         if !self.is_open() || self.state.length.is_some() || length < self.state.offset {
             return Ok((self, false));
         }
+        if length > self.max_size() {
+            return Err(SessionError::TooLarge(self.max_size()));
+        }
         run_blocking(move || {
+            self.reserve_up_to(length)?;
             self.state.length = Some(length);
             self.put(Event::Length)?;
             Ok((self, true))
@@ -312,9 +353,55 @@ impl Session {
         .await
     }
 
+    /// Fails where its link takes nothing any more, and else sees what is reserved there. Blocks.
+    fn look_at_link(&mut self) -> Result<(), SessionError> {
+        let Some(account) = &self.account else {
+            return Ok(());
+        };
+        let published = match self.state.phase {
+            Phase::Finished(_) | Phase::Concatenated(_) => true,
+            // It was, and only has to be told.
+            Phase::Finishing(_) => self.store.open(self.url.id()).is_ok(),
+            Phase::Open | Phase::Interrupted(_) => false,
+        };
+        if published {
+            return Ok(());
+        }
+        self.reserved = match (account.reserved()?, self.head.reserves()) {
+            (Some(reserved), _) => reserved,
+            (None, None) => 0,
+            // A part whose whole was not made after all, or a link's record from a backup.
+            (None, Some(what)) => {
+                let bytes = self.state.length.unwrap_or(self.state.offset);
+                let most = self.head.terms.max_size;
+                account.reserve(what, Some(bytes), most, self.expires)?
+            }
+        };
+        Ok(())
+    }
+
+    /// Makes sure that so many bytes are reserved. Blocks.
+    fn reserve_up_to(&mut self, bytes: u64) -> Result<(), SessionError> {
+        if let Some(account) = &self.account
+            && bytes > self.reserved
+        {
+            account.grow_to(self.reserved, bytes)?;
+            self.reserved = bytes;
+        }
+        Ok(())
+    }
+
+    /// Fails where its link takes nothing any more. Blocks.
+    fn check_link(&self) -> Result<(), SessionError> {
+        match &self.account {
+            Some(account) => Ok(account.reserved().map(|_| ())?),
+            None => Ok(()),
+        }
+    }
+
     /// Removes the upload with all that had arrived of it. Blocks.
     fn remove_all(&self) -> Result<(), SessionError> {
-        remove(&*self.store, &self.url)
+        Ok(remove(&*self.store, self.url.id(), self.account.as_ref())?)
     }
 
     /// Says to the operator what is damaged.
@@ -371,10 +458,15 @@ impl Session {
     }
 }
 
-/// The record first: without it, what is staged is rubbish, and the next start removes it. Blocks.
-fn remove(store: &dyn Store, url: &UploadUrl) -> Result<(), SessionError> {
-    store.remove_session(url.id())?;
-    Ok(store.discard(url.id())?)
+/// The record first: without it, what is staged is rubbish, and the next start removes it. What was reserved comes last: then
+/// nothing of the upload takes room any more. Blocks.
+fn remove(store: &dyn Store, id: &UploadId, account: Option<&Account>) -> Result<(), StoreError> {
+    store.remove_session(id)?;
+    store.discard(id)?;
+    if let Some(account) = account {
+        account.give_back();
+    }
+    Ok(())
 }
 
 /// What was acknowledged must be there.

@@ -10,8 +10,10 @@ use zeroize::{Zeroize, Zeroizing};
 use super::SessionError;
 use super::state::State;
 use super::url::{SEALED_OVERHEAD, UploadUrl};
+use crate::grant::{GrantId, What};
 use crate::seal::FileKey;
 use crate::store::{ENTRY_SIZE, EntryBytes, MAX_SEGMENTS, SessionStore, UploadId};
+use crate::upload::account::what;
 use crate::upload::digest::{
     Algorithm, DigestState, Digested, ExpectedDigest, bytes_base64, needs_sha512, option_base64,
 };
@@ -36,6 +38,12 @@ pub(super) struct ClearHead {
     /// When the upload expires, whether it is finished or not.
     #[serde(with = "rfc3339")]
     pub(super) expires: SystemTime,
+    /// The link that it comes through, to be given back what was reserved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) link: Option<GrantId>,
+    /// Whether it is made of parts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    made_of_parts: bool,
     #[serde(with = "bytes_base64")]
     sealed: Vec<u8>,
 }
@@ -105,6 +113,15 @@ impl NewSession {
         self.submission.unwrap_or(*url.id())
     }
 
+    /// What it reserves when it is created, where it comes through a link.
+    pub(super) fn reserves(&self) -> Option<What> {
+        match self.role {
+            Role::Whole => Some(what(self.kind)),
+            Role::Partial => Some(What::Part),
+            Role::Final(_) => None,
+        }
+    }
+
     /// Whether SHA-512 runs along.
     pub(super) fn with_sha512(&self) -> bool {
         needs_sha512(&self.repr_digests, self.wants)
@@ -128,6 +145,8 @@ impl ClearHead {
             v: VERSION,
             secret: url.secret_hash().to_vec(),
             expires,
+            link: head.terms.link,
+            made_of_parts: matches!(head.role, Role::Final(_)),
             sealed: url.seal(HEAD_PURPOSE, &text)?,
         };
         Ok(serde_json::to_vec(&clear).expect("a head is plain data"))
@@ -150,6 +169,11 @@ impl ClearHead {
             .ok_or(SessionError::Lost)?;
         serde_json::from_slice(&text).map_err(|_| SessionError::Lost)
     }
+}
+
+/// Whether this is the head of an upload made of parts. One that is not published when nobody works on it never will be.
+pub(in crate::upload) fn is_unmade(head: &[u8]) -> bool {
+    ClearHead::parse(head).is_some_and(|head| head.made_of_parts)
 }
 
 /// One step of an upload, with where it stands after it: the last entry tells all that a request needs to go on.
@@ -445,6 +469,8 @@ mod tests {
             v: VERSION,
             secret: url.secret_hash().to_vec(),
             expires: SystemTime::now(),
+            link: None,
+            made_of_parts: false,
             sealed: url.seal(HEAD_PURPOSE, text).unwrap(),
         };
         let head = clear.open(&url).unwrap();

@@ -85,6 +85,7 @@ fn a_preflight_allows_what_clients_send() {
                 "X-Requested-With",
                 "X-Request-ID",
                 "Sealslot-Submission",
+                "Sealslot-Keep",
                 "Sealslot-Kind",
             ] {
                 assert!(

@@ -1,0 +1,305 @@
+//! What an upload that comes through a link takes of what the link has left.
+//!
+//! Something is reserved before anything else of the upload exists, and counted as used when it has been published. Whatever
+//! ends it before that gives back what was reserved. What a crash left in between is looked at when the server starts
+//! (`ARCHITECTURE.md`, "What a link has left").
+
+use std::time::SystemTime;
+
+use super::Uploads;
+use super::manifest::Kind;
+use super::open::{ReadError, read_header, read_record};
+use super::receive::ReceiveError;
+use super::session::is_unmade;
+use super::terms::Terms;
+use crate::grant::{Fate, GrantError, GrantId, LinkState, Links, Refused, What};
+use crate::seal::PayloadLayout;
+use crate::store::{SealedFile, SealedUpload, StoreError, UploadId};
+
+/// What is reserved at first for an upload whose length is not known; doubled whenever more is needed.
+const FIRST: u64 = 16 << 20;
+
+/// The account of one upload. All calls may block.
+#[derive(Clone)]
+pub(super) struct Account {
+    links: Links,
+    link: GrantId,
+    upload: UploadId,
+}
+
+impl Account {
+    /// What is reserved for the upload. Fails where its link takes nothing any more; one that is gone is as good as revoked.
+    pub(super) fn reserved(&self) -> Result<Option<u64>, Refused> {
+        let link = self.links.link(&self.link)?.ok_or(Refused::Revoked)?;
+        match link.state(SystemTime::now()) {
+            LinkState::Revoked => Err(Refused::Revoked),
+            _ => Ok(link
+                .reserved
+                .get(&self.upload)
+                .map(|reserved| reserved.bytes)),
+        }
+    }
+
+    /// Reserves for the upload: its length, or where that is not known a first piece of `most`. Gives how much.
+    pub(super) fn reserve(
+        &self,
+        kind: What,
+        length: Option<u64>,
+        most: u64,
+        until: SystemTime,
+    ) -> Result<u64, Refused> {
+        let reserve = |bytes| {
+            let now = SystemTime::now();
+            self.links
+                .reserve(&self.link, self.upload, kind, bytes, until, now)
+        };
+        let mut bytes = length.unwrap_or(FIRST.min(most));
+        loop {
+            match reserve(bytes) {
+                Ok(()) => return Ok(bytes),
+                // It may become no longer than that. Each try asks for less.
+                Err(Refused::BytesUsedUp { left }) if length.is_none() && 0 < left => {
+                    bytes = left.min(bytes - 1);
+                }
+                Err(refused) => return Err(refused),
+            }
+        }
+    }
+
+    /// Makes what is reserved enough for `needed` bytes, and mostly for more. Gives how much is reserved then.
+    fn grow(&self, reserved: u64, needed: u64, most: u64) -> Result<u64, Refused> {
+        let mut wanted = reserved.saturating_mul(2).min(most).max(needed);
+        loop {
+            match self.grow_to(reserved, wanted) {
+                Ok(()) => return Ok(wanted),
+                Err(Refused::BytesUsedUp { left }) if reserved.saturating_add(left) >= needed => {
+                    if wanted == needed {
+                        return Err(Refused::BytesUsedUp { left });
+                    }
+                    wanted = reserved.saturating_add(left).min(wanted - 1).max(needed);
+                }
+                Err(refused) => return Err(refused),
+            }
+        }
+    }
+
+    /// Makes what is reserved enough for `needed` bytes, and for no more.
+    pub(super) fn grow_to(&self, reserved: u64, needed: u64) -> Result<(), Refused> {
+        self.links
+            .grow(&self.link, &self.upload, needed.saturating_sub(reserved))
+    }
+
+    /// Reserves for the upload what was reserved for its parts, and the rest of its bytes.
+    pub(super) fn take_over(
+        &self,
+        parts: &[UploadId],
+        bytes: u64,
+        until: SystemTime,
+    ) -> Result<(), Refused> {
+        self.links
+            .take_over(&self.link, parts, self.upload, bytes, until)
+    }
+
+    /// The upload is published: what was reserved becomes used. Where that fails, it stays reserved, and is looked at later.
+    pub(super) fn settle(&self, bytes: u64) {
+        if let Err(error) = self.links.settle(&self.link, &self.upload, bytes) {
+            self.log(&error, "a finished upload is not counted yet");
+        }
+    }
+
+    /// The upload will never be published. Where giving back fails, it stays reserved, and is looked at later.
+    pub(super) fn give_back(&self) {
+        if let Err(error) = self.links.give_back(&self.link, &self.upload) {
+            self.log(&error, "what an upload had reserved is not given back yet");
+        }
+    }
+
+    fn log(&self, error: &GrantError, what: &'static str) {
+        let error = error as &dyn std::error::Error;
+        tracing::warn!(id = %self.upload, link = %self.link, error, what, "a link is to be looked at later");
+    }
+}
+
+/// What an upload reserves that takes part in a form, or by itself.
+pub(super) fn what(kind: Kind) -> What {
+    match kind {
+        Kind::File => What::File,
+        Kind::Fields => What::Fields,
+    }
+}
+
+/// Counts what an upload takes in, and reserves more where that is needed.
+pub(super) struct Meter {
+    account: Option<Account>,
+    reserved: u64,
+    received: u64,
+    /// Bytes that the upload may have.
+    most: u64,
+}
+
+impl Meter {
+    pub(super) fn new(account: Option<Account>, reserved: u64, received: u64, most: u64) -> Self {
+        Self {
+            account,
+            reserved,
+            received,
+            most,
+        }
+    }
+
+    pub(super) fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
+    /// Comes before `size` more bytes are taken in.
+    pub(super) async fn take(&mut self, size: usize) -> Result<(), ReceiveError> {
+        self.received = self.received.saturating_add(size as u64);
+        if self.received > self.most {
+            return Err(ReceiveError::TooLarge(self.most));
+        }
+        let Some(account) = self
+            .account
+            .as_ref()
+            .filter(|_| self.received > self.reserved)
+        else {
+            return Ok(());
+        };
+        let (account, most) = (account.clone(), self.most);
+        let (reserved, needed) = (self.reserved, self.received);
+        let grown = tokio::task::spawn_blocking(move || account.grow(reserved, needed, most));
+        self.reserved = grown.await.map_err(|_| ReceiveError::Abandoned)??;
+        Ok(())
+    }
+}
+
+impl Uploads {
+    /// The account of an upload on these terms, where it comes through a link.
+    pub(super) fn account(&self, terms: &Terms, upload: UploadId) -> Option<Account> {
+        terms.link.map(|link| self.account_of(link, upload))
+    }
+
+    pub(super) fn account_of(&self, link: GrantId, upload: UploadId) -> Account {
+        Account {
+            links: self.links.clone(),
+            link,
+            upload,
+        }
+    }
+
+    /// Refuses early what a link has no room for. What may truly be taken is reserved later. Blocks.
+    pub fn check_room(&self, terms: &Terms, bytes: u64) -> Result<(), ReceiveError> {
+        let Some(id) = terms.link else {
+            return Ok(());
+        };
+        let link = self.links.link(&id).map_err(Refused::from)?;
+        match link.ok_or(Refused::Unknown)?.bytes_left() {
+            Some(left) if bytes > left => Err(Refused::BytesUsedUp { left }.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a published upload that may not have been counted yet: once it is gone, nobody can tell.
+    pub(super) fn settle_before_removal(&self, id: &UploadId) -> Result<(), StoreError> {
+        let upload = match self.store.open(id) {
+            // An earlier removal came so far, and had counted it.
+            Err(StoreError::NotFound) => return Ok(()),
+            upload => upload?,
+        };
+        let record = upload
+            .open(SealedFile::Meta)
+            .map_err(ReadError::from)
+            .and_then(|meta| read_record(&*meta));
+        let link = record.ok().and_then(|record| record.link?.parse().ok());
+        let Some(link) = link else {
+            return Ok(());
+        };
+        let account = self.account_of(link, *id);
+        let settled = account.links.link(&link).and_then(|link| {
+            let reserved = link.and_then(|mut link| link.reserved.remove(id));
+            let Some(reserved) = reserved else {
+                return Ok(());
+            };
+            // Of a damaged upload it is not known how much of that it took.
+            let size = plaintext_size(&*upload).unwrap_or(reserved.bytes);
+            account.links.settle(&account.link, id, size)
+        });
+        match settled {
+            Err(GrantError::Store(error)) => Err(error),
+            // A damaged link takes nothing, so nothing has to be counted.
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks what became of the uploads that links have something reserved for: of all where nobody is at work yet, at start;
+    /// else of those whose time is over. Blocks.
+    pub fn reconcile(&self, now: SystemTime, at_start: bool) {
+        let ids = self.links.ids().unwrap_or_else(|error| {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "links cannot be looked at");
+            Vec::new()
+        });
+        for id in ids {
+            let fate = |upload: &UploadId| self.fate(upload, at_start);
+            if let Err(error) = self.links.reconcile(&id, now, at_start, &fate) {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(link = %id, error, "what a link has reserved cannot be looked at; trying again later");
+            }
+        }
+    }
+
+    /// What became of an upload. Whatever cannot be told leaves it reserved.
+    fn fate(&self, id: &UploadId, at_start: bool) -> Fate {
+        self.find_fate(id, at_start).unwrap_or_else(|error| {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(%id, error, "what became of an upload cannot be told; its link keeps it reserved");
+            Fate::InProgress
+        })
+    }
+
+    fn find_fate(&self, id: &UploadId, at_start: bool) -> Result<Fate, ReadError> {
+        let there = |error| match error {
+            StoreError::NotFound => Ok(false),
+            error => Err(ReadError::from(error)),
+        };
+        let head = match self.store.session_head(id) {
+            Err(StoreError::NotFound) => None,
+            head => Some(head?),
+        };
+        // In the order in which an upload goes through it: what is not here any more is found at the next one.
+        let staged = self.store.open_staged(id).map(|_| true).or_else(there)?;
+        let unmade = at_start && head.as_deref().is_some_and(is_unmade);
+        if staged && !unmade {
+            return Ok(Fate::InProgress);
+        }
+        match self.store.open(id) {
+            Ok(upload) => return Ok(Fate::Published(plaintext_size(&*upload)?)),
+            Err(StoreError::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if unmade {
+            // Its parts are still there and will be put together once more: nobody was told of this one.
+            self.store.remove_session(id)?;
+            self.store.discard(id)?;
+            return Ok(Fate::Gone);
+        }
+        Ok(if head.is_some() {
+            Fate::InProgress
+        } else {
+            Fate::Gone
+        })
+    }
+}
+
+/// Bytes of plaintext in a published upload, told without a key from where the payloads of its files begin.
+fn plaintext_size(upload: &dyn SealedUpload) -> Result<u64, ReadError> {
+    let mut size = 0;
+    for name in upload.files()? {
+        if let SealedFile::Segment(_) = name {
+            let file = upload.open(name)?;
+            let (_, payload) = read_header(&*file, name)?;
+            let layout = PayloadLayout::of_sealed(file.len().saturating_sub(payload));
+            size += layout.map_err(|_| ReadError::Size(name))?.plaintext_size();
+        }
+    }
+    Ok(size)
+}
