@@ -218,10 +218,11 @@ def totals(some):
 
 
 @contextlib.contextmanager
-def expect_failure(what):
-    """The block must find something wrong."""
+def expect_failure(what, note):
+    """The block must find something wrong. `note` is told what that was."""
     try:
         yield
-    except Failed:
+    except Failed as failure:
+        note(str(failure).split(": ")[0])
         return
     raise Failed(f"{what} was not noticed")

@@ -150,7 +150,7 @@ class InPieces(Attempt):
             else:
                 self.append()
         except Broken:
-            if self.path is None:
+            if self.path is None and self.way.asked:
                 self.storm.orphan(self.brought()[0].digest)
             self.offset = None
             time.sleep(self.dice.uniform(0.05, 0.3))
@@ -322,8 +322,9 @@ class Concatenated(Attempt):
                 answer = self.way.request("POST", self.storm.link.path, headers)
                 break
             except Broken:
-                again = True
-                self.storm.orphan(self.brought()[0].digest)
+                if self.way.asked:
+                    again = True
+                    self.storm.orphan(self.brought()[0].digest)
                 time.sleep(self.dice.uniform(0.05, 0.3))
         if answer.status == 201:
             # Asked for again, it may be the answer to what was done before the link was revoked.

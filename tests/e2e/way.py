@@ -104,10 +104,11 @@ class Way:
         self.pause = pause
         self.client = None
         self.began = (0, 0)  # the last request, by both clocks
+        self.asked = False  # whether it may have arrived
 
     def request(self, method, path, headers, body=b"", chunked=False, leave=None):
         """One request. `leave` is how to go away after a part of the body: "reset", "close" or "stall"."""
-        self.began = (time.monotonic(), time.time())
+        self.began, self.asked = (time.monotonic(), time.time()), False
         try:
             return self.exchange(method, path, headers, body, chunked, leave)
         except (OSError, http.client.HTTPException) as error:
@@ -122,6 +123,7 @@ class Way:
             self.client.connect()
             self.client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client = self.client
+        self.asked = True
         client.putrequest(method, path, skip_accept_encoding=True)
         for name, value in headers.items():
             client.putheader(name, value)
