@@ -223,6 +223,6 @@ def expect_failure(what, note):
     try:
         yield
     except Failed as failure:
-        note(str(failure).split(": ")[0])
+        note(str(failure).split(" // ", maxsplit=1)[0][:90])
         return
     raise Failed(f"{what} was not noticed")
