@@ -17,7 +17,8 @@ use crate::seal::PayloadLayout;
 use crate::store::{SealedFile, SealedUpload, StoreError, UploadId};
 
 /// What is reserved at first for an upload whose length is not known; doubled whenever more is needed.
-const FIRST: u64 = 16 << 20;
+// Small in tests, so that they see it grow.
+const FIRST: u64 = if cfg!(test) { 64 << 10 } else { 16 << 20 };
 
 /// The account of one upload. All calls may block.
 #[derive(Clone)]
@@ -303,3 +304,8 @@ fn plaintext_size(upload: &dyn SealedUpload) -> Result<u64, ReadError> {
     }
     Ok(size)
 }
+
+#[cfg(test)]
+mod dying_store;
+#[cfg(test)]
+mod tests;

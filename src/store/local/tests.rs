@@ -270,21 +270,71 @@ fn a_delete_that_stopped_goes_on_when_called_again() {
 }
 
 #[test]
-fn an_open_file_outlives_its_deletion() {
+fn the_wrapped_keys_of_what_is_deleted_are_overwritten() {
     let (place, store) = new_store();
     let id = new_id();
-    publish(&place, &store, &id);
+    let payload = vec![7; 100_000];
+    let mut writer = store.create_segment(&id, 0).unwrap();
+    writer.write(&payload).unwrap();
+    writer.finish().unwrap();
+    store.publish(&[(id, b"manifest".to_vec())]).unwrap();
+    let folder = place.path().join("uploads/2026-11-23").join(id.to_string());
+    // Whoever holds on to the bytes finds what a disk would show.
+    let held = place.path().join("held");
+    fs::hard_link(folder.join("meta.age"), &held).unwrap();
     let upload = store.open(&id).unwrap();
-    let file = upload.open(SealedFile::Segment(0)).unwrap();
+    let segment = upload.open(SealedFile::Segment(0)).unwrap();
     store.delete(&id).unwrap();
-    let mut buf = [0; 7];
-    assert_eq!(file.read_at(&mut buf, 0).unwrap(), 7);
-    assert_eq!(&buf, b"payload");
+    assert_eq!(fs::read(&held).unwrap(), [0; 8]);
+    let mut found = payload.clone();
+    assert_eq!(segment.read_at(&mut found, 0).unwrap(), payload.len());
+    assert!(found[..65536].iter().all(|byte| *byte == 0));
+    assert!(found[65536..] == payload[65536..]);
     assert!(matches!(
         upload.open(SealedFile::Segment(0)),
         Err(StoreError::NotFound)
     ));
     assert_eq!(names(&place.path().join("staging")), [""; 0]);
+}
+
+#[test]
+fn a_segment_that_another_upload_has_too_is_not_overwritten() {
+    let (place, store) = new_store();
+    let (id, other) = (new_id(), new_id());
+    store.create_segment(&id, 0).unwrap().finish().unwrap();
+    let mut writer = store.create_segment(&id, 1).unwrap();
+    writer.write(b"shared").unwrap();
+    writer.finish().unwrap();
+    store.link_segment((&id, 1), (&other, 0)).unwrap();
+    store.publish(&[(id, b"manifest".to_vec())]).unwrap();
+    store.delete(&id).unwrap();
+    let staged = place.path().join(format!("staging/{other}/0000.age"));
+    assert_eq!(fs::read(staged).unwrap(), b"shared");
+}
+
+#[test]
+fn the_next_start_overwrites_what_a_crash_left_half_deleted() {
+    let (place, store) = new_store();
+    let id = new_id();
+    let folder = publish(&place, &store, &id);
+    drop(store);
+    let held = ["meta.age", "0000.age"].map(|name| {
+        let held = place.path().join(format!("held-{name}"));
+        fs::copy(folder.join(name), &held).unwrap();
+        held
+    });
+    // As a crash leaves it that came when the upload had left its day.
+    let leaving = place.path().join(format!("staging/{id}.deleted"));
+    fs::create_dir(&leaving).unwrap();
+    fs::hard_link(&held[0], leaving.join("meta.age")).unwrap();
+    let mut segment = fs::File::open(&held[1]).unwrap();
+    fs::rename(&held[1], leaving.join("0000.age")).unwrap();
+    drop(LocalStore::open(place.path()).unwrap());
+    assert_eq!(fs::read(&held[0]).unwrap(), [0; 8]);
+    let mut found = Vec::new();
+    std::io::Read::read_to_end(&mut segment, &mut found).unwrap();
+    assert_eq!(found, [0; 7]);
+    assert!(!leaving.exists());
 }
 
 #[test]

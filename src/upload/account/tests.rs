@@ -1,0 +1,276 @@
+//! What a link counts, wherever the server is killed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::dying_store::DyingStore;
+use super::*;
+use crate::grant::{Link, NewLink};
+use crate::keys::NamedRecipient;
+use crate::seal::Identity;
+use crate::store::{LocalStore, Store};
+use crate::upload::{
+    NewSession, NewUpload, OpenUpload, Receiver, Role, Session, SessionError, SessionLimits,
+    UploadUrl,
+};
+
+const IDENTITY: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
+
+fn identity() -> Identity {
+    Identity::X25519(IDENTITY.parse().unwrap())
+}
+
+/// A store in a folder, with one link.
+struct Bench {
+    data: TempDir,
+    link: GrantId,
+}
+
+impl Bench {
+    fn new(max_uploads: u64, max_bytes: u64) -> Self {
+        let data = TempDir::new().unwrap();
+        let links = Links::new(Arc::new(LocalStore::open(data.path()).unwrap()));
+        let new = NewLink {
+            max_uploads: Some(max_uploads),
+            max_bytes: Some(max_bytes),
+            ..NewLink::default()
+        };
+        let (_, link) = links.create(new, SystemTime::now()).unwrap();
+        Self {
+            link: link.id(),
+            data,
+        }
+    }
+
+    /// What a server has that is killed after so many changes.
+    fn open(&self, calls: usize) -> (Arc<DyingStore>, Arc<Uploads>) {
+        let store = loop {
+            // What a killed server still does ends at once, but not before.
+            match LocalStore::open(self.data.path()) {
+                Err(StoreError::Locked { .. }) => std::thread::yield_now(),
+                store => break DyingStore::new(store.unwrap(), calls),
+            }
+        };
+        let recipient = NamedRecipient::new(identity().to_recipient(), "");
+        let shared: Arc<dyn Store> = Arc::clone(&store) as _;
+        let limits = SessionLimits::default();
+        let uploads = Uploads::new(shared, vec![recipient], vec![identity()], limits);
+        uploads.reconcile(SystemTime::now(), true);
+        (store, Arc::new(uploads))
+    }
+
+    fn terms(&self) -> Terms {
+        Terms {
+            link: Some(self.link),
+            ..Terms::default()
+        }
+    }
+
+    fn file(&self, kind: Kind, length: Option<u64>) -> NewUpload {
+        NewUpload {
+            submission: None,
+            kind,
+            name: None,
+            media_type: None,
+            length,
+            terms: self.terms(),
+        }
+    }
+
+    fn session(&self, role: Role, length: Option<u64>) -> NewSession {
+        NewSession {
+            submission: None,
+            kind: Kind::File,
+            name: None,
+            media_type: None,
+            length,
+            ends_at_length: length.is_some(),
+            metadata: None,
+            metadata_entries: Vec::new(),
+            role,
+            repr_digests: Vec::new(),
+            wants: None,
+            terms: self.terms(),
+        }
+    }
+
+    /// What is used is what is published, what is reserved is for what may still be finished, and all is within the limits.
+    #[track_caller]
+    fn check(&self, uploads: &Uploads) -> Link {
+        let link = uploads.links().link(&self.link).unwrap().unwrap();
+        let (mut used, mut bytes, mut fields) = (0, 0, 0);
+        let published = uploads.store.list(None, 100).unwrap();
+        for id in &published {
+            let sealed = uploads.sealed_upload(id).unwrap();
+            let opened = OpenUpload::open(sealed, Some(id), &[identity()]).unwrap();
+            let manifest = opened.manifest();
+            used += u64::from(manifest.kind == Kind::File);
+            fields += u64::from(manifest.kind == Kind::Fields);
+            bytes += manifest.size;
+            let sealed = uploads.sealed_upload(id).unwrap();
+            assert_eq!(plaintext_size(&*sealed).unwrap(), manifest.size);
+        }
+        let counted = (link.used.uploads, link.used.fields, link.used.bytes);
+        assert_eq!(counted, (used, fields, bytes));
+        let mut open = uploads.store.sessions().unwrap();
+        open.retain(|id| !published.contains(id));
+        for id in link.reserved.keys() {
+            assert!(
+                open.contains(id),
+                "{id} is reserved for and nowhere to be found"
+            );
+        }
+        let reserved = link.reserved_usage();
+        assert!(Some(used + reserved.uploads) <= link.max_uploads);
+        assert!(Some(bytes + reserved.bytes) <= link.max_bytes);
+        link
+    }
+}
+
+async fn fill(session: Session, bytes: &[u8]) -> Result<Session, SessionError> {
+    let mut append = session.append(&[])?;
+    append.write(bytes).await?;
+    append.close(&[]).await
+}
+
+async fn receive(
+    uploads: &Uploads,
+    new: NewUpload,
+    bytes: &[u8],
+) -> Result<crate::upload::Received, ReceiveError> {
+    let mut receiver = Receiver::begin(uploads, new, false).await?;
+    receiver.write(bytes).await?;
+    receiver.finish().await
+}
+
+/// One upload in one body.
+async fn whole(bench: &Bench, uploads: &Arc<Uploads>) -> Result<(), SessionError> {
+    let received = receive(uploads, bench.file(Kind::File, Some(4)), b"four").await?;
+    uploads.publish(vec![received])?;
+    Ok(())
+}
+
+/// A form of two files and fields, whose lengths are not known before.
+async fn form(bench: &Bench, uploads: &Arc<Uploads>) -> Result<(), SessionError> {
+    let long = vec![5; 3 * FIRST as usize];
+    let received = vec![
+        receive(uploads, bench.file(Kind::File, None), &long).await?,
+        receive(uploads, bench.file(Kind::File, None), b"").await?,
+        receive(uploads, bench.file(Kind::Fields, Some(6)), b"fields").await?,
+    ];
+    uploads.publish(received)?;
+    Ok(())
+}
+
+/// One that breaks off, and one that is cancelled.
+async fn nothing(bench: &Bench, uploads: &Arc<Uploads>) -> Result<(), SessionError> {
+    drop(receive(uploads, bench.file(Kind::File, Some(4)), b"four").await?);
+    let began = uploads
+        .begin_session(bench.session(Role::Whole, None))
+        .await?;
+    drop(began);
+    // What is dropped is given back on a thread of its own, and an unknown length reserves all there is.
+    uploads.settled().await;
+    let session = uploads
+        .create_session(bench.session(Role::Whole, Some(9)))
+        .await?;
+    let session = fill(session, b"four").await?;
+    let url = session.url().clone();
+    drop(session);
+    uploads.cancel_session(url).await
+}
+
+/// One in two requests, with a length.
+async fn resumed(bench: &Bench, uploads: &Arc<Uploads>) -> Result<(), SessionError> {
+    let session = uploads
+        .create_session(bench.session(Role::Whole, Some(8)))
+        .await?;
+    let url = session.url().clone();
+    drop(fill(session, b"four").await?);
+    let session = fill(uploads.session(url.clone()).await?, b"more").await?;
+    drop(session.finish_if_due().await?);
+    uploads.session(url).await.map(drop)
+}
+
+/// One that does not say how long it becomes before its end, and is deleted at once.
+async fn unknown(bench: &Bench, uploads: &Arc<Uploads>) -> Result<(), SessionError> {
+    let session = uploads
+        .begin_session(bench.session(Role::Whole, None))
+        .await?;
+    let session = fill(session, &vec![6; 5 * FIRST as usize]).await?;
+    let (session, fits) = session.declare_length(6 * FIRST).await?;
+    assert!(fits);
+    let session = fill(session, &vec![6; FIRST as usize]).await?;
+    drop(session.finish(&[]).await?);
+    Ok(())
+}
+
+/// One in two parts.
+async fn parts(bench: &Bench, uploads: &Arc<Uploads>) -> Result<(), SessionError> {
+    let mut urls: Vec<UploadUrl> = Vec::new();
+    for bytes in [&b"three"[..], b"four"] {
+        let length = Some(bytes.len() as u64);
+        let part = uploads
+            .create_session(bench.session(Role::Partial, length))
+            .await?;
+        urls.push(fill(part, bytes).await?.url().clone());
+    }
+    let new = bench.session(Role::Final(String::new()), None);
+    uploads.concatenate(new, &urls).await.map(drop)
+}
+
+/// Kills the server before each of the calls that change something, and looks what the next one makes of it.
+macro_rules! killed_anywhere {
+    ($($name:ident: $way:ident, $uploads:expr, $bytes:expr;)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+        async fn $name() {
+            for calls in 1.. {
+                let bench = Bench::new($uploads, $bytes);
+                let (store, uploads) = bench.open(calls);
+                let done = $way(&bench, &uploads).await;
+                assert!(done.is_ok() || store.is_dead(), "{:?}", done.err());
+                uploads.settled().await;
+                let dead = store.is_dead();
+                drop((store, uploads));
+
+                let (_, uploads) = bench.open(usize::MAX);
+                let link = bench.check(&uploads);
+                if done.is_ok() && !dead {
+                    assert!(link.reserved.is_empty());
+                }
+                // Once more, as often as there is room; and then what nobody goes on with expires.
+                while $way(&bench, &uploads).await.is_ok() {
+                    bench.check(&uploads);
+                    if stringify!($way) == "nothing" {
+                        break;
+                    }
+                }
+                uploads.settled().await;
+                bench.check(&uploads);
+                let later = SystemTime::now() + Duration::from_hours(9 * 24);
+                uploads.sweep_sessions(later).unwrap();
+                let link = bench.check(&uploads);
+                assert!(link.reserved.is_empty(), "{:?}", link.reserved);
+                for id in uploads.store.list(None, 100).unwrap() {
+                    uploads.delete(&id).unwrap();
+                }
+                let after = uploads.links().link(&bench.link).unwrap().unwrap();
+                assert_eq!(after.used, link.used, "what is deleted stays counted");
+                if done.is_ok() && !dead {
+                    break;
+                }
+            }
+        }
+    )*};
+}
+
+killed_anywhere! {
+    uploads_in_one_body_are_counted: whole, 3, 100;
+    forms_are_counted: form, 5, 7 * FIRST;
+    what_breaks_off_is_given_back: nothing, 2, 100;
+    uploads_in_several_requests_are_counted: resumed, 3, 30;
+    uploads_of_unknown_length_are_counted: unknown, 2, 13 * FIRST;
+    uploads_made_of_parts_are_counted: parts, 3, 30;
+}
