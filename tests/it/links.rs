@@ -24,7 +24,7 @@ impl Server<'_> {
 
     /// Makes a link; gives what the answer says of it.
     #[track_caller]
-    fn link(&self, document: &Value) -> Value {
+    pub(crate) fn link(&self, document: &Value) -> Value {
         let answer = self.post_link(document).is(201);
         let link = answer.json();
         assert_eq!(
@@ -42,7 +42,7 @@ impl Server<'_> {
 
     /// What the list says of the newest link.
     #[track_caller]
-    fn newest_link(&self) -> Value {
+    pub(crate) fn newest_link(&self) -> Value {
         let list = self.admin(Method::GET, "/links").is(200).json();
         list["links"][0].clone()
     }

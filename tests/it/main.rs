@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;
+mod accounting;
 mod answers;
 mod audit;
 mod broken_off;
@@ -19,6 +20,7 @@ mod forms;
 mod http2_resets;
 mod joined;
 mod layout;
+mod life;
 mod lifecycle;
 mod limits;
 mod link_command;
