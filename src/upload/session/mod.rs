@@ -345,7 +345,7 @@ impl Session {
             return Err(SessionError::TooLarge(self.max_size()));
         }
         run_blocking(move || {
-            self.reserve_up_to(length)?;
+            self.reserve_exactly(length)?;
             self.state.length = Some(length);
             self.put(Event::Length)?;
             Ok((self, true))
@@ -380,12 +380,14 @@ impl Session {
         Ok(())
     }
 
-    /// Makes sure that so many bytes are reserved. Blocks.
-    fn reserve_up_to(&mut self, bytes: u64) -> Result<(), SessionError> {
-        if let Some(account) = &self.account
-            && bytes > self.reserved
-        {
-            account.grow_to(self.reserved, bytes)?;
+    /// Makes what is reserved so many bytes, now that it is known how many it takes. Fails where its link takes nothing any
+    /// more. Blocks.
+    fn reserve_exactly(&mut self, bytes: u64) -> Result<(), SessionError> {
+        if bytes == self.reserved {
+            return self.check_link();
+        }
+        if let Some(account) = &self.account {
+            account.resize(bytes)?;
             self.reserved = bytes;
         }
         Ok(())
