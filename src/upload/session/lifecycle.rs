@@ -115,7 +115,11 @@ impl Uploads {
                 Some(Event::Finished(finish) | Event::Finishing(finish)) => Some(finish.time),
                 _ => None,
             };
-            let published = uploads.store.open(url.id()).is_ok();
+            let published = match uploads.store.open(url.id()) {
+                Err(StoreError::NotFound) => false,
+                // What cannot be told leaves the URL, to try again.
+                published => published.map(|_| true)?,
+            };
             if let (Some(finished), true) = (finished, published) {
                 let end = finished.checked_add(within);
                 if end.is_some_and(|end| end <= SystemTime::now()) {
