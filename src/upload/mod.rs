@@ -211,8 +211,8 @@ impl Uploads {
         for upload in &received {
             upload.check_link()?;
         }
-        self.observer.publishing(&ids)?;
-        if let Err(error) = self.store.publish(&sealed) {
+        let published = self.observer.publishing(&ids);
+        if let Err(error) = published.and_then(|()| self.store.publish(&sealed)) {
             self.keep_visible(received, &error);
             return Err(error.into());
         }
@@ -227,11 +227,11 @@ impl Uploads {
     /// Of uploads whose publishing failed, lets those be that may be visible after all. What is reserved for them stays so, until
     /// it is looked at. Blocks.
     fn keep_visible(&self, received: Vec<Received>, error: &StoreError) {
-        if let StoreError::Unsettled { .. } = error {
-            for upload in received {
-                if !matches!(self.store.open(upload.id()), Err(StoreError::NotFound)) {
-                    upload.stays();
-                }
+        for upload in received {
+            if matches!(self.store.open(upload.id()), Err(StoreError::NotFound)) {
+                self.observer.not_published(upload.id());
+            } else if let StoreError::Unsettled { .. } = error {
+                upload.stays();
             }
         }
     }

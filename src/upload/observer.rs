@@ -20,6 +20,9 @@ pub trait Observer: Send + Sync {
         Ok(())
     }
 
+    /// Comes when publishing failed: nothing of this upload is visible, and perhaps it never will be.
+    fn not_published(&self, _id: &UploadId) {}
+
     /// Comes when an upload has become durable, before its uploader is told. It cannot be undone.
     ///
     /// An upload that comes in several requests is told again where a crash hides that it was told before.
@@ -85,6 +88,12 @@ impl Observer for Vec<Arc<dyn Observer>> {
     fn publishing(&self, ids: &[UploadId]) -> Result<(), StoreError> {
         self.iter()
             .try_for_each(|observer| observer.publishing(ids))
+    }
+
+    fn not_published(&self, id: &UploadId) {
+        for observer in self {
+            observer.not_published(id);
+        }
     }
 
     fn finished(&self, upload: &Finished) {
