@@ -67,6 +67,8 @@ pub(super) struct Permit {
     _among_all: OwnedSemaphorePermit,
     _of_address: Place<Network>,
     of_token: Option<Place<String>>,
+    /// Where the request comes from.
+    pub(super) from: IpAddr,
 }
 
 /// What is counted of requests that bring uploads.
@@ -97,6 +99,7 @@ impl Uploaders {
             _among_all: among_all.map_err(|_| Problem::busy())?,
             _of_address: of_address.ok_or_else(Problem::too_many_uploads)?,
             of_token: None,
+            from: address,
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Something is reserved before anything else of the upload exists, and counted as used when it has been published. Whatever
 //! ends it before that gives back what was reserved. What a crash left in between is looked at when the server starts
-//! (`ARCHITECTURE.md`, "What a link has left").
+//! (`ARCHITECTURE.md`, "Links, tokens and what they have left").
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -218,11 +218,15 @@ impl Uploads {
         }
     }
 
-    /// Counts a published upload that may not have been counted yet: once it is gone, nobody can tell.
-    pub(super) fn settle_before_removal(&self, id: &UploadId) -> Result<(), StoreError> {
+    /// Counts a published upload that may not have been counted yet: once it is gone, nobody can tell. Gives the link that it
+    /// came through.
+    pub(super) fn settle_before_removal(
+        &self,
+        id: &UploadId,
+    ) -> Result<Option<String>, StoreError> {
         let upload = match self.store.open(id) {
             // An earlier removal came so far, and had counted it.
-            Err(StoreError::NotFound) => return Ok(()),
+            Err(StoreError::NotFound) => return Ok(None),
             upload => upload?,
         };
         let record = upload
@@ -231,7 +235,7 @@ impl Uploads {
             .and_then(|meta| read_record(&*meta));
         let link = record.ok().and_then(|record| record.link?.parse().ok());
         let Some(link) = link else {
-            return Ok(());
+            return Ok(None);
         };
         let account = self.account_of(link, *id);
         let settled = account.links.link(&link).and_then(|link| {
@@ -246,7 +250,7 @@ impl Uploads {
         match settled {
             Err(GrantError::Store(error)) => Err(error),
             // A damaged link takes nothing, so nothing has to be counted.
-            _ => Ok(()),
+            _ => Ok(Some(link.to_string())),
         }
     }
 

@@ -59,8 +59,8 @@ impl Observer for Told {
         self.say(format!("finished {size} {by}"));
     }
 
-    fn removed(&self, _id: &UploadId, why: Why) {
-        self.say(format!("removed {why:?}"));
+    fn removed(&self, upload: &Removed<'_>) {
+        self.say(format!("removed {:?}", upload.why));
     }
 }
 
@@ -334,6 +334,7 @@ async fn the_index_of_what_expires_is_not_believed() {
         sealed_size: 9,
         link: None,
         by: String::new(),
+        from: None,
         time: now,
         expires: Some(now),
     };
@@ -354,14 +355,16 @@ async fn an_uploader_takes_back_what_was_finished_within_the_time_for_it() {
 
     let url = bring().await;
     told.said();
-    uploads.withdraw(url.clone(), hour).await.unwrap();
+    uploads.withdraw(url.clone(), hour, None).await.unwrap();
     assert_eq!(told.said(), ["removed Withdrawn"]);
     assert!(uploads.sealed_upload(url.id()).is_err());
-    let gone = uploads.withdraw(url, hour).await.err();
+    let gone = uploads.withdraw(url, hour, None).await.err();
     assert!(matches!(gone, Some(SessionError::Unknown)));
 
     let url = bring().await;
-    let over = uploads.withdraw(url.clone(), Some(Duration::ZERO)).await;
+    let over = uploads
+        .withdraw(url.clone(), Some(Duration::ZERO), None)
+        .await;
     assert!(matches!(over, Err(SessionError::WithdrawalOver)));
     assert!(
         uploads
@@ -376,13 +379,13 @@ async fn an_uploader_takes_back_what_was_finished_within_the_time_for_it() {
     let away = data.path().join("away");
     std::fs::rename(&folder, &away).unwrap();
     std::fs::write(&folder, "").unwrap();
-    let failed = uploads.withdraw(url.clone(), hour).await;
+    let failed = uploads.withdraw(url.clone(), hour, None).await;
     assert!(matches!(failed, Err(SessionError::Receive(_))));
     std::fs::remove_file(&folder).unwrap();
     std::fs::rename(&away, &folder).unwrap();
 
     // Without a time, the URL forgets it and it stays.
-    uploads.withdraw(url.clone(), None).await.unwrap();
+    uploads.withdraw(url.clone(), None, None).await.unwrap();
     assert!(uploads.sealed_upload(url.id()).is_ok());
     assert!(uploads.session(url).await.is_err());
 
@@ -390,7 +393,7 @@ async fn an_uploader_takes_back_what_was_finished_within_the_time_for_it() {
     let new = session(Role::Whole, Some(9), Terms::default());
     let url = send(&uploads, new, b"four").await.url().clone();
     uploads
-        .withdraw(url.clone(), Some(Duration::ZERO))
+        .withdraw(url.clone(), Some(Duration::ZERO), None)
         .await
         .unwrap();
     assert!(uploads.session(url).await.is_err());

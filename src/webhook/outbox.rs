@@ -227,7 +227,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::store::LocalStore;
+    use crate::store::{LocalStore, RecordStore};
     use crate::upload::Kind;
 
     #[test]
@@ -258,6 +258,7 @@ mod tests {
             sealed_size: 200,
             link: None,
             by: "anonymous".to_owned(),
+            from: None,
             time: now,
             expires: None,
         };

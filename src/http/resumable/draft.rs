@@ -234,7 +234,8 @@ async fn receive(
     permit: Permit,
 ) -> Result<Session, Problem> {
     let mut session = app.uploads.session(url.clone()).await?;
-    let _permit = app.uploaders.permit_for(permit, &session.terms().by)?;
+    let permit = app.uploaders.permit_for(permit, &session.terms().by)?;
+    session.brought_from(permit.from);
     session.ready()?;
     if session.finished().is_some() {
         return complete_already(session, &body, &appending);

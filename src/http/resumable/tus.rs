@@ -262,7 +262,8 @@ async fn receive(
     permit: Permit,
 ) -> Result<Session, Problem> {
     let mut session = app.uploads.session(url.clone()).await?;
-    let _permit = app.uploaders.permit_for(permit, &session.terms().by)?;
+    let permit = app.uploaders.permit_for(permit, &session.terms().by)?;
+    session.brought_from(permit.from);
     session.ready()?;
     if matches!(session.role(), Role::Final(_)) {
         return Err(Problem::final_upload());

@@ -204,6 +204,7 @@ impl Session {
             sealed_size: segments.iter().map(|segment| segment.sealed_size).sum(),
             link: self.head.terms.link_id(),
             by: self.head.terms.by.clone(),
+            from: self.head.terms.from,
             time: finish.time,
             expires: self.head.terms.expires(finish.time),
         });

@@ -19,6 +19,7 @@ mod state;
 mod tests;
 mod url;
 
+use core::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -236,6 +237,11 @@ impl Session {
     /// On what terms it is taken.
     pub fn terms(&self) -> &Terms {
         &self.head.terms
+    }
+
+    /// Says whose request has it in hand, for whoever is told that it was finished.
+    pub fn brought_from(&mut self, address: IpAddr) {
+        self.head.terms.from = Some(address);
     }
 
     /// What part it plays in a concatenation.
