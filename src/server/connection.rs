@@ -87,7 +87,7 @@ pub(super) async fn run(
             let failed = &shared.app.metrics.handshakes_failed;
             failed.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%address, reason = %refused, "no connection");
-            // A proxy that is set up otherwise would be looked for long. One that only looks whether we live closes at once.
+            // Somebody would look long for a proxy that is set up otherwise. One that only looks whether we live closes at once.
             let odd = matches!(
                 refused,
                 RefusedConnection::Proxy(
