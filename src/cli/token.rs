@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::results::{note, print, print_json};
 use super::{Exit, Failure, stdout};
 use crate::config::{self, Span};
-use crate::grant::{Scopes, Token, TokenName, TokenSecret, Tokens};
+use crate::grant::{Listing, Scopes, Token, TokenName, TokenSecret, Tokens};
 use crate::store::LocalRecords;
 
 /// Make, list and end the tokens of machines
@@ -54,7 +54,6 @@ pub(super) struct CreateArgs {
     #[arg(
         long = "scope",
         value_name = "SCOPE",
-        env = "SEALSLOT_SCOPE",
         default_value = "upload"
     )]
     scopes: Vec<Scopes>,
@@ -74,18 +73,18 @@ pub(super) struct CreateArgs {
 
 /// List the tokens, also those that are over
 ///
-/// A token that has been over for 30 days may be gone from the list.
+/// A token that has been over for 30 days may be gone from the list. Exits with 65 where a record is damaged, and names it.
 #[derive(Args, Debug)]
 pub(super) struct ListArgs {
     #[command(flatten)]
     data: DataArgs,
 
-    /// Print one JSON object: tokens, a list of id, name, scopes, state, created, expires and revoked
+    /// Print a JSON object for each, on a line: id, name, scopes, state, created, expires and revoked
     #[arg(long, env = "SEALSLOT_JSON", value_parser = clap::builder::BoolishValueParser::new())]
     json: bool,
 }
 
-/// End a token at once
+/// End a token at once, and print its id
 #[derive(Args, Debug)]
 pub(super) struct RevokeArgs {
     /// Its name or its id, as the list shows them; a name ends every token of that name
@@ -173,7 +172,7 @@ fn rotate(args: RotateArgs) -> Result<(), Failure> {
     let (secret, token) = tokens.rotate(&args.name, overlap, SystemTime::now())?;
     hand_over(&tokens, &secret, &token)?;
     note(format_args!(
-        "the one before stays good for {}",
+        "sealslot: the one before stays good for {}",
         humantime::format_duration(overlap)
     ));
     Ok(())
@@ -186,14 +185,14 @@ fn hand_over(tokens: &Tokens, secret: &TokenSecret, token: &Token) -> Result<(),
         return Err(failure);
     }
     note(format_args!(
-        "token {} ({}) lets {} and expires: {}",
+        "sealslot: token {} ({}) lets {} and expires: {}",
         token.name,
         token.id(),
         token.scopes,
         time(token.expires, "never")
     ));
     if stdout_is_open_to_others() {
-        note("warning: others can read the file that it was written to: run `chmod 600` on it");
+        note("sealslot: warning: others can read the file that it was written to: run `chmod 600` on it");
     }
     Ok(())
 }
@@ -204,16 +203,26 @@ fn stdout_is_open_to_others() -> bool {
 }
 
 fn list(args: ListArgs) -> Result<(), Failure> {
-    let tokens = open(args.data, IfMissing::Fail)?.list()?;
+    let Listing { grants, damaged } = open(args.data, IfMissing::Fail)?.list()?;
     let now = SystemTime::now();
     if args.json {
-        let tokens: Vec<_> = tokens.iter().map(|token| to_json(token, now)).collect();
-        return print_json(&json!({ "tokens": tokens }));
+        let mut tokens = grants.iter().map(|token| to_json(token, now));
+        tokens.try_for_each(|token| print_json(&token))?;
+    } else if !grants.is_empty() {
+        print_table(&grants, now)?;
+    } else if damaged.is_empty() {
+        note("sealslot: there are no tokens: `sealslot token create NAME` makes one");
     }
-    if tokens.is_empty() {
-        note("there are no tokens: `sealslot token create NAME` makes one");
+    if damaged.is_empty() {
         return Ok(());
     }
+    for error in damaged {
+        Failure::from(error).report();
+    }
+    Err(Failure::reported(Exit::Data))
+}
+
+fn print_table(tokens: &[Token], now: SystemTime) -> Result<(), Failure> {
     let head = ["NAME", "SCOPES", "STATE", "EXPIRES", "ID"].map(str::to_owned);
     let rows = tokens.iter().map(|token| {
         [
@@ -250,10 +259,8 @@ fn to_json(token: &Token, now: SystemTime) -> Value {
 
 fn revoke(args: RevokeArgs) -> Result<(), Failure> {
     let tokens = open(args.data, IfMissing::Fail)?;
-    for token in tokens.revoke(&args.token, SystemTime::now())? {
-        note(format_args!("revoked {} ({})", token.name, token.id()));
-    }
-    Ok(())
+    let revoked = tokens.revoke(&args.token, SystemTime::now())?;
+    revoked.iter().try_for_each(|token| print(token.id()))
 }
 
 fn time(time: Option<SystemTime>, without: &str) -> String {

@@ -233,3 +233,20 @@ fn what_a_server_refuses_is_said() {
         "{line}"
     );
 }
+
+#[test]
+fn a_damaged_link_keeps_nobody_from_the_others() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &[]);
+    for label in ["one", "other"] {
+        bench.link(&server, "create", &["--label", label]).ok();
+    }
+    let list = || String::from_utf8(bench.link(&server, "list", &[]).ok()).unwrap();
+    let shown = list();
+    let row = shown.lines().find(|row| row.ends_with("one")).unwrap();
+    let id = row.split(' ').next().unwrap();
+    bench.write(&format!("data/records/links/{id}"), "{");
+    let shown = list();
+    assert!(shown.lines().count() == 2 && shown.contains("other"), "{shown}");
+    server.wait_for_log(&format!("links/{id} is damaged"));
+}
