@@ -5,16 +5,15 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::results::{note, print, print_json};
 use super::{Exit, Failure, stdout};
-use crate::config::{self, Span};
+use crate::config::{self, Span, Term};
 use crate::grant::{Listing, Scopes, Token, TokenName, TokenSecret, Tokens};
 use crate::store::LocalRecords;
 
@@ -51,21 +50,17 @@ pub(super) struct CreateArgs {
 
     /// What it lets do: `upload`, `read` (list, and fetch sealed files) or `admin` (everything); can be repeated, or
     /// separated by commas
-    #[arg(
-        long = "scope",
-        value_name = "SCOPE",
-        default_value = "upload"
-    )]
+    #[arg(long = "scope", value_name = "SCOPE", default_value = "upload")]
     scopes: Vec<Scopes>,
 
     /// How long it is good for, like `90d`, or `never` for one that does not expire
     #[arg(
         long,
         value_name = "TIME",
-        env = "SEALSLOT_EXPIRES",
-        default_value = "never"
+        default_value = "90d",
+        allow_hyphen_values = true
     )]
-    expires: Expires,
+    expires: Term,
 
     #[command(flatten)]
     data: DataArgs,
@@ -108,38 +103,13 @@ pub(super) struct RotateArgs {
     #[arg(
         long,
         value_name = "TIME",
-        env = "SEALSLOT_OVERLAP",
-        default_value = "1h"
+        default_value = "1h",
+        allow_hyphen_values = true
     )]
     overlap: Span,
 
     #[command(flatten)]
     data: DataArgs,
-}
-
-/// How long something is good for.
-#[derive(Debug, Clone, Copy)]
-enum Expires {
-    Never,
-    After(Duration),
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("expected a time like 90d, or `never`")]
-struct ExpiresError;
-
-impl FromStr for Expires {
-    type Err = ExpiresError;
-
-    fn from_str(text: &str) -> Result<Self, ExpiresError> {
-        if text == "never" {
-            return Ok(Self::Never);
-        }
-        match text.parse::<Span>() {
-            Ok(Span(time)) if !time.is_zero() => Ok(Self::After(time)),
-            _ => Err(ExpiresError),
-        }
-    }
 }
 
 pub(super) fn run(command: TokenCommand) -> Result<(), Failure> {
@@ -153,13 +123,9 @@ pub(super) fn run(command: TokenCommand) -> Result<(), Failure> {
 
 fn create(args: CreateArgs) -> Result<(), Failure> {
     let now = SystemTime::now();
-    let expires = match args.expires {
-        Expires::Never => None,
-        Expires::After(time) => {
-            let end = now.checked_add(time);
-            Some(end.ok_or_else(|| Failure::usage("--expires is too far away: give `never`"))?)
-        }
-    };
+    let expires = args.expires.end(now);
+    let expires =
+        expires.map_err(|error| Failure::from_error(Exit::Usage, &error).about("--expires"))?;
     let scopes = args.scopes.into_iter().fold(Scopes::NONE, Scopes::union);
     let tokens = open(args.data, IfMissing::Make)?;
     let (secret, token) = tokens.create(args.name, scopes, expires, now)?;
@@ -192,7 +158,9 @@ fn hand_over(tokens: &Tokens, secret: &TokenSecret, token: &Token) -> Result<(),
         time(token.expires, "never")
     ));
     if stdout_is_open_to_others() {
-        note("sealslot: warning: others can read the file that it was written to: run `chmod 600` on it");
+        note(
+            "sealslot: warning: others can read the file that it was written to: run `chmod 600` on it",
+        );
     }
     Ok(())
 }
@@ -323,19 +291,4 @@ fn check(data: &Path, if_missing: IfMissing) -> Result<(), Failure> {
         return refuse("is no data folder: name that of the server with --data DIR");
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_read_as_they_are_meant() {
-        let read = |text: &str| text.parse::<Expires>();
-        assert!(matches!(read("never"), Ok(Expires::Never)));
-        assert!(matches!(read("90d"), Ok(Expires::After(time)) if time.as_secs() == 90 * 86_400));
-        for text in ["", "0s", "90", "-1d", "soon", "Never"] {
-            assert!(read(text).is_err(), "{text:?}");
-        }
-    }
 }

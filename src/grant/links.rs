@@ -47,7 +47,9 @@ impl Links {
     /// All links, the newest first.
     pub fn list(&self) -> Result<Listing<Link>, GrantError> {
         let mut links = record::all::<Link>(&*self.store)?;
-        links.grants.sort_by_key(|link| (std::cmp::Reverse(link.created), link.id()));
+        links
+            .grants
+            .sort_by_key(|link| (std::cmp::Reverse(link.created), link.id()));
         Ok(links)
     }
 

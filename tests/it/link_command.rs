@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::Value;
 
 use crate::program::{Bench, Ran};
-use crate::server::{Server, text};
+use crate::server::{Server, text, wait_until};
 
 impl Bench {
     /// Runs `sealslot link ACTION` with the admin's token.
@@ -247,6 +247,10 @@ fn a_damaged_link_keeps_nobody_from_the_others() {
     let id = row.split(' ').next().unwrap();
     bench.write(&format!("data/records/links/{id}"), "{");
     let shown = list();
-    assert!(shown.lines().count() == 2 && shown.contains("other"), "{shown}");
-    server.wait_for_log(&format!("links/{id} is damaged"));
+    assert!(
+        shown.lines().count() == 2 && shown.contains("other"),
+        "{shown}"
+    );
+    let told = format!("links/{id} is damaged");
+    wait_until("it is told", || server.log().contains(&told));
 }

@@ -42,7 +42,11 @@ fn a_link_is_found_by_its_secret_and_by_its_id() {
     assert_eq!(link.id(), secret.id());
     assert_eq!(links.list().unwrap().grants, [link]);
     let (other, _) = links.create(NewLink::default(), START + HOUR).unwrap();
-    assert_eq!(links.list().unwrap().grants[0].id(), other.id(), "newest first");
+    assert_eq!(
+        links.list().unwrap().grants[0].id(),
+        other.id(),
+        "newest first"
+    );
 
     // Nothing of the secret is kept.
     let text = secret.to_text();

@@ -127,7 +127,9 @@ fn a_token_that_is_over_is_forgotten_in_the_end() {
         tokens.create(name(text), scopes, expires, START).unwrap();
     }
     // The newest of all stays in any case.
-    tokens.rotate(&name("live"), DAY * 20_000, START + HOUR).unwrap();
+    tokens
+        .rotate(&name("live"), DAY * 20_000, START + HOUR)
+        .unwrap();
     tokens.revoke("revoked", START + 2 * DAY).unwrap();
     let left = |days: u32| {
         let removed = tokens.sweep(START + days * DAY).unwrap();
