@@ -1,7 +1,6 @@
 //! How much callers may ask of the server, and what is counted to hold them to it. All of it is bounded, and forgotten when the
 //! server stops.
 
-mod arriving;
 mod failures;
 mod network;
 mod places;
@@ -15,7 +14,6 @@ use core::net::IpAddr;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
-pub(super) use arriving::{Arrivals, Arriving};
 pub(super) use failures::Failures;
 use network::Network;
 use places::{Place, Places};

@@ -263,6 +263,10 @@ fn nothing_is_taken_in_while_the_log_cannot_be_written() {
         .refused(503, "audit-unavailable");
     server.get("/readyz").refused(503, "audit-unavailable");
     server.get("/healthz").is(200);
+    // Nor does the admin see or do anything.
+    server
+        .admin(Method::GET, "/uploads")
+        .refused(503, "audit-unavailable");
     // The log is rotated, and there is room again.
     std::fs::rename(bench.path("audit.log"), bench.path("audit.log.1")).unwrap();
     wait_until("uploads are taken again", || {

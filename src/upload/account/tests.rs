@@ -16,6 +16,9 @@ use crate::upload::{
     UploadUrl,
 };
 
+/// What is reserved at first for an unknown length, as a size in memory.
+const FIRST_SIZE: usize = 16 << 20;
+
 const IDENTITY: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
 
 fn identity() -> Identity {
@@ -154,7 +157,7 @@ async fn whole(bench: &Bench, uploads: &Arc<Uploads>) -> Result<(), SessionError
 
 /// A form of two files and fields, whose lengths are not known before.
 async fn form(bench: &Bench, uploads: &Arc<Uploads>) -> Result<(), SessionError> {
-    let long = vec![5; 3 * FIRST as usize];
+    let long = vec![5; 3 * FIRST_SIZE];
     let received = vec![
         receive(uploads, bench.file(Kind::File, None), &long).await?,
         receive(uploads, bench.file(Kind::File, None), b"").await?,
@@ -199,10 +202,10 @@ async fn unknown(bench: &Bench, uploads: &Arc<Uploads>) -> Result<(), SessionErr
     let session = uploads
         .begin_session(bench.session(Role::Whole, None))
         .await?;
-    let session = fill(session, &vec![6; 5 * FIRST as usize]).await?;
+    let session = fill(session, &vec![6; 5 * FIRST_SIZE]).await?;
     let (session, fits) = session.declare_length(6 * FIRST).await?;
     assert!(fits);
-    let session = fill(session, &vec![6; FIRST as usize]).await?;
+    let session = fill(session, &vec![6; FIRST_SIZE]).await?;
     drop(session.finish(&[]).await?);
     Ok(())
 }
@@ -221,56 +224,113 @@ async fn parts(bench: &Bench, uploads: &Arc<Uploads>) -> Result<(), SessionError
     uploads.concatenate(new, &urls).await.map(drop)
 }
 
+/// How a way in is tried.
+struct Trial {
+    max_uploads: u64,
+    max_bytes: u64,
+    /// Uploads that one run hands in.
+    hands_in: u64,
+    /// Whether a crash may leave a place reserved: somebody may know the URL.
+    holds: bool,
+}
+
 /// Kills the server before each of the calls that change something, and looks what the next one makes of it.
+async fn kill_anywhere(
+    trial: Trial,
+    way: impl AsyncFn(&Bench, &Arc<Uploads>) -> Result<(), SessionError>,
+) {
+    for calls in 1.. {
+        let bench = Bench::new(trial.max_uploads, trial.max_bytes);
+        let (store, uploads) = bench.open(calls);
+        let done = way(&bench, &uploads).await;
+        assert!(done.is_ok() || store.is_dead(), "{:?}", done.err());
+        uploads.settled().await;
+        let finished = done.is_ok() && !store.is_dead();
+        drop((store, uploads));
+
+        let (_, uploads) = bench.open(usize::MAX);
+        let link = bench.check(&uploads);
+        assert!(link.reserved.is_empty() || !finished);
+        assert!(link.reserved_usage().uploads == 0 || trial.holds);
+        // What nobody goes on with expires, and then there is room for all the rest.
+        bench.fill(&uploads, &trial, &way).await;
+        let later = SystemTime::now() + Duration::from_hours(9 * 24);
+        uploads.sweep_sessions(later).unwrap();
+        let link = bench.check(&uploads);
+        assert!(link.reserved.is_empty(), "{:?}", link.reserved);
+        bench.fill(&uploads, &trial, &way).await;
+        let link = bench.check(&uploads);
+        assert!(trial.hands_in == 0 || link.used.uploads + trial.hands_in > trial.max_uploads);
+
+        for id in uploads.store.list(None, 100).unwrap() {
+            uploads.delete(&id).unwrap();
+        }
+        let after = uploads.links().link(&bench.link).unwrap().unwrap();
+        assert_eq!(after.used, link.used, "what is deleted stays counted");
+        if finished {
+            break;
+        }
+    }
+}
+
+impl Bench {
+    /// Hands in as often as there is room.
+    async fn fill(
+        &self,
+        uploads: &Arc<Uploads>,
+        trial: &Trial,
+        way: &impl AsyncFn(&Self, &Arc<Uploads>) -> Result<(), SessionError>,
+    ) {
+        while way(self, uploads).await.is_ok() {
+            self.check(uploads);
+            if trial.hands_in == 0 {
+                break;
+            }
+        }
+        uploads.settled().await;
+    }
+}
+
 macro_rules! killed_anywhere {
-    ($($name:ident: $way:ident, $uploads:expr, $bytes:expr;)*) => {$(
+    ($($name:ident: $way:ident, $trial:expr;)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
         async fn $name() {
-            for calls in 1.. {
-                let bench = Bench::new($uploads, $bytes);
-                let (store, uploads) = bench.open(calls);
-                let done = $way(&bench, &uploads).await;
-                assert!(done.is_ok() || store.is_dead(), "{:?}", done.err());
-                uploads.settled().await;
-                let dead = store.is_dead();
-                drop((store, uploads));
-
-                let (_, uploads) = bench.open(usize::MAX);
-                let link = bench.check(&uploads);
-                if done.is_ok() && !dead {
-                    assert!(link.reserved.is_empty());
-                }
-                // Once more, as often as there is room; and then what nobody goes on with expires.
-                while $way(&bench, &uploads).await.is_ok() {
-                    bench.check(&uploads);
-                    if stringify!($way) == "nothing" {
-                        break;
-                    }
-                }
-                uploads.settled().await;
-                bench.check(&uploads);
-                let later = SystemTime::now() + Duration::from_hours(9 * 24);
-                uploads.sweep_sessions(later).unwrap();
-                let link = bench.check(&uploads);
-                assert!(link.reserved.is_empty(), "{:?}", link.reserved);
-                for id in uploads.store.list(None, 100).unwrap() {
-                    uploads.delete(&id).unwrap();
-                }
-                let after = uploads.links().link(&bench.link).unwrap().unwrap();
-                assert_eq!(after.used, link.used, "what is deleted stays counted");
-                if done.is_ok() && !dead {
-                    break;
-                }
-            }
+            kill_anywhere($trial, $way).await;
         }
     )*};
 }
 
+/// So many uploads and bytes, so many in each run.
+const fn trial(max_uploads: u64, max_bytes: u64, hands_in: u64, holds: bool) -> Trial {
+    Trial {
+        max_uploads,
+        max_bytes,
+        hands_in,
+        holds,
+    }
+}
+
 killed_anywhere! {
-    uploads_in_one_body_are_counted: whole, 3, 100;
-    forms_are_counted: form, 5, 7 * FIRST;
-    what_breaks_off_is_given_back: nothing, 2, 100;
-    uploads_in_several_requests_are_counted: resumed, 3, 30;
-    uploads_of_unknown_length_are_counted: unknown, 2, 13 * FIRST;
-    uploads_made_of_parts_are_counted: parts, 3, 30;
+    uploads_in_one_body_are_counted: whole, trial(3, 100, 1, false);
+    forms_are_counted: form, trial(5, 7 * FIRST, 2, false);
+    what_breaks_off_is_given_back: nothing, trial(2, 100, 0, true);
+    uploads_in_several_requests_are_counted: resumed, trial(3, 30, 1, true);
+    uploads_of_unknown_length_are_counted: unknown, trial(2, 13 * FIRST, 1, true);
+    uploads_made_of_parts_are_counted: parts, trial(3, 30, 1, false);
+}
+
+#[tokio::test]
+async fn what_is_not_counted_yet_is_counted_before_it_goes() {
+    let bench = Bench::new(3, 100);
+    let (_, uploads) = bench.open(usize::MAX);
+    whole(&bench, &uploads).await.unwrap();
+    let id = uploads.store.list(None, 1).unwrap()[0];
+    // As if that had failed when it was published.
+    let until = SystemTime::now() + Duration::from_hours(1);
+    let account = uploads.account_of(bench.link, id);
+    account.reserve(What::File, Some(9), 9, until).unwrap();
+    uploads.delete(&id).unwrap();
+    let link = uploads.links().link(&bench.link).unwrap().unwrap();
+    assert!(link.reserved.is_empty());
+    assert_eq!((link.used.uploads, link.used.bytes), (2, 8));
 }
