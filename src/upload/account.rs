@@ -158,6 +158,15 @@ impl Meter {
         self.reserved
     }
 
+    /// Gives back what was reserved beyond the `size` that it came to.
+    pub(super) async fn leave(&self, size: u64) -> Result<(), ReceiveError> {
+        let Some(account) = self.account.clone().filter(|_| size < self.reserved) else {
+            return Ok(());
+        };
+        let resize = tokio::task::spawn_blocking(move || account.resize(size));
+        Ok(resize.await.map_err(|_| ReceiveError::Abandoned)??)
+    }
+
     /// Comes before `size` more bytes are taken in.
     pub(super) async fn take(&mut self, size: usize) -> Result<(), ReceiveError> {
         self.received = self.received.saturating_add(size as u64);

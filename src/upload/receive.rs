@@ -132,6 +132,9 @@ impl Receiver {
             segment,
             digests,
         } = self.segment.close().await?;
+        let size = segment.as_ref().map_or(0, |segment| segment.size);
+        // What follows it in a form may have the rest.
+        self.meter.leave(size).await?;
         Ok(Received {
             staged: owner.staged,
             sealed_to: owner.sealed_to,

@@ -155,3 +155,26 @@ fn what_is_reserved_becomes_what_is_needed() {
     links.revoke(&id, START).unwrap();
     assert!(matches!(links.resize(&id, &one, 1), Err(Refused::Revoked)));
 }
+
+#[test]
+fn parts_are_no_more_than_the_files_that_they_can_become() {
+    let (_place, links) = links();
+    let new = NewLink {
+        max_uploads: Some(2),
+        max_file: Some(100),
+        ..NewLink::default()
+    };
+    let (_, link) = links.create(new, START).unwrap();
+    let id = link.id();
+    let part = |bytes| links.reserve(&id, upload(), What::Part, bytes, START + HOUR, START);
+    part(150).unwrap();
+    let refused = part(51);
+    assert!(
+        matches!(refused, Err(Refused::BytesUsedUp { left: 50 })),
+        "{refused:?}"
+    );
+    part(50).unwrap();
+    assert!(part(1).is_err());
+    // A file is held to its own size.
+    reserve(&links, &id, upload(), 100).unwrap();
+}

@@ -14,6 +14,9 @@ use crate::upload::observer::Begun;
 use crate::upload::staged::Staged;
 use crate::upload::{Terms, Uploads, Why};
 
+/// How long an upload that was created through a link may wait for its first bytes.
+const UNUSED: Duration = Duration::from_hours(1);
+
 impl Uploads {
     /// Creates a resumable upload. Durable when this returns: the URL may be given out.
     pub async fn create_session(
@@ -164,12 +167,18 @@ impl Uploads {
         // A head that was never written to its end belongs to an upload that nobody knows the URL of.
         let unknown = || id.time() + Duration::from_hours(1);
         let link = head.as_ref().and_then(|head| head.link);
-        if head.map_or_else(unknown, |head| head.expires) > now {
+        let expired = head.map_or_else(unknown, |head| head.expires) <= now;
+        // What it takes of its link is for somebody who sends something.
+        let unused = link.is_some() && id.time() + UNUSED <= now;
+        if !expired && !unused {
             return Ok(false);
         }
         let Some(_claim) = self.claims.claim_idle(id) else {
             return Ok(false);
         };
+        if !expired && !self.store.last_entries(id, 1)?.1.is_empty() {
+            return Ok(false);
+        }
         self.remove_session(id, link)?;
         Ok(true)
     }

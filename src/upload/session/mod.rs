@@ -361,9 +361,9 @@ impl Session {
 
     /// Fails where its link takes nothing any more, and else sees what is reserved there. Blocks.
     fn look_at_link(&mut self) -> Result<(), SessionError> {
-        let Some(account) = &self.account else {
+        if self.account.is_none() {
             return Ok(());
-        };
+        }
         let published = match self.state.phase {
             Phase::Finished(_) | Phase::Concatenated(_) => true,
             // It was, and only has to be told.
@@ -373,10 +373,19 @@ impl Session {
         if published {
             return Ok(());
         }
+        self.check_link()
+    }
+
+    /// Fails where its link takes nothing any more, or has nothing reserved for it and no room. Blocks.
+    fn check_link(&mut self) -> Result<(), SessionError> {
+        let Some(account) = &self.account else {
+            return Ok(());
+        };
         self.reserved = match (account.reserved()?, self.head.reserves()) {
             (Some(reserved), _) => reserved,
             (None, None) => 0,
-            // A part whose whole was not made after all, or a link's record from a backup.
+            // A part whose whole was not made after all, a link's record from a backup, or an upload that came so slowly that
+            // it was taken for gone.
             (None, Some(what)) => {
                 let bytes = self.state.length.unwrap_or(self.state.offset);
                 let most = self.head.terms.max_size;
@@ -397,14 +406,6 @@ impl Session {
             self.reserved = bytes;
         }
         Ok(())
-    }
-
-    /// Fails where its link takes nothing any more. Blocks.
-    fn check_link(&self) -> Result<(), SessionError> {
-        match &self.account {
-            Some(account) => Ok(account.reserved().map(|_| ())?),
-            None => Ok(()),
-        }
     }
 
     /// Removes the upload with all that had arrived of it. Blocks.
