@@ -355,8 +355,8 @@ fn each_line_says_who_from_where_and_through_which_link() {
     patch(&deleted, "0").is(204);
     tus(&server, "DELETE", &taken_back, &[], b"").is(204);
     let upload = |url: &str| url.rsplit('/').next().unwrap()[..32].to_owned();
-    let path = format!("/uploads/{}", upload(&deleted));
-    server.admin(Method::DELETE, &path).is(204);
+    let published = format!("/uploads/{}", upload(&deleted));
+    server.admin(Method::DELETE, &published).is(204);
     server
         .admin(Method::DELETE, &format!("/links/{id}"))
         .is(204);
