@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::account::{Fate, Refused, Reservation, What};
 use super::link::{Link, NewLink};
-use super::record::{self, Record, Then};
+use super::record::{self, Listing, Record, Then};
 use super::{GrantError, GrantId, LinkSecret, json};
 use crate::store::{RecordStore, UploadId};
 
@@ -45,9 +45,11 @@ impl Links {
     }
 
     /// All links, the newest first.
-    pub fn list(&self) -> Result<Vec<Link>, GrantError> {
+    pub fn list(&self) -> Result<Listing<Link>, GrantError> {
         let mut links = record::all::<Link>(&*self.store)?;
-        links.sort_by_key(|link| (std::cmp::Reverse(link.created), link.id()));
+        links
+            .grants
+            .sort_by_key(|link| (std::cmp::Reverse(link.created), link.id()));
         Ok(links)
     }
 

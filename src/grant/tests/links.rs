@@ -40,9 +40,13 @@ fn a_link_is_found_by_its_secret_and_by_its_id() {
     assert_eq!(links.find(&secret).unwrap().unwrap(), link);
     assert_eq!(links.link(&secret.id()).unwrap().unwrap(), link);
     assert_eq!(link.id(), secret.id());
-    assert_eq!(links.list().unwrap(), [link]);
+    assert_eq!(links.list().unwrap().grants, [link]);
     let (other, _) = links.create(NewLink::default(), START + HOUR).unwrap();
-    assert_eq!(links.list().unwrap()[0].id(), other.id(), "newest first");
+    assert_eq!(
+        links.list().unwrap().grants[0].id(),
+        other.id(),
+        "newest first"
+    );
 
     // Nothing of the secret is kept.
     let text = secret.to_text();
