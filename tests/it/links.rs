@@ -506,8 +506,8 @@ fn a_body_under_way_ends_with_its_link() {
         ];
         let mut patch = Flight::begin(&server, protocol, ("PATCH", &url), &headers);
         patch.send(b"half");
-        let path = format!("/links/{}", text(&link["id"]));
-        server.admin(Method::DELETE, &path).is(204);
+        let by_id = format!("/links/{}", text(&link["id"]));
+        server.admin(Method::DELETE, &by_id).is(204);
         patch.send(b"more");
         patch.finish().refused(410, "link-revoked");
     }

@@ -378,7 +378,7 @@ async fn a_revoked_link_takes_no_more_of_a_body_under_way() {
     // Nothing of it counts.
     let last = uploads.session(url).await.err();
     assert!(matches!(last, Some(SessionError::LinkRevoked)));
-    let more = vec![0; FIRST as usize];
+    let more = vec![0; usize::try_from(FIRST).unwrap()];
     let refused = known.write(&more).await;
     assert!(matches!(refused, Err(SessionError::LinkRevoked)));
     let refused = alone.write(&more).await;
