@@ -91,6 +91,14 @@ impl Links {
         })
     }
 
+    /// Makes what is reserved for an upload `bytes`, now that it is known how long it becomes. Doing it again is fine.
+    pub fn resize(&self, id: &GrantId, upload: &UploadId, bytes: u64) -> Result<(), Refused> {
+        self.change(id, |link| {
+            link.resize(upload, bytes)?;
+            Ok((Then::Put, ()))
+        })
+    }
+
     /// Counts an upload that was published, with the bytes that it has. Where nothing is reserved for it, or there is no such
     /// link any more, nothing is counted: it was counted before.
     pub fn settle(&self, id: &GrantId, upload: &UploadId, bytes: u64) -> Result<(), GrantError> {

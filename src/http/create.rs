@@ -64,6 +64,7 @@ pub(super) async fn from_post(
         headers,
         "A form is a submission by itself: leave Sealslot-Submission and Sealslot-Kind out.",
     )?;
+    count(call, &terms)?;
     let form = form::Incoming {
         boundary,
         terms,
@@ -195,7 +196,6 @@ pub(super) async fn admit(
     // Also what later requests will bring.
     let length = draft::length(&head.headers).max(body.announced());
     room(app, length).await??;
-    app.uploaders.count_creation(call.peer.address, &by)?;
     Ok(Admission {
         permit,
         terms: door.terms(call, by)?,
@@ -209,6 +209,13 @@ pub(super) async fn admit_more(call: Call<'_>, body: &RequestBody) -> Result<Per
     let room = room(call.app, body.announced()).await?;
     room.map_err(SessionError::from)?;
     Ok(permit)
+}
+
+/// Counts what is about to be created. Comes last, when nothing else refuses it any more before its body.
+pub(super) fn count(call: Call<'_>, terms: &Terms) -> Result<(), Problem> {
+    call.app
+        .uploaders
+        .count_creation(call.peer.address, &terms.by)
 }
 
 fn take_place(call: Call<'_>) -> Result<Permit, Problem> {
@@ -313,6 +320,7 @@ async fn receive_alone(
     let max_size = new.terms.max_size;
     door.check_size(&new.terms, claimed.length.max(body.announced()))?;
     body.limit(max_size)?;
+    count(call, &new.terms)?;
     let task = {
         let app = Arc::clone(app);
         async move {

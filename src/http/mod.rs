@@ -307,7 +307,7 @@ async fn dispatch(
         (&Method::DELETE, Route::Upload(id)) => {
             access::require(call, Scope::Admin).await?;
             access::refuse_cross_site(call, &head.method)?;
-            download::delete(app, id).await
+            download::delete(call, id).await
         }
         (&Method::GET, Route::SealedFile(id, file)) => {
             access::require(call, Scope::Read).await?;

@@ -122,3 +122,36 @@ fn what_is_reserved_is_counted_once_or_given_back() {
     assert!(link.reserved.is_empty());
     reserve(&links, &id, three, 50).unwrap();
 }
+
+#[test]
+fn what_is_reserved_becomes_what_is_needed() {
+    let (_place, store) = new_store();
+    let links = Links::new(store);
+    let new = NewLink {
+        max_bytes: Some(100),
+        ..NewLink::default()
+    };
+    let id = links.create(new, START).unwrap().1.id();
+    let [one, two] = [(); 2].map(|()| upload());
+    let reserve = |upload, bytes| links.reserve(&id, upload, What::File, bytes, START + DAY, START);
+    let left = || links.link(&id).unwrap().unwrap().bytes_left();
+    reserve(one, 100).unwrap();
+    for _ in 0..2 {
+        links.resize(&id, &one, 30).unwrap();
+        assert_eq!(left(), Some(70));
+    }
+    reserve(two, 60).unwrap();
+    assert!(matches!(
+        links.resize(&id, &one, 41),
+        Err(Refused::BytesUsedUp { left: 10 })
+    ));
+    assert_eq!(left(), Some(10));
+    links.resize(&id, &one, 40).unwrap();
+    assert_eq!(left(), Some(0));
+    assert!(matches!(
+        links.resize(&id, &upload(), 0),
+        Err(Refused::NotReserved)
+    ));
+    links.revoke(&id, START).unwrap();
+    assert!(matches!(links.resize(&id, &one, 1), Err(Refused::Revoked)));
+}
