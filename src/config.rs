@@ -106,14 +106,11 @@ impl ServeArgs {
         let webhooks = given.webhooks()?;
         let peers = given.peers()?;
         let client_auth = given.client_auth()?;
-        let data = given.data.unwrap_or_else(|| "data".into());
+        let data = given.data.clone().unwrap_or_else(|| "data".into());
         let has_tokens = LocalRecords::exist(&data, Collection::Tokens)?;
         // Where somebody is let in by a token or a certificate, or where there is a proxy in front, being on loopback decides
         // nothing.
-        let by_name = given.upload_token_file.is_some()
-            || given.admin_token_file.is_some()
-            || !given.client_scope.is_empty()
-            || has_tokens;
+        let by_name = has_tokens || given.names_who_may();
         let decided = given.allow_anonymous.is_some() || by_name;
         let open = development && !by_name && peers.proxies.trusted.is_empty();
         let setup = if open && given.recipient.is_empty() && given.identity.is_empty() && !decided {
@@ -153,6 +150,13 @@ impl ServeArgs {
             client_auth,
         };
         config.check(decided)
+    }
+
+    /// Whether the settings say of some tokens or certificates what they let do.
+    fn names_who_may(&self) -> bool {
+        self.upload_token_file.is_some()
+            || self.admin_token_file.is_some()
+            || !self.client_scope.is_empty()
     }
 }
 

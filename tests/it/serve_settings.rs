@@ -122,7 +122,7 @@ fn a_bad_value_is_refused_in_one_line_wherever_it_stands() {
 #[test]
 fn a_size_or_time_that_is_none_is_told_what_one_is() {
     let bench = Bench::new();
-    let link = ["link", "create", "https://127.0.0.1:1/"];
+    let to_link = ["link", "create", "https://127.0.0.1:1/"];
     let token = ["token", "create", "ci"];
     let upload = ["upload", "https://127.0.0.1:1/", "file"];
     let size = "give a size like 5GiB";
@@ -134,10 +134,10 @@ fn a_size_or_time_that_is_none_is_told_what_one_is() {
         (&["serve"], "--max-size", "", size),
         (&["serve"], "--keep", "x", time),
         (&["serve"], "--keep", "-1d", time),
-        (&link, "--max-bytes", "-1", size),
-        (&link, "--max-file", "XB", size),
-        (&link, "--keep", "x", time),
-        (&link, "--expires", "-7d", time),
+        (&to_link, "--max-bytes", "-1", size),
+        (&to_link, "--max-file", "XB", size),
+        (&to_link, "--keep", "x", time),
+        (&to_link, "--expires", "-7d", time),
         (&token, "--expires", "-90d", time),
         (&token, "--expires", "90", time),
         (&["token", "rotate", "ci"], "--overlap", "-1h", time),
