@@ -59,6 +59,7 @@ pub use page::{
     Phone, QrDrawing, TextField, Welcome,
 };
 use problem::Problem;
+pub use route::ROUTES;
 use route::Route;
 
 use crate::audit::AuditLog;
