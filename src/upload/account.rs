@@ -152,6 +152,11 @@ impl Meter {
         self.reserved
     }
 
+    /// Whether more is reserved than was taken in.
+    pub(super) fn has_spare(&self) -> bool {
+        self.account.is_some() && self.reserved > self.received
+    }
+
     /// Comes before `size` more bytes are taken in.
     pub(super) async fn take(&mut self, size: usize) -> Result<(), ReceiveError> {
         self.received = self.received.saturating_add(size as u64);

@@ -73,6 +73,8 @@ pub struct Receiver {
     sealed_to: SealedTo,
     segment: SegmentReceiver<Alone>,
     meter: Meter,
+    /// When somebody looks what became of it.
+    until: SystemTime,
     new: NewUpload,
 }
 
@@ -109,6 +111,7 @@ impl Receiver {
         Ok(Self {
             sealed_to,
             meter,
+            until,
             segment: SegmentReceiver::new(alone, Digests::new(with_sha512)),
             new,
         })
@@ -127,13 +130,21 @@ impl Receiver {
 
     /// Ends the upload, where its body truly ended: seals the last chunk and makes the segment durable.
     pub async fn finish(self) -> Result<Received, ReceiveError> {
+        let spare = self.meter.has_spare();
         let Closed {
             owner,
             segment,
             digests,
         } = self.segment.close().await?;
+        let size = segment.as_ref().map_or(0, |segment| segment.size);
+        let staged = if spare {
+            let what = what(self.new.kind);
+            owner.staged.trim(what, size, self.until).await?
+        } else {
+            owner.staged
+        };
         Ok(Received {
-            staged: owner.staged,
+            staged,
             sealed_to: owner.sealed_to,
             new: self.new,
             segment,
