@@ -2,6 +2,7 @@
 
 mod observers;
 mod token_files;
+mod upkeep;
 mod welcome;
 
 use std::fs::{File, OpenOptions};
@@ -33,15 +34,6 @@ use crate::upload::Uploads;
 use observers::Observers;
 use token_files::TokenFiles;
 
-/// How often expired uploads are looked for: as often as fits how long they live.
-const MIN_SWEEP: Duration = Duration::from_secs(1);
-const MAX_SWEEP: Duration = Duration::from_hours(1);
-/// How often finished uploads are looked for whose time is over.
-const EXPIRY_CHECK: Duration = Duration::from_secs(1);
-/// How often all records are looked at for when their uploads are to go, and how slowly: so many, and then a pause.
-const EXPIRY_WALK: Duration = Duration::from_hours(24);
-const WALK_RECORDS: usize = 100;
-const WALK_PAUSE: Duration = Duration::from_millis(100);
 /// How long work that blocks may go on when everything else has ended.
 const LAST_WORK: Duration = Duration::from_secs(5);
 /// How often the files of the certificate and of the tokens are looked at.
@@ -191,12 +183,7 @@ async fn serve(
     let app = Arc::new(app);
     let watch = tokio::spawn(Arc::clone(&tls).watch(FILE_WATCH));
     let watch_tokens = tokio::spawn(token_files.watch(Arc::clone(&app), FILE_WATCH));
-    let sweep = tokio::spawn(sweep(
-        Arc::clone(&app.uploads),
-        config.sessions.upload_lifetime,
-    ));
-    let expiry = tokio::spawn(delete_expired(Arc::clone(&app.uploads)));
-    let walk = tokio::spawn(walk_expiries(Arc::clone(&app.uploads)));
+    let upkeep = upkeep::begin(&app, config.sessions.upload_lifetime);
     welcome::announce(config, address, &app);
     let run = |listener, surface| {
         let (tls, app) = (Arc::clone(&tls), Arc::clone(&app));
@@ -220,102 +207,8 @@ async fn serve(
     }
     watch.abort();
     watch_tokens.abort();
-    sweep.abort();
-    expiry.abort();
-    walk.abort();
+    drop(upkeep);
     Ok(())
-}
-
-/// Removes resumable uploads that have expired, now and then.
-async fn sweep(uploads: Arc<Uploads>, lifetime: Duration) {
-    let mut ticks = tokio::time::interval((lifetime / 10).clamp(MIN_SWEEP, MAX_SWEEP));
-    loop {
-        ticks.tick().await;
-        let uploads = Arc::clone(&uploads);
-        let swept = tokio::task::spawn_blocking(move || {
-            let now = SystemTime::now();
-            let swept = uploads.sweep_sessions(now);
-            uploads.reconcile(now, false);
-            sweep_links(&uploads, now);
-            swept
-        });
-        match swept.await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(count)) => tracing::info!(count, "removed resumable uploads that had expired"),
-            Ok(Err(error)) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(
-                    error,
-                    "expired uploads could not be removed; trying again later"
-                );
-            }
-            // The server is stopping.
-            Err(_) => return,
-        }
-    }
-}
-
-/// Removes links that have long been over.
-fn sweep_links(uploads: &Uploads, now: SystemTime) {
-    match uploads.links().sweep(now) {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(count, "removed links that had long expired or been revoked"),
-        Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(
-                error,
-                "links that are over could not be removed; trying again later"
-            );
-        }
-    }
-}
-
-/// Deletes finished uploads when their time is over.
-async fn delete_expired(uploads: Arc<Uploads>) {
-    let mut ticks = tokio::time::interval(EXPIRY_CHECK);
-    loop {
-        ticks.tick().await;
-        let now = SystemTime::now();
-        if !uploads.has_expired(now) {
-            continue;
-        }
-        let uploads = Arc::clone(&uploads);
-        match tokio::task::spawn_blocking(move || uploads.delete_expired(now)).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "deleted uploads that had expired"),
-            // The server is stopping.
-            Err(_) => return,
-        }
-    }
-}
-
-/// Looks now and then, in its own time, at all records for when their uploads are to go.
-async fn walk_expiries(uploads: Arc<Uploads>) {
-    let mut days = tokio::time::interval(EXPIRY_WALK);
-    loop {
-        days.tick().await;
-        let mut after = None;
-        loop {
-            let uploads = Arc::clone(&uploads);
-            let look = move || uploads.note_expiries(after.as_ref(), WALK_RECORDS);
-            match tokio::task::spawn_blocking(look).await {
-                Ok(Ok(None)) => break,
-                Ok(Ok(next)) => after = next,
-                Ok(Err(error)) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(
-                        error,
-                        "when uploads are to be deleted could not be looked at; trying again later"
-                    );
-                    days.reset_after(MAX_SWEEP);
-                    break;
-                }
-                // The server is stopping.
-                Err(_) => return,
-            }
-            tokio::time::sleep(WALK_PAUSE).await;
-        }
-    }
 }
 
 async fn bind(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), Failure> {

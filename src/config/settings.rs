@@ -214,7 +214,7 @@ settings! {
     /// How many uploads may be begun with one token or client certificate in how long a time [default: any]
     #[arg(long, env = "SEALSLOT_TOKEN_RATE", value_name = "N/TIME")]
     token_rate: Option<Rate>,
-    /// How long the answer to a first wrong token, link or upload URL waits; each further one of the same address twice as
+    /// How long the answer to a first wrong token or link waits; each further one of the same address twice as
     /// long, 5s at the most [default: 50ms; 0s: none waits]
     #[arg(long, env = "SEALSLOT_FAILURE_DELAY", value_name = "TIME")]
     failure_delay: Option<Span>,

@@ -172,7 +172,8 @@ pub(super) async fn post(
     let link = find(call, &token).await?;
     let page = link_page(&link, &token)?;
     let door = Door::Link(Box::new(link));
-    let answer = create::from_post(call.at(&page), door, body).await;
+    // A large future for one arm of many.
+    let answer = Box::pin(create::from_post(call.at(&page), door, body)).await;
     answer.map_err(|problem| problem.at(page))
 }
 
@@ -186,7 +187,7 @@ pub(super) async fn put(
     let link = find(call, &token).await?;
     let page = link_page(&link, &token)?;
     let door = Door::Link(Box::new(link));
-    let answer = create::from_put(call.at(&page), door, name, body).await;
+    let answer = Box::pin(create::from_put(call.at(&page), door, name, body)).await;
     answer.map_err(|problem| problem.at(page))
 }
 

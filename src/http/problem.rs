@@ -174,8 +174,7 @@ impl Problem {
 
     /// As many wrong credentials of one address as may wait for their answer do so already.
     pub(super) fn too_many_guesses() -> Self {
-        let detail =
-            "Too many wrong tokens, links or upload URLs came from this address at a time.";
+        let detail = "Too many wrong tokens or links came from this address at a time.";
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail).with(RETRY_AFTER, "5")
     }
 

@@ -187,3 +187,58 @@ impl Route {
         matches!(self, Self::Health | Self::Ready | Self::Metrics)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn paths_of_links_are_told_apart() {
+        let token = "0123456789abcdefghijklmnopqrstuv";
+        for (path, name) in [
+            (format!("/d/{token}"), "/d/{token}"),
+            (format!("/d/{token}/"), "/d/{token}"),
+            ("/d/".to_owned(), "/d/{token}"),
+            (format!("/d/{token}/recipients"), "/d/{token}/recipients"),
+            (format!("/d/{token}/%72ecipients"), "/d/{token}/recipients"),
+            (format!("/d/{token}/a%2Fb"), "/d/{token}/{name}"),
+            (format!("/d/{token}/a/b"), "/d/{token}/{name}"),
+            (format!("/d/{token}//"), "/d/{token}/{name}"),
+            ("/links".to_owned(), "/links"),
+            (format!("/links/{token}"), "/links/{id}"),
+        ] {
+            let route = Route::of(&path);
+            assert_eq!(route.as_ref().ok().map(Route::name), Some(name), "{path}");
+        }
+        for path in [
+            "/d",
+            "/links/",
+            "/links/x",
+            "/D/x",
+            &format!("/links/{token}/"),
+        ] {
+            assert_eq!(
+                Route::of(path).err().map(|problem| problem.code()),
+                Some("not-found"),
+                "{path}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_panics_and_none_is_in_the_name_of_its_route(
+            path in "/(d|uploads|links)/[0-9a-v]{32}(/[ -~]{0,20})?|/[/a-z0-9%.{}]{0,60}|\\PC{0,30}"
+        ) {
+            if let Ok(route) = Route::of(&path) {
+                let name = route.name();
+                let parts = path.split('/').filter(|part| part.len() > 12);
+                for part in parts {
+                    prop_assert!(!name.contains(part), "{}", name);
+                }
+                prop_assert!(!route.methods().is_empty());
+            }
+        }
+    }
+}

@@ -149,7 +149,8 @@ async fn speak_http(shared: &Arc<Shared>, established: Established, backpressure
         };
         let exchange = traffic.begin();
         async move {
-            let response = respond(app, surface, &peer, request).await;
+            // On its own: hyper keeps room for all of this future also while a connection is idle.
+            let response = Box::pin(respond(app, surface, &peer, request)).await;
             Ok::<_, std::convert::Infallible>(response.map(|body| exchange.answer(body)))
         }
     });

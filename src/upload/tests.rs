@@ -237,7 +237,7 @@ async fn what_is_for_one_recipient_opens_for_nobody_else() {
 
     assert_eq!(receipts.len(), 3);
     for receipt in receipts {
-        assert_eq!(receipt.recipients, [fingerprint.clone()]);
+        assert_eq!(receipt.recipients, std::slice::from_ref(&fingerprint));
         for file in sealed_files(&uploads, &receipt.id) {
             assert!(opens(&file, &lawyer()) && !opens(&file, &server));
         }

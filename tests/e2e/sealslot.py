@@ -241,6 +241,25 @@ class Server:
         expect(status == 201, f"PUT answered {status}: {answer.decode(errors='replace').strip()}")
         return json.loads(answer)
 
+    def link(self, **document):
+        """Makes an upload link, and gives what the server says of it, with its page as `url`."""
+        headers = {"Content-Type": "application/json"}
+        status, _, answer = self.request("POST", "/links", json.dumps(document).encode(), headers, admin=True)
+        expect(status == 201, f"POST /links answered {status}: {answer.decode(errors='replace').strip()}")
+        link = json.loads(answer)
+        return link | {"url": self.url + link["link"]}
+
+    def revoke(self, link):
+        status, _, _ = self.request("DELETE", f"/links/{link['id']}", admin=True)
+        expect(status == 204, f"DELETE of a link answered {status}")
+
+    def used(self, link):
+        """What the list says of a link: what was handed in, and what is on its way."""
+        status, _, answer = self.request("GET", f"/links/{link['id']}", admin=True)
+        expect(status == 200, f"GET of a link answered {status}")
+        said = json.loads(answer)
+        return said["used"], said["reserved"]
+
     def listed(self):
         """Everything that `GET /uploads` lists, by id."""
         uploads, after = {}, ""

@@ -6,6 +6,11 @@ from pages import (
 )
 from sealslot import KIB, MIB, expect
 
+# A link that takes some of the files, and says so.
+LINK = {
+    "title": {"en": "Kanzlei Müller: Case 117", "ko": "김앤파트너스"}, "max_uploads": 3, "max_bytes": 30_000_000, "max_file": 22_000_000,
+    "types": ["image/*", "text/plain"], "extensions": ["mov", "odt"], "fields": ["name", "case=Case number"],
+}
 LARGE = "interview.mov"
 CHANGED = "draft.odt"
 TOO_LARGE = "backup.img"
@@ -76,6 +81,33 @@ def journey(page, wire, folder, language):
             item(page, name).locator("[data-action=remove]").click()
     await_receipt(page)
     yield "receipt"
+
+
+def link_journey(page, server, wire, folder, language):
+    """The states of a link's page, up to where it is revoked while something is sent."""
+    paths = [files(folder) / name for name in FILES]
+    link = server.link(**LINK)
+    url = wire.url + link["link"]
+    enhanced(page, url, language)
+    yield "link"
+    choose(page, *paths)
+    page.wait_for_selector("#error", state="visible")
+    yield "link-listed"
+    wire.rate = SLOW
+    try:
+        send(page)
+        await_progress(page, LARGE, 0.01)
+        server.revoke(link)
+        wire.rate = None
+        await_state(page, LARGE, "failed")
+        page.wait_for_function("() => !document.querySelector('#files-list > li:not([data-state=done], [data-state=failed])')")
+        yield "link-revoked-meanwhile"
+    finally:
+        wire.rate = None
+    page.goto(f"{url}?lang={language}")
+    yield "link-revoked"
+    page.goto(f"{wire.url}/d/typo?lang={language}")
+    yield "link-unknown"
 
 
 def plain_journey(page, url, folder, language):

@@ -205,13 +205,15 @@ fn who_guesses_waits_and_nobody_else_does() {
     };
     at_least(400, timed(&server, UNKNOWN));
     at_least(800, timed(&server, UNKNOWN));
-    // No credential at all is no guess, and an upload URL that does not exist is one.
+    // No credential at all is no guess, nor is an upload that is over; a link that does not exist is one.
     let began = Instant::now();
     server.get("/uploads").refused(401, "unauthorized");
     assert!(began.elapsed() < Duration::from_millis(800));
-    let url = format!("/uploads/{0}.{0}", "0".repeat(32));
-    let head = server.send(Request::head(url).body(Vec::new()).unwrap());
-    assert_eq!(head.status, 404);
+    let missing = |path: String| server.send(Request::head(path).body(Vec::new()).unwrap());
+    let zeros = "0".repeat(32);
+    assert_eq!(missing(format!("/uploads/{zeros}.{zeros}")).status, 404);
+    assert!(began.elapsed() < Duration::from_millis(1600));
+    assert_eq!(missing(format!("/d/{zeros}")).status, 404);
     assert!(began.elapsed() >= Duration::from_millis(1600));
     // While guesses wait, whoever is known passes, and they hold nothing that others need.
     thread::scope(|scope| {

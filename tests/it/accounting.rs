@@ -13,7 +13,7 @@ use crate::server::{Server, content, text, wait_until};
 
 /// Soon what nobody goes on with has expired.
 const ARGS: [&str; 2] = ["--upload-lifetime", "2s"];
-const TAKES: u64 = 5;
+const TAKES: usize = 5;
 const SIZE: usize = 40_000;
 
 /// One request; what the server answers, where it comes to it.
@@ -83,7 +83,7 @@ fn a_link_takes_as_many_as_it_says_whenever_the_server_is_killed() {
     let bench = Bench::new();
     let mut server = Server::sealing(&bench, &ARGS);
     for delay in [15, 40, 80, 160] {
-        let made = server.link(json!({ "max_uploads": TAKES, "max_bytes": TAKES * SIZE as u64 }));
+        let made = server.link(&json!({ "max_uploads": TAKES, "max_bytes": TAKES * SIZE }));
         let link = text(&made["link"]);
         std::thread::scope(|clients| {
             for way in 0..9 {
@@ -106,22 +106,19 @@ fn a_link_takes_as_many_as_it_says_whenever_the_server_is_killed() {
         );
         assert_eq!(now["used"]["bytes"], sizes.iter().sum::<u64>());
         let reserved = now["reserved"]["uploads"].as_u64().unwrap();
-        assert!(sizes.len() as u64 + reserved <= TAKES, "{now}");
+        assert!(sizes.len() as u64 + reserved <= TAKES as u64, "{now}");
 
         // Those whose answer was lost hold their place until they expire, and no longer.
         wait_until("nothing is reserved any more", || {
             server.newest_link()["reserved"] == json!({ "uploads": 0, "bytes": 0 })
         });
-        for way in sizes.len()..TAKES as usize {
+        for way in sizes.len()..TAKES {
             // In one request each, so that none expires on a busy machine.
             hand_in(&server, &link, way % 2).unwrap();
         }
         let refused = send(&server, "PUT", &format!("{link}/more"), &[], b"x").unwrap();
         refused.refused(403, "link-used-up");
-        assert_eq!(
-            handed_in(&bench, &server, &made),
-            [SIZE as u64; TAKES as usize]
-        );
+        assert_eq!(handed_in(&bench, &server, &made), [SIZE as u64; TAKES]);
         assert_eq!(server.newest_link()["used"]["uploads"], TAKES);
     }
 }

@@ -134,20 +134,20 @@ fn a_link_is_drawn_where_that_is_asked_for() {
         svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox="),
         "{svg}"
     );
-    let mode = bench
+    let permissions = bench
         .path("link.svg")
         .metadata()
         .unwrap()
         .permissions()
         .mode();
-    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(permissions & 0o777, 0o600);
     // What is there is kept, and no link is made that nobody sees.
     let line = bench
         .link(&server, "create", &["--svg", "link.svg"])
         .failed(1);
     assert!(line.contains("link.svg"), "{line}");
-    let list = bench.link(&server, "list", &["--json"]).ok();
-    assert_eq!(list.iter().filter(|byte| **byte == b'\n').count(), 1);
+    let list = String::from_utf8(bench.link(&server, "list", &["--json"]).ok());
+    assert_eq!(list.unwrap().lines().count(), 1);
 }
 
 #[test]

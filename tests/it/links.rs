@@ -24,8 +24,8 @@ impl Server<'_> {
 
     /// Makes a link; gives what the answer says of it.
     #[track_caller]
-    pub(crate) fn link(&self, document: Value) -> Value {
-        let answer = self.post_link(&document).is(201);
+    pub(crate) fn link(&self, document: &Value) -> Value {
+        let answer = self.post_link(document).is(201);
         let link = answer.json();
         assert_eq!(
             answer.header("location"),
@@ -36,7 +36,7 @@ impl Server<'_> {
 
     /// Makes a link; gives where it is: `/d/{token}`.
     #[track_caller]
-    fn link_at(&self, document: Value) -> String {
+    fn link_at(&self, document: &Value) -> String {
         text(&self.link(document)["link"])
     }
 
@@ -84,8 +84,8 @@ fn token(link: &str) -> &str {
 fn links_are_made_listed_and_revoked() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
-    let first = server.link(json!({}));
-    let link = server.link(json!({
+    let first = server.link(&json!({}));
+    let link = server.link(&json!({
         "label": "Case 117", "expires": "never", "max_uploads": 2, "max_bytes": 1000, "max_file": 500,
         "types": ["image/*"], "extensions": ["pdf"], "keep": 60, "recipients": [bench.strangers_key()],
     }));
@@ -192,8 +192,8 @@ fn every_way_in_leads_through_a_link() {
     bench.write_private("tokens", "an-upload-token-that-is-long");
     let server = Server::sealing(&bench, &["--upload-token-file", "tokens"]);
     for protocol in PROTOCOLS {
-        let at = server.link_at(json!({ "max_uploads": 10, "max_bytes": 1_000_000 }));
-        let sent = content(5000);
+        let at = server.link_at(&json!({ "max_uploads": 10, "max_bytes": 1_000_000 }));
+        let bytes = content(5000);
         let send = |method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]| {
             let mut request = Request::builder().method(method).uri(path);
             // A token beside it, even a wrong one, changes nothing.
@@ -204,11 +204,11 @@ fn every_way_in_leads_through_a_link() {
         };
         let raw = [("content-disposition", "attachment; filename=\"raw\"")];
         let mut receipts = vec![
-            send(Method::POST, &at, &raw, &sent).receipt(),
-            send(Method::POST, &format!("{at}/"), &raw, &sent).receipt(),
-            send(Method::PUT, &format!("{at}/a%20name"), &[], &sent).receipt(),
-            send(Method::PUT, &format!("{at}/"), &[], &sent).receipt(),
-            send(Method::PUT, &format!("{at}/recipients"), &[], &sent).receipt(),
+            send(Method::POST, &at, &raw, &bytes).receipt(),
+            send(Method::POST, &format!("{at}/"), &raw, &bytes).receipt(),
+            send(Method::PUT, &format!("{at}/a%20name"), &[], &bytes).receipt(),
+            send(Method::PUT, &format!("{at}/"), &[], &bytes).receipt(),
+            send(Method::PUT, &format!("{at}/recipients"), &[], &bytes).receipt(),
         ];
         let names: Vec<_> = receipts
             .iter()
@@ -219,7 +219,7 @@ fn every_way_in_leads_through_a_link() {
             json!(["raw", "raw", "a name", null, "recipients"])
         );
         let form = Multipart::new()
-            .file("f", "a/b", &sent)
+            .file("f", "a/b", &bytes)
             .text("note", "hello")
             .finish();
         let form = send(
@@ -239,7 +239,7 @@ fn every_way_in_leads_through_a_link() {
             ("content-type", "application/offset+octet-stream"),
             ("upload-offset", "0"),
         ];
-        let patched = send(Method::PATCH, &url, &patch, &sent).is(204);
+        let patched = send(Method::PATCH, &url, &patch, &bytes).is(204);
         receipts.push(json!({ "id": id_of(&patched) }));
         // The draft as it is now, and an older one.
         for (version, incomplete, complete) in [
@@ -259,10 +259,10 @@ fn every_way_in_leads_through_a_link() {
                 ("content-type", "application/partial-upload"),
                 ("upload-offset", "0"),
             ];
-            receipts.push(send(Method::PATCH, &url, &patch, &sent).receipt());
+            receipts.push(send(Method::PATCH, &url, &patch, &bytes).receipt());
         }
         for receipt in &receipts {
-            assert!(bench.open_stored(&receipt["id"]).content == sent);
+            assert!(bench.open_stored(&receipt["id"]).content == bytes);
         }
         let link = server.newest_link();
         assert_eq!(link["used"]["uploads"], receipts.len());
@@ -300,7 +300,7 @@ fn id_of(finished: &Answer) -> String {
 fn what_a_link_does_not_take_is_refused_before_it_is_sent() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &["--max-size", "1MiB"]);
-    let at = server.link_at(json!({ "max_file": 1000, "max_bytes": 2000, "types": ["image/*"], "extensions": ["pdf", "tar.gz"] }));
+    let at = server.link_at(&json!({ "max_file": 1000, "max_bytes": 2000, "types": ["image/*"], "extensions": ["pdf", "tar.gz"] }));
     let pdf = format!("{at}/a.pdf");
     let large = server.refused_early(&pdf, &["Content-Length: 1001"]);
     large.refused(413, "too-large");
@@ -346,7 +346,7 @@ fn what_a_link_does_not_take_is_refused_before_it_is_sent() {
         .refused_early(&pdf, &["Content-Length: 1"])
         .refused(403, "link-used-up");
 
-    let at = server.link_at(json!({ "max_uploads": 1 }));
+    let at = server.link_at(&json!({ "max_uploads": 1 }));
     let mut first = server.begin_admitted(&format!("{at}/a"), &["Content-Length: 5"]);
     server
         .refused_early(&format!("{at}/b"), &["Content-Length: 5"])
@@ -358,7 +358,7 @@ fn what_a_link_does_not_take_is_refused_before_it_is_sent() {
         .refused(403, "link-used-up");
 
     let soon = SystemTime::now() + Duration::from_secs(2);
-    let at = server.link_at(json!({ "expires": sealslot::upload::to_rfc3339(soon) }));
+    let at = server.link_at(&json!({ "expires": sealslot::upload::to_rfc3339(soon) }));
     let path = format!("{at}/a");
     server.begin_admitted(&path, &["Content-Length: 5"]);
     wait_until("the link expires", || {
@@ -386,7 +386,7 @@ fn what_a_link_does_not_take_is_refused_before_it_is_sent() {
 fn what_a_link_does_not_take_is_refused_over_http2_and_in_every_protocol() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
-    let at = server.link_at(json!({ "max_file": 1000, "max_bytes": 1500, "extensions": ["pdf"] }));
+    let at = server.link_at(&json!({ "max_file": 1000, "max_bytes": 1500, "extensions": ["pdf"] }));
     server.put_at(&at, "a.pdf", &[], &content(600)).is(201);
     let name = |name: &str| format!("attachment; filename=\"{name}\"");
     let tus_name =
@@ -440,7 +440,7 @@ fn what_a_link_does_not_take_is_refused_over_http2_and_in_every_protocol() {
 fn each_file_of_a_form_is_held_to_what_a_link_takes() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
-    let at = server.link_at(json!({ "max_file": 1000, "extensions": ["pdf"], "max_uploads": 2 }));
+    let at = server.link_at(&json!({ "max_file": 1000, "extensions": ["pdf"], "max_uploads": 2 }));
     let post = |form: Multipart| server.post(&at, Multipart::TYPE, form.finish());
     let pdf = || Multipart::new().file("a.pdf", "application/pdf", content(900));
     post(pdf().file("b.exe", "a/b", "x")).refused(415, "type-not-accepted");
@@ -463,7 +463,7 @@ fn each_file_of_a_form_is_held_to_what_a_link_takes() {
 fn a_revoked_link_takes_not_even_the_rest() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
-    let link = server.link(json!({}));
+    let link = server.link(&json!({}));
     let at = text(&link["link"]);
     let create = || {
         let request = Request::post(&at)
@@ -489,7 +489,7 @@ fn a_link_seals_to_its_own_recipients_alone() {
     let bench = Bench::new();
     let server = Server::opening(&bench, &[]);
     let key = bench.strangers_key();
-    let at = server.link_at(json!({ "recipients": [key] }));
+    let at = server.link_at(&json!({ "recipients": [key] }));
     assert_eq!(
         server.get(&format!("{at}/recipients")).is(200).text(),
         format!("{key}\n")
@@ -521,7 +521,7 @@ fn a_link_seals_to_its_own_recipients_alone() {
     let page = server.put_at(&at, "b.txt", &accept, b"x").is(201).text();
     assert!(between(&page, "class=\"recipients\"", "</dd>").contains(&key));
     // One without recipients of its own has those of the server.
-    let at = server.link_at(json!({}));
+    let at = server.link_at(&json!({}));
     assert_eq!(
         server.get(&format!("{at}/recipients")).is(200).text(),
         format!("{own}\n")
@@ -532,7 +532,7 @@ fn a_link_seals_to_its_own_recipients_alone() {
 fn a_link_opens_nothing() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
-    let at = server.link_at(json!({}));
+    let at = server.link_at(&json!({}));
     let receipt = server.put_at(&at, "a.txt", &[], b"x").receipt();
     let id = text(&receipt["id"]);
     let bearer = format!("Bearer {}", token(&at));
@@ -623,7 +623,7 @@ fn the_page_of_a_link_is_its_own() {
         &bench,
         &["--page-title", "Drop of Acme", "--page-field", "message"],
     );
-    let at = server.link_at(json!({
+    let at = server.link_at(&json!({
         "title": { "en": "Kim & <b>", "ko": "김앤파트너스" }, "text": "Only <what> we asked for.",
         "fields": ["case=Case number"], "max_uploads": 3, "max_bytes": 2_000_000, "max_file": 1_500_000,
         "types": ["image/*", "application/pdf"], "extensions": ["hwp"], "expires": "never",
@@ -687,7 +687,7 @@ fn the_page_of_a_link_is_its_own() {
             .contains("id=\"form\"")
     );
     // One that says nothing of itself is as the server's.
-    let plain = server.link_at(json!({}));
+    let plain = server.link_at(&json!({}));
     let page = server.get(&plain).is(200).text();
     assert!(page.contains("Drop of Acme") && page.contains("name=\"message\""));
     let data: Value =
@@ -706,7 +706,7 @@ fn the_page_of_a_link_is_its_own() {
 fn receipts_and_problems_lead_back_to_the_link() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
-    let at = server.link_at(json!({ "max_uploads": 1, "extensions": ["pdf"] }));
+    let at = server.link_at(&json!({ "max_uploads": 1, "extensions": ["pdf"] }));
     let post = |lang: &str, form: Multipart| {
         let request = Request::post(format!("{at}?lang={lang}"));
         let request = request
@@ -737,7 +737,7 @@ fn receipts_and_problems_lead_back_to_the_link() {
     );
 
     // A link that leads nowhere, or nowhere any more, says what to do, and leads to no form.
-    let revoked = server.link(json!({}));
+    let revoked = server.link(&json!({}));
     server
         .admin(Method::DELETE, &format!("/links/{}", text(&revoked["id"])))
         .is(204);
@@ -783,7 +783,7 @@ fn receipts_and_problems_lead_back_to_the_link() {
 fn options_tell_what_a_link_takes() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &["--cors-origin", "https://app.example"]);
-    let at = server.link_at(json!({ "max_file": 1000 }));
+    let at = server.link_at(&json!({ "max_file": 1000 }));
     for path in [at.clone(), format!("{at}/"), format!("{at}/name")] {
         let request = Request::options(&path)
             .header("origin", "https://app.example")

@@ -36,7 +36,7 @@ fn put(server: &Server<'_>, protocol: Protocol, headers: &[(&str, &str)]) -> Ans
 }
 
 /// An upload that the server has admitted and whose body it waits for.
-fn begin<'a>(server: &'a Server<'_>, headers: &[(&str, &str)]) -> crate::client::Wire {
+fn begin(server: &Server<'_>, headers: &[(&str, &str)]) -> crate::client::Wire {
     let lines = headers
         .iter()
         .map(|(name, value)| format!("{name}: {value}"));

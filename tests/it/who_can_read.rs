@@ -99,8 +99,12 @@ fn where_one_key_has_no_name_nobody_is_named() {
 }
 
 #[test]
-fn a_server_that_holds_a_key_says_so_whoever_else_has_one() {
+fn a_server_says_that_it_opens_what_is_sent_where_it_does() {
     let identity = ["--identity", "key"];
     promises(&[], &identity, SERVER);
-    promises(&["Kim"], &identity, SERVER);
+    let own = Bench::recipient_text();
+    let with_its_own = ["--identity", "key", "--recipient", &own];
+    promises(&["Kim"], &with_its_own, SERVER);
+    // Its key opens other things.
+    promises(&["Kim"], &identity, named("Kim", "Kim"));
 }

@@ -159,7 +159,7 @@ impl LinkPage {
             "image/*" => words.images.clone(),
             "video/*" => words.videos.clone(),
             "audio/*" => words.recordings.clone(),
-            "text/*" => words.texts.clone(),
+            "text/*" | "text/plain" => words.texts.clone(),
             "application/pdf" => "PDF".to_owned(),
             other => other.to_owned(),
         });

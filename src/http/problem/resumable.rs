@@ -104,7 +104,7 @@ impl Problem {
         }
         let detail = "The upload that Sealslot-Submission names is not here: it was never created, was cancelled or has expired. \
                       Name another one, or none.";
-        Self::new(StatusCode::CONFLICT, "unknown-submission", detail).of_a_guess()
+        Self::new(StatusCode::CONFLICT, "unknown-submission", detail)
     }
 
     pub(in crate::http) fn tus_version() -> Self {
@@ -271,7 +271,7 @@ impl From<SessionError> for Problem {
         match error {
             SessionError::Unknown => {
                 let detail = "There is no such upload: it was never created, was cancelled or has expired. Begin anew.";
-                Self::new(StatusCode::NOT_FOUND, "no-such-upload", detail).of_a_guess()
+                Self::new(StatusCode::NOT_FOUND, "no-such-upload", detail)
             }
             SessionError::Lost => {
                 let detail = "What the server kept of this upload is damaged. Begin anew.";

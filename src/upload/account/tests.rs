@@ -16,6 +16,9 @@ use crate::upload::{
     UploadUrl,
 };
 
+/// What is reserved at first for an unknown length, as a size in memory.
+const FIRST_SIZE: usize = 16 << 20;
+
 const IDENTITY: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
 
 fn identity() -> Identity {
@@ -154,7 +157,7 @@ async fn whole(bench: &Bench, uploads: &Arc<Uploads>) -> Result<(), SessionError
 
 /// A form of two files and fields, whose lengths are not known before.
 async fn form(bench: &Bench, uploads: &Arc<Uploads>) -> Result<(), SessionError> {
-    let long = vec![5; 3 * FIRST as usize];
+    let long = vec![5; 3 * FIRST_SIZE];
     let received = vec![
         receive(uploads, bench.file(Kind::File, None), &long).await?,
         receive(uploads, bench.file(Kind::File, None), b"").await?,
@@ -199,10 +202,10 @@ async fn unknown(bench: &Bench, uploads: &Arc<Uploads>) -> Result<(), SessionErr
     let session = uploads
         .begin_session(bench.session(Role::Whole, None))
         .await?;
-    let session = fill(session, &vec![6; 5 * FIRST as usize]).await?;
+    let session = fill(session, &vec![6; 5 * FIRST_SIZE]).await?;
     let (session, fits) = session.declare_length(6 * FIRST).await?;
     assert!(fits);
-    let session = fill(session, &vec![6; FIRST as usize]).await?;
+    let session = fill(session, &vec![6; FIRST_SIZE]).await?;
     drop(session.finish(&[]).await?);
     Ok(())
 }

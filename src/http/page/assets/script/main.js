@@ -186,7 +186,9 @@ function enhance() {
   filesInput.hidden = true;
   /** @type {HTMLElement} */ (document.querySelector('.chooser-label')).hidden = true;
   $('choose').hidden = false;
-  for (const time of document.querySelectorAll('#files-hint time')) writeTime(time, time.getAttribute('datetime') ?? '');
+  // In the reader's own time, and not to the second.
+  const format = new Intl.DateTimeFormat(language, { dateStyle: 'long', timeStyle: 'short' });
+  for (const time of document.querySelectorAll('#files-hint time')) write(time, format.format(new Date(time.getAttribute('datetime') ?? '')));
   $('choose-folder').hidden = !('webkitdirectory' in folderInput);
   document.addEventListener('submit', send);
   $('choose-files').onclick = () => filesInput.click();

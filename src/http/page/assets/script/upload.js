@@ -12,7 +12,7 @@ const MOST_BEGINNINGS = 4;
 /** As much is read into memory and sent, in bytes. */
 const AT_A_TIME = 4 << 20;
 /** Trying the same again is in vain. */
-const HOPELESS = ['file-changed', 'too-large', 'name-too-long', 'fields-too-large', 'type-not-accepted'];
+const HOPELESS = ['file-changed', 'too-large', 'name-too-long', 'fields-too-large', 'type-not-accepted', 'link-expired', 'link-revoked', 'no-such-link'];
 
 class Upload {
   /** @type {State} */
