@@ -1,5 +1,10 @@
 //! What a link counts, wherever the server is killed.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "test data of a few KiB at the most"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
