@@ -22,7 +22,7 @@ use crate::upload::{
 };
 
 /// What is reserved at first for an unknown length, as a size in memory.
-const FIRST_SIZE: usize = 16 << 20;
+const FIRST_SIZE: usize = FIRST as usize;
 
 const IDENTITY: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
 
@@ -344,7 +344,7 @@ async fn what_is_not_counted_yet_is_counted_before_it_goes() {
 async fn what_is_taken_in_is_reserved_and_no_more_than_there_is() {
     let bench = Bench::new(9, 3 * FIRST);
     let (_, uploads) = bench.open(usize::MAX);
-    let piece = vec![5; FIRST as usize];
+    let piece = vec![5; FIRST_SIZE];
     let reserved = || {
         let link = uploads.links().link(&bench.link).unwrap().unwrap();
         link.reserved_usage().bytes
