@@ -104,7 +104,9 @@ fn what_expires_is_deleted_also_by_the_next_run_of_the_server() {
     let server = Server::sealing(&bench, &[]);
     wait_until("it is deleted", || !folder.exists());
     assert_eq!(server.listed(), [text(&stays["id"])]);
-    assert!(bench.names("data/staging").is_empty());
+    wait_until("nothing is left of it", || {
+        bench.names("data/staging").is_empty()
+    });
     let left = fs::read(manifest).unwrap();
     assert!(!left.is_empty() && left.iter().all(|byte| *byte == 0));
 }
