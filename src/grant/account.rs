@@ -190,6 +190,21 @@ impl Link {
         Ok(())
     }
 
+    /// Makes what is reserved for an upload exactly so much, which may be less or more.
+    pub(super) fn resize(&mut self, upload: &UploadId, bytes: u64) -> Result<(), Refused> {
+        let Some(reservation) = self.reserved.get(upload) else {
+            return match self.revoked {
+                Some(_) => Err(Refused::Revoked),
+                None => Err(Refused::NotReserved),
+            };
+        };
+        self.grow(upload, bytes.saturating_sub(reservation.bytes))?;
+        if let Some(reservation) = self.reserved.get_mut(upload) {
+            reservation.bytes = bytes;
+        }
+        Ok(())
+    }
+
     /// Counts a finished upload, unless it was counted: what was reserved for it becomes used. Says whether it did.
     pub(super) fn settle(&mut self, upload: &UploadId, bytes: u64) -> bool {
         let Some(reservation) = self.reserved.remove(upload) else {

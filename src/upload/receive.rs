@@ -235,6 +235,7 @@ impl Received {
                 .map_or(0, |segment| segment.sealed_size),
             link: self.new.terms.link_id(),
             by: self.new.terms.by.clone(),
+            from: self.new.terms.from,
             time: now,
             expires: self.expires(now),
         }

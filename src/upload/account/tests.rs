@@ -334,3 +334,58 @@ async fn what_is_not_counted_yet_is_counted_before_it_goes() {
     assert!(link.reserved.is_empty());
     assert_eq!((link.used.uploads, link.used.bytes), (2, 8));
 }
+
+#[tokio::test]
+async fn a_length_that_becomes_known_frees_the_rest() {
+    let bench = Bench::new(3, FIRST);
+    let (_, uploads) = bench.open(usize::MAX);
+    let reserved = || bench.check(&uploads).reserved_usage().bytes;
+    for role in [Role::Partial, Role::Whole] {
+        let session = uploads
+            .create_session(bench.session(role, None))
+            .await
+            .unwrap();
+        let before = reserved();
+        assert!(before > 1000, "as much as there is");
+        let (session, fits) = session.declare_length(8).await.unwrap();
+        assert!(fits);
+        assert!(reserved() <= 16, "{}", reserved());
+        // Told again, it changes nothing.
+        let (session, _) = session.declare_length(8).await.unwrap();
+        drop(fill(session, b"eight by").await.unwrap());
+    }
+    assert_eq!(reserved(), 16);
+}
+
+#[tokio::test]
+async fn a_revoked_link_takes_no_more_of_a_body_under_way() {
+    let bench = Bench::new(3, 100 * FIRST);
+    let (_, uploads) = bench.open(usize::MAX);
+    let begin = |length| uploads.create_session(bench.session(Role::Whole, length));
+    let (known, small) = (begin(Some(50 * FIRST)).await, begin(Some(8)).await);
+    let (small, known) = (small.unwrap(), known.unwrap());
+    let url = small.url().clone();
+    let (mut small, mut known) = (small.append(&[]).unwrap(), known.append(&[]).unwrap());
+    let new = bench.file(Kind::File, Some(40 * FIRST));
+    let mut alone = Receiver::begin(&uploads, new, false).await.unwrap();
+    small.write(b"four").await.unwrap();
+    known.write(b"four").await.unwrap();
+    let now = SystemTime::now();
+    uploads.links().revoke(&bench.link, now).unwrap();
+    small.write(b"more").await.unwrap();
+    let refused = small.close(&[]).await.err();
+    assert!(matches!(refused, Some(SessionError::LinkRevoked)));
+    // Nothing of it counts.
+    let last = uploads.session(url).await.err();
+    assert!(matches!(last, Some(SessionError::LinkRevoked)));
+    let more = vec![0; FIRST as usize];
+    let refused = known.write(&more).await;
+    assert!(matches!(refused, Err(SessionError::LinkRevoked)));
+    let refused = alone.write(&more).await;
+    assert!(matches!(
+        refused,
+        Err(ReceiveError::Refused(Refused::Revoked))
+    ));
+    drop((known, alone));
+    uploads.settled().await;
+}

@@ -19,6 +19,7 @@ mod state;
 mod tests;
 mod url;
 
+use core::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -238,6 +239,11 @@ impl Session {
         &self.head.terms
     }
 
+    /// Says whose request has it in hand, for whoever is told that it was finished.
+    pub fn brought_from(&mut self, address: IpAddr) {
+        self.head.terms.from = Some(address);
+    }
+
     /// What part it plays in a concatenation.
     pub fn role(&self) -> &Role {
         &self.head.role
@@ -345,7 +351,7 @@ impl Session {
             return Err(SessionError::TooLarge(self.max_size()));
         }
         run_blocking(move || {
-            self.reserve_up_to(length)?;
+            self.reserve_exactly(length)?;
             self.state.length = Some(length);
             self.put(Event::Length)?;
             Ok((self, true))
@@ -380,12 +386,14 @@ impl Session {
         Ok(())
     }
 
-    /// Makes sure that so many bytes are reserved. Blocks.
-    fn reserve_up_to(&mut self, bytes: u64) -> Result<(), SessionError> {
-        if let Some(account) = &self.account
-            && bytes > self.reserved
-        {
-            account.grow_to(self.reserved, bytes)?;
+    /// Makes what is reserved so many bytes, now that it is known how many it takes. Fails where its link takes nothing any
+    /// more. Blocks.
+    fn reserve_exactly(&mut self, bytes: u64) -> Result<(), SessionError> {
+        if bytes == self.reserved {
+            return self.check_link();
+        }
+        if let Some(account) = &self.account {
+            account.resize(bytes)?;
             self.reserved = bytes;
         }
         Ok(())
