@@ -126,11 +126,13 @@ fn an_empty_form_is_asked_for_what_it_has_room_for() {
 fn a_problem_without_words_of_its_own_is_told_as_to_programs() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
-    let page = asking(&server, "/uploads/%zz?lang=ko", &[("accept", BROWSER)]).is(400);
+    let bearer = format!("Bearer {}", server.token());
+    let headers = [("accept", BROWSER), ("authorization", &bearer)];
+    let page = asking(&server, "/uploads?limit=0&lang=ko", &headers).is(400);
     let text = page.text();
-    assert!(text.contains("<code>malformed-path</code>"), "{text}");
+    assert!(text.contains("<code>malformed-query</code>"), "{text}");
     assert!(
-        text.contains("lang=\"en\" dir=\"ltr\">The path is not properly"),
+        text.contains("lang=\"en\" dir=\"ltr\">The query takes"),
         "{text}"
     );
 }
