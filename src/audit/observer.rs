@@ -3,7 +3,7 @@
 use super::log::AuditLog;
 use super::{Actor, Entry, Event, LinkId};
 use crate::store::{StoreError, UploadId};
-use crate::upload::{Begun, Finished, Observer, Why};
+use crate::upload::{Begun, Finished, Observer, Removed, Why};
 
 impl Observer for AuditLog {
     fn begun(&self, upload: &Begun<'_>) {
@@ -34,6 +34,7 @@ impl Observer for AuditLog {
     fn finished(&self, upload: &Finished) {
         let entry = Entry {
             by: Some(Actor::new(&upload.by)),
+            address: upload.from,
             upload: Some(upload.id),
             submission: Some(upload.submission),
             link: upload.link.as_deref().and_then(LinkId::new),
@@ -46,15 +47,18 @@ impl Observer for AuditLog {
         }
     }
 
-    fn removed(&self, id: &UploadId, why: Why) {
-        let event = match why {
+    fn removed(&self, upload: &Removed<'_>) {
+        let event = match upload.why {
             Why::Expired => Event::Expired,
             Why::Withdrawn => Event::Withdrawn,
             // Told where it was asked for, with who it was.
             Why::Deleted => return,
         };
         self.append(Entry {
-            upload: Some(*id),
+            by: upload.by.map(Actor::new),
+            address: upload.from,
+            upload: Some(upload.id),
+            link: upload.link.and_then(LinkId::new),
             ..Entry::new(event)
         });
     }

@@ -36,7 +36,7 @@ struct VerifyArgs {
     files: Vec<PathBuf>,
 
     /// The hash of a line that must be there
-    #[arg(long, value_name = "HASH", env = "SEALSLOT_HEAD")]
+    #[arg(long, value_name = "HASH")]
     head: Option<Hash>,
 
     /// Print one JSON object: lines, from, first, last, head

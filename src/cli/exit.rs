@@ -152,7 +152,11 @@ impl From<DevCertError> for Failure {
 
 impl From<TlsError> for Failure {
     fn from(error: TlsError) -> Self {
-        Self::from_error(Exit::Other, &error)
+        let exit = match error {
+            TlsError::Clients { .. } => Exit::Usage,
+            _ => Exit::Other,
+        };
+        Self::from_error(exit, &error)
     }
 }
 
@@ -194,7 +198,6 @@ impl From<AgeFileError> for Failure {
     }
 }
 
-/// clap's word in one line: what is wrong and what it suggests, without the usage.
 impl From<ClientTlsError> for Failure {
     fn from(error: ClientTlsError) -> Self {
         let line = chain(&error);
@@ -208,6 +211,7 @@ impl From<ClientTlsError> for Failure {
     }
 }
 
+/// clap's word in one line: what is wrong and what it suggests, without the usage.
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Self {
         let text = error.render().to_string();

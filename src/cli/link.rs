@@ -1,6 +1,5 @@
 //! `sealslot link`: upload links, made, listed and revoked on a server by whoever has its admin token.
 
-mod amounts;
 mod qr;
 mod table;
 
@@ -23,12 +22,12 @@ use super::upload::body::Body;
 use super::upload::endpoint::Endpoint;
 use super::upload::http_client::{Answer, HttpClient, HttpError};
 use super::{Exit, Failure};
+use crate::config::{Amount, Term};
 use crate::grant::{GrantId, LinkSecret, MediaRange};
 use crate::http::{PageText, PageTitle, TextField};
 use crate::keys::{NamedRecipient, read_recipients};
 use crate::tls::client_config;
 use crate::upload::to_rfc3339;
-use amounts::{Amount, Term};
 
 /// Make, list and revoke upload links: who has one can hand in files, and nothing else
 #[derive(Subcommand, Debug)]
@@ -65,7 +64,12 @@ pub(super) struct CreateArgs {
     server: ServerArgs,
 
     /// When it closes: after a time like 7d, or never
-    #[arg(long, value_name = "TIME", default_value = "7d")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "7d",
+        allow_hyphen_values = true
+    )]
     expires: Term,
 
     /// How many files it takes, in all
@@ -73,11 +77,11 @@ pub(super) struct CreateArgs {
     max_uploads: Option<u64>,
 
     /// How many bytes it takes, in all
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     max_bytes: Option<Amount>,
 
     /// How large one file may be
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     max_file: Option<Amount>,
 
     /// A media type that it takes, like application/pdf or image/*; may be repeated
@@ -105,8 +109,8 @@ pub(super) struct CreateArgs {
     #[arg(short, long = "recipient", value_name = "RECIPIENT")]
     recipients: Vec<String>,
 
-    /// Delete what is handed in so long after it arrived
-    #[arg(long, value_name = "TIME")]
+    /// Delete what is handed in so long after it arrived, or `never`. The server's --keep holds where it is shorter
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     keep: Option<Term>,
 
     /// What the list calls it. Those who hand in do not see it
@@ -238,17 +242,10 @@ fn document(args: &CreateArgs, now: SystemTime) -> Result<Value, Failure> {
             document.insert(key.to_owned(), value);
         }
     };
-    let expires = match args.expires {
-        Term::Never => "never".to_owned(),
-        Term::After(time) => {
-            let expires = now
-                .checked_add(time)
-                .filter(|time| *time < amounts::latest());
-            to_rfc3339(expires.ok_or_else(|| {
-                Failure::usage("--expires is later than the year 9999: give `never`")
-            })?)
-        }
-    };
+    let expires = args.expires.end(now);
+    let expires =
+        expires.map_err(|error| Failure::from_error(Exit::Usage, &error).about("--expires"))?;
+    let expires = expires.map_or_else(|| "never".to_owned(), to_rfc3339);
     say("label", Value::from(args.label.trim()));
     say("expires", Value::from(expires));
     say("max_uploads", json!(args.max_uploads));

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::exit::{Exit, Failure};
 use super::passphrase::PassphraseArgs;
-use crate::config::{Config, ConfigError, LogLevel, ServeArgs};
+use crate::config::{Config, ConfigError, LogLevel, ServeArgs, Setup};
 use crate::grant::{Links, Tokens};
 use crate::http::{Access, App, Logo, MAX_LOGO, Pages, Surface};
 use crate::keys::{self, NamedRecipient};
@@ -177,9 +177,7 @@ async fn serve(
         None => None,
     };
     stop_on_signals(stop.clone())?;
-    app.pages.welcome = config
-        .unconfigured
-        .then(|| welcome::welcome(config, address));
+    app.pages.welcome = (config.setup == Setup::MadeUp).then(|| welcome::welcome(config, address));
     let app = Arc::new(app);
     let watch = tokio::spawn(Arc::clone(&tls).watch(FILE_WATCH));
     let watch_tokens = tokio::spawn(token_files.watch(Arc::clone(&app), FILE_WATCH));

@@ -5,17 +5,16 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::results::{note, print, print_json};
 use super::{Exit, Failure, stdout};
-use crate::config::{self, Span};
-use crate::grant::{Scopes, Token, TokenName, TokenSecret, Tokens};
+use crate::config::{self, Span, Term};
+use crate::grant::{Listing, Scopes, Token, TokenName, TokenSecret, Tokens};
 use crate::store::LocalRecords;
 
 /// Make, list and end the tokens of machines
@@ -51,22 +50,17 @@ pub(super) struct CreateArgs {
 
     /// What it lets do: `upload`, `read` (list, and fetch sealed files) or `admin` (everything); can be repeated, or
     /// separated by commas
-    #[arg(
-        long = "scope",
-        value_name = "SCOPE",
-        env = "SEALSLOT_SCOPE",
-        default_value = "upload"
-    )]
+    #[arg(long = "scope", value_name = "SCOPE", default_value = "upload")]
     scopes: Vec<Scopes>,
 
     /// How long it is good for, like `90d`, or `never` for one that does not expire
     #[arg(
         long,
         value_name = "TIME",
-        env = "SEALSLOT_EXPIRES",
-        default_value = "never"
+        default_value = "90d",
+        allow_hyphen_values = true
     )]
-    expires: Expires,
+    expires: Term,
 
     #[command(flatten)]
     data: DataArgs,
@@ -74,18 +68,18 @@ pub(super) struct CreateArgs {
 
 /// List the tokens, also those that are over
 ///
-/// A token that has been over for 30 days may be gone from the list.
+/// A token that has been over for 30 days may be gone from the list. Exits with 65 where a record is damaged, and names it.
 #[derive(Args, Debug)]
 pub(super) struct ListArgs {
     #[command(flatten)]
     data: DataArgs,
 
-    /// Print one JSON object: tokens, a list of id, name, scopes, state, created, expires and revoked
+    /// Print a JSON object for each, on a line: id, name, scopes, state, created, expires and revoked
     #[arg(long, env = "SEALSLOT_JSON", value_parser = clap::builder::BoolishValueParser::new())]
     json: bool,
 }
 
-/// End a token at once
+/// End a token at once, and print its id
 #[derive(Args, Debug)]
 pub(super) struct RevokeArgs {
     /// Its name or its id, as the list shows them; a name ends every token of that name
@@ -109,38 +103,13 @@ pub(super) struct RotateArgs {
     #[arg(
         long,
         value_name = "TIME",
-        env = "SEALSLOT_OVERLAP",
-        default_value = "1h"
+        default_value = "1h",
+        allow_hyphen_values = true
     )]
     overlap: Span,
 
     #[command(flatten)]
     data: DataArgs,
-}
-
-/// How long something is good for.
-#[derive(Debug, Clone, Copy)]
-enum Expires {
-    Never,
-    After(Duration),
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("expected a time like 90d, or `never`")]
-struct ExpiresError;
-
-impl FromStr for Expires {
-    type Err = ExpiresError;
-
-    fn from_str(text: &str) -> Result<Self, ExpiresError> {
-        if text == "never" {
-            return Ok(Self::Never);
-        }
-        match text.parse::<Span>() {
-            Ok(Span(time)) if !time.is_zero() => Ok(Self::After(time)),
-            _ => Err(ExpiresError),
-        }
-    }
 }
 
 pub(super) fn run(command: TokenCommand) -> Result<(), Failure> {
@@ -154,13 +123,9 @@ pub(super) fn run(command: TokenCommand) -> Result<(), Failure> {
 
 fn create(args: CreateArgs) -> Result<(), Failure> {
     let now = SystemTime::now();
-    let expires = match args.expires {
-        Expires::Never => None,
-        Expires::After(time) => {
-            let end = now.checked_add(time);
-            Some(end.ok_or_else(|| Failure::usage("--expires is too far away: give `never`"))?)
-        }
-    };
+    let expires = args.expires.end(now);
+    let expires =
+        expires.map_err(|error| Failure::from_error(Exit::Usage, &error).about("--expires"))?;
     let scopes = args.scopes.into_iter().fold(Scopes::NONE, Scopes::union);
     let tokens = open(args.data, IfMissing::Make)?;
     let (secret, token) = tokens.create(args.name, scopes, expires, now)?;
@@ -173,7 +138,7 @@ fn rotate(args: RotateArgs) -> Result<(), Failure> {
     let (secret, token) = tokens.rotate(&args.name, overlap, SystemTime::now())?;
     hand_over(&tokens, &secret, &token)?;
     note(format_args!(
-        "the one before stays good for {}",
+        "sealslot: the one before stays good for {}",
         humantime::format_duration(overlap)
     ));
     Ok(())
@@ -186,14 +151,16 @@ fn hand_over(tokens: &Tokens, secret: &TokenSecret, token: &Token) -> Result<(),
         return Err(failure);
     }
     note(format_args!(
-        "token {} ({}) lets {} and expires: {}",
+        "sealslot: token {} ({}) lets {} and expires: {}",
         token.name,
         token.id(),
         token.scopes,
         time(token.expires, "never")
     ));
     if stdout_is_open_to_others() {
-        note("warning: others can read the file that it was written to: run `chmod 600` on it");
+        note(
+            "sealslot: warning: others can read the file that it was written to: run `chmod 600` on it",
+        );
     }
     Ok(())
 }
@@ -204,16 +171,26 @@ fn stdout_is_open_to_others() -> bool {
 }
 
 fn list(args: ListArgs) -> Result<(), Failure> {
-    let tokens = open(args.data, IfMissing::Fail)?.list()?;
+    let Listing { grants, damaged } = open(args.data, IfMissing::Fail)?.list()?;
     let now = SystemTime::now();
     if args.json {
-        let tokens: Vec<_> = tokens.iter().map(|token| to_json(token, now)).collect();
-        return print_json(&json!({ "tokens": tokens }));
+        let mut tokens = grants.iter().map(|token| to_json(token, now));
+        tokens.try_for_each(|token| print_json(&token))?;
+    } else if !grants.is_empty() {
+        print_table(&grants, now)?;
+    } else if damaged.is_empty() {
+        note("sealslot: there are no tokens: `sealslot token create NAME` makes one");
     }
-    if tokens.is_empty() {
-        note("there are no tokens: `sealslot token create NAME` makes one");
+    if damaged.is_empty() {
         return Ok(());
     }
+    for error in damaged {
+        Failure::from(error).report();
+    }
+    Err(Failure::reported(Exit::Data))
+}
+
+fn print_table(tokens: &[Token], now: SystemTime) -> Result<(), Failure> {
     let head = ["NAME", "SCOPES", "STATE", "EXPIRES", "ID"].map(str::to_owned);
     let rows = tokens.iter().map(|token| {
         [
@@ -250,10 +227,8 @@ fn to_json(token: &Token, now: SystemTime) -> Value {
 
 fn revoke(args: RevokeArgs) -> Result<(), Failure> {
     let tokens = open(args.data, IfMissing::Fail)?;
-    for token in tokens.revoke(&args.token, SystemTime::now())? {
-        note(format_args!("revoked {} ({})", token.name, token.id()));
-    }
-    Ok(())
+    let revoked = tokens.revoke(&args.token, SystemTime::now())?;
+    revoked.iter().try_for_each(|token| print(token.id()))
 }
 
 fn time(time: Option<SystemTime>, without: &str) -> String {
@@ -316,19 +291,4 @@ fn check(data: &Path, if_missing: IfMissing) -> Result<(), Failure> {
         return refuse("is no data folder: name that of the server with --data DIR");
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_read_as_they_are_meant() {
-        let read = |text: &str| text.parse::<Expires>();
-        assert!(matches!(read("never"), Ok(Expires::Never)));
-        assert!(matches!(read("90d"), Ok(Expires::After(time)) if time.as_secs() == 90 * 86_400));
-        for text in ["", "0s", "90", "-1d", "soon", "Never"] {
-            assert!(read(text).is_err(), "{text:?}");
-        }
-    }
 }

@@ -87,7 +87,8 @@ pub(super) struct UploadArgs {
         long,
         value_name = "TIME",
         env = "SEALSLOT_RETRY_FOR",
-        default_value = "10m"
+        default_value = "10m",
+        allow_hyphen_values = true
     )]
     retry_for: Span,
 

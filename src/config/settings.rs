@@ -3,34 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
-use bytesize::ByteSize;
 use serde::Deserialize;
 
+use super::{Size, Span};
 use crate::http::{Colour, CorsOrigin, PageText, PageTitle, Rate, TextField};
 use crate::server::{ClientScope, ForwardedHeader, Network};
 use crate::tls::ClientCertificates;
-
-/// A length of time as people write it: `30s`, `5m`, `7d`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span(pub Duration);
-
-impl FromStr for Span {
-    type Err = humantime::DurationError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        humantime::parse_duration(text).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
-}
 
 /// A URL as it was given, not read yet: it may hold a secret, and what cannot be read is repeated where that is told.
 #[derive(Clone, Deserialize)]
@@ -182,63 +161,63 @@ settings! {
     #[arg(long, env = "SEALSLOT_LOG", value_name = "LEVEL")]
     log: Option<LogLevel>,
     /// Largest body of one upload request [default: 100GiB]
-    #[arg(long, env = "SEALSLOT_MAX_SIZE", value_name = "SIZE")]
-    max_size: Option<ByteSize>,
+    #[arg(long, env = "SEALSLOT_MAX_SIZE", value_name = "SIZE", allow_hyphen_values = true)]
+    max_size: Option<Size>,
     /// Most files and fields in one form [default: 1000]
-    #[arg(long, env = "SEALSLOT_MAX_PARTS", value_name = "N")]
+    #[arg(long, env = "SEALSLOT_MAX_PARTS", value_name = "N", allow_hyphen_values = true)]
     max_parts: Option<usize>,
     /// Largest headers of one part of a form [default: 64KiB]
-    #[arg(long, env = "SEALSLOT_MAX_PART_HEADERS", value_name = "SIZE")]
-    max_part_headers: Option<ByteSize>,
+    #[arg(long, env = "SEALSLOT_MAX_PART_HEADERS", value_name = "SIZE", allow_hyphen_values = true)]
+    max_part_headers: Option<Size>,
     /// Longest name of a file or field [default: 32KiB]
-    #[arg(long, env = "SEALSLOT_MAX_NAME", value_name = "SIZE")]
-    max_name: Option<ByteSize>,
+    #[arg(long, env = "SEALSLOT_MAX_NAME", value_name = "SIZE", allow_hyphen_values = true)]
+    max_name: Option<Size>,
     /// Largest text fields of one form, all together [default: 1MiB]
-    #[arg(long, env = "SEALSLOT_MAX_FIELDS", value_name = "SIZE")]
-    max_fields: Option<ByteSize>,
+    #[arg(long, env = "SEALSLOT_MAX_FIELDS", value_name = "SIZE", allow_hyphen_values = true)]
+    max_fields: Option<Size>,
     /// Largest data of /encrypt and /decrypt, which work in memory [default: 1MiB]
-    #[arg(long, env = "SEALSLOT_MAX_DATA", value_name = "SIZE")]
-    max_data: Option<ByteSize>,
+    #[arg(long, env = "SEALSLOT_MAX_DATA", value_name = "SIZE", allow_hyphen_values = true)]
+    max_data: Option<Size>,
     /// Most upload requests at the same time [default: 1000]
-    #[arg(long, env = "SEALSLOT_MAX_UPLOADS", value_name = "N")]
+    #[arg(long, env = "SEALSLOT_MAX_UPLOADS", value_name = "N", allow_hyphen_values = true)]
     max_uploads: Option<usize>,
     /// Most upload requests at the same time from one address, or IPv6 network of 64 bits [default: half of max-uploads]
-    #[arg(long, env = "SEALSLOT_MAX_UPLOADS_PER_ADDRESS", value_name = "N")]
+    #[arg(long, env = "SEALSLOT_MAX_UPLOADS_PER_ADDRESS", value_name = "N", allow_hyphen_values = true)]
     max_uploads_per_address: Option<usize>,
     /// Most upload requests at the same time with one token or client certificate [default: half of max-uploads]
-    #[arg(long, env = "SEALSLOT_MAX_UPLOADS_PER_TOKEN", value_name = "N")]
+    #[arg(long, env = "SEALSLOT_MAX_UPLOADS_PER_TOKEN", value_name = "N", allow_hyphen_values = true)]
     max_uploads_per_token: Option<usize>,
     /// How many uploads one address may begin in how long a time, like 60/1m [default: any]
-    #[arg(long, env = "SEALSLOT_ADDRESS_RATE", value_name = "N/TIME")]
+    #[arg(long, env = "SEALSLOT_ADDRESS_RATE", value_name = "N/TIME", allow_hyphen_values = true)]
     address_rate: Option<Rate>,
     /// How many uploads may be begun with one token or client certificate in how long a time [default: any]
-    #[arg(long, env = "SEALSLOT_TOKEN_RATE", value_name = "N/TIME")]
+    #[arg(long, env = "SEALSLOT_TOKEN_RATE", value_name = "N/TIME", allow_hyphen_values = true)]
     token_rate: Option<Rate>,
     /// How long the answer to a first wrong token or link waits; each further one of the same address twice as
     /// long, 5s at the most [default: 50ms; 0s: none waits]
-    #[arg(long, env = "SEALSLOT_FAILURE_DELAY", value_name = "TIME")]
+    #[arg(long, env = "SEALSLOT_FAILURE_DELAY", value_name = "TIME", allow_hyphen_values = true)]
     failure_delay: Option<Span>,
     /// Least that a body brings a second, over any body-timeout that it is waited for [default: 1KiB; 0: any speed]
-    #[arg(long, env = "SEALSLOT_MIN_SPEED", value_name = "SIZE")]
-    min_speed: Option<ByteSize>,
+    #[arg(long, env = "SEALSLOT_MIN_SPEED", value_name = "SIZE", allow_hyphen_values = true)]
+    min_speed: Option<Size>,
     /// Most that is kept, as the bytes of all sealed files [default: as much as there is room for]
-    #[arg(long, env = "SEALSLOT_QUOTA", value_name = "SIZE")]
-    quota: Option<ByteSize>,
+    #[arg(long, env = "SEALSLOT_QUOTA", value_name = "SIZE", allow_hyphen_values = true)]
+    quota: Option<Size>,
     /// How much of the disk stays free [default: 16MiB]
-    #[arg(long, env = "SEALSLOT_MIN_FREE", value_name = "SIZE")]
-    min_free: Option<ByteSize>,
+    #[arg(long, env = "SEALSLOT_MIN_FREE", value_name = "SIZE", allow_hyphen_values = true)]
+    min_free: Option<Size>,
     /// How long an upload that comes in several requests may take, and its URL answers [default: 7d]
-    #[arg(long, env = "SEALSLOT_UPLOAD_LIFETIME", value_name = "TIME")]
+    #[arg(long, env = "SEALSLOT_UPLOAD_LIFETIME", value_name = "TIME", allow_hyphen_values = true)]
     upload_lifetime: Option<Span>,
     /// How long finished uploads are kept, unless their link or sender says less [default: until somebody deletes them]
-    #[arg(long, env = "SEALSLOT_KEEP", value_name = "TIME")]
+    #[arg(long, env = "SEALSLOT_KEEP", value_name = "TIME", allow_hyphen_values = true)]
     keep: Option<Span>,
     /// How long whoever sent a finished upload in several requests may take it back, by DELETE of its URL [default: not at all]
-    #[arg(long, env = "SEALSLOT_WITHDRAW_FOR", value_name = "TIME")]
+    #[arg(long, env = "SEALSLOT_WITHDRAW_FOR", value_name = "TIME", allow_hyphen_values = true)]
     withdraw_for: Option<Span>,
     /// After how many bytes of one body a resumable upload is made durable as far as it has come [default: 256MiB]
-    #[arg(long, env = "SEALSLOT_CHECKPOINT", value_name = "SIZE")]
-    checkpoint: Option<ByteSize>,
+    #[arg(long, env = "SEALSLOT_CHECKPOINT", value_name = "SIZE", allow_hyphen_values = true)]
+    checkpoint: Option<Size>,
     /// Let pages of this other origin upload, named by scheme and host, or `*` for all; may be repeated
     #[arg(long, env = "SEALSLOT_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = '\n')]
     cors_origin: Vec<CorsOrigin>,
@@ -259,24 +238,24 @@ settings! {
     #[arg(long, env = "SEALSLOT_PAGE_FIELD", value_name = "NAME[=LABEL]", value_delimiter = '\n')]
     page_field: Vec<TextField>,
     /// Most connections at the same time [default: 4000]
-    #[arg(long, env = "SEALSLOT_MAX_CONNECTIONS", value_name = "N")]
+    #[arg(long, env = "SEALSLOT_MAX_CONNECTIONS", value_name = "N", allow_hyphen_values = true)]
     max_connections: Option<usize>,
     /// Longest TLS handshake [default: 10s]
-    #[arg(long, env = "SEALSLOT_HANDSHAKE_TIMEOUT", value_name = "TIME")]
+    #[arg(long, env = "SEALSLOT_HANDSHAKE_TIMEOUT", value_name = "TIME", allow_hyphen_values = true)]
     handshake_timeout: Option<Span>,
     /// Longest wait for a request's headers, and longest idle time of a connection [default: 60s]
-    #[arg(long, env = "SEALSLOT_HEADER_TIMEOUT", value_name = "TIME")]
+    #[arg(long, env = "SEALSLOT_HEADER_TIMEOUT", value_name = "TIME", allow_hyphen_values = true)]
     header_timeout: Option<Span>,
     /// Longest standstill of a body [default: 60s]
-    #[arg(long, env = "SEALSLOT_BODY_TIMEOUT", value_name = "TIME")]
+    #[arg(long, env = "SEALSLOT_BODY_TIMEOUT", value_name = "TIME", allow_hyphen_values = true)]
     body_timeout: Option<Span>,
     /// Longest time for one request's body [default: 24h]
-    #[arg(long, env = "SEALSLOT_REQUEST_TIMEOUT", value_name = "TIME")]
+    #[arg(long, env = "SEALSLOT_REQUEST_TIMEOUT", value_name = "TIME", allow_hyphen_values = true)]
     request_timeout: Option<Span>,
     /// Longest time that a client may leave an answer unread [default: 60s]
-    #[arg(long, env = "SEALSLOT_WRITE_TIMEOUT", value_name = "TIME")]
+    #[arg(long, env = "SEALSLOT_WRITE_TIMEOUT", value_name = "TIME", allow_hyphen_values = true)]
     write_timeout: Option<Span>,
     /// How long requests may go on after SIGTERM [default: 30s]
-    #[arg(long, env = "SEALSLOT_GRACE", value_name = "TIME")]
+    #[arg(long, env = "SEALSLOT_GRACE", value_name = "TIME", allow_hyphen_values = true)]
     grace: Option<Span>,
 }

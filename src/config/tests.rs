@@ -1,5 +1,7 @@
 //! What is given, and what becomes of it.
 
+use std::time::Duration;
+
 use super::*;
 
 fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -106,7 +108,7 @@ fn loopback_is_loopback_in_every_form() {
 
 #[test]
 fn only_where_nothing_was_said_is_a_server_unconfigured() {
-    let unconfigured = |args: ServeArgs| args.resolve().unwrap().unconfigured;
+    let unconfigured = |args: ServeArgs| args.resolve().unwrap().setup == Setup::MadeUp;
     assert!(unconfigured(ServeArgs {
         listen: Some("[::1]:1".parse().unwrap()),
         max_parts: Some(7),

@@ -120,8 +120,23 @@ impl Link {
         self.max_bytes.map(|max| max.saturating_sub(taken))
     }
 
-    fn check_bytes(&self, bytes: u64) -> Result<(), Refused> {
-        match self.bytes_left() {
+    /// How many more bytes of parts may be reserved: no more than the files that they can become. `None`: any number.
+    fn part_bytes_left(&self) -> Option<u64> {
+        let uploads = self.max_uploads?;
+        let uploads = uploads.saturating_sub(self.used.uploads);
+        let uploads = uploads.saturating_sub(self.reserved_usage().uploads);
+        let parts = self.reserved.values();
+        let parts = parts.filter(|reservation| reservation.what == What::Part);
+        let taken = parts.fold(0_u64, |sum, part| sum.saturating_add(part.bytes));
+        Some(uploads.saturating_mul(self.max_file?).saturating_sub(taken))
+    }
+
+    fn check_bytes(&self, what: What, bytes: u64) -> Result<(), Refused> {
+        let of_parts = match what {
+            What::Part => self.part_bytes_left(),
+            What::File | What::Fields => None,
+        };
+        match self.bytes_left().into_iter().chain(of_parts).min() {
             Some(left) if bytes > left => Err(Refused::BytesUsedUp { left }),
             _ => Ok(()),
         }
@@ -147,7 +162,7 @@ impl Link {
     fn put(&mut self, upload: UploadId, reservation: Reservation) -> Result<(), Refused> {
         let former = self.reserved.remove(&upload);
         let checked = self.check_count(reservation.what);
-        match checked.and_then(|()| self.check_bytes(reservation.bytes)) {
+        match checked.and_then(|()| self.check_bytes(reservation.what, reservation.bytes)) {
             Ok(()) => {
                 self.reserved.insert(upload, reservation);
                 Ok(())
@@ -180,12 +195,25 @@ impl Link {
         if self.revoked.is_some() {
             return Err(Refused::Revoked);
         }
-        if !self.reserved.contains_key(upload) {
-            return Err(Refused::NotReserved);
-        }
-        self.check_bytes(more)?;
+        let reserved = self.reserved.get(upload).ok_or(Refused::NotReserved)?;
+        self.check_bytes(reserved.what, more)?;
         if let Some(reservation) = self.reserved.get_mut(upload) {
             reservation.bytes = reservation.bytes.saturating_add(more);
+        }
+        Ok(())
+    }
+
+    /// Makes what is reserved for an upload exactly so much, which may be less or more.
+    pub(super) fn resize(&mut self, upload: &UploadId, bytes: u64) -> Result<(), Refused> {
+        let Some(reservation) = self.reserved.get(upload) else {
+            return match self.revoked {
+                Some(_) => Err(Refused::Revoked),
+                None => Err(Refused::NotReserved),
+            };
+        };
+        self.grow(upload, bytes.saturating_sub(reservation.bytes))?;
+        if let Some(reservation) = self.reserved.get_mut(upload) {
+            reservation.bytes = bytes;
         }
         Ok(())
     }

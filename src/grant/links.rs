@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::account::{Fate, Refused, Reservation, What};
 use super::link::{Link, NewLink};
-use super::record::{self, Record, Then};
+use super::record::{self, Listing, Record, Then};
 use super::{GrantError, GrantId, LinkSecret, json};
 use crate::store::{RecordStore, UploadId};
 
@@ -45,9 +45,11 @@ impl Links {
     }
 
     /// All links, the newest first.
-    pub fn list(&self) -> Result<Vec<Link>, GrantError> {
+    pub fn list(&self) -> Result<Listing<Link>, GrantError> {
         let mut links = record::all::<Link>(&*self.store)?;
-        links.sort_by_key(|link| (std::cmp::Reverse(link.created), link.id()));
+        links
+            .grants
+            .sort_by_key(|link| (std::cmp::Reverse(link.created), link.id()));
         Ok(links)
     }
 
@@ -85,6 +87,14 @@ impl Links {
     pub fn grow(&self, id: &GrantId, upload: &UploadId, more: u64) -> Result<(), Refused> {
         self.change(id, |link| {
             link.grow(upload, more)?;
+            Ok((Then::Put, ()))
+        })
+    }
+
+    /// Makes what is reserved for an upload `bytes`, now that it is known how long it becomes. Doing it again is fine.
+    pub fn resize(&self, id: &GrantId, upload: &UploadId, bytes: u64) -> Result<(), Refused> {
+        self.change(id, |link| {
+            link.resize(upload, bytes)?;
             Ok((Then::Put, ()))
         })
     }

@@ -27,6 +27,7 @@ pub use id::{GrantId, GrantIdError};
 pub use link::{Link, LinkPage, LinkState, NewLink};
 pub use links::Links;
 pub use media_range::{MediaRange, MediaRangeError};
+pub use record::Listing;
 pub use scope::{Scope, ScopeError, Scopes};
 pub use secret::{LinkSecret, SecretError, TokenSecret};
 pub use tokens::{Token, TokenName, TokenNameError, TokenState, Tokens};

@@ -88,12 +88,31 @@ pub(super) fn ids<R: Record>(store: &dyn RecordStore) -> Result<Vec<GrantId>, Gr
         .collect())
 }
 
+/// What there is of a kind.
+#[derive(Debug)]
+pub struct Listing<R> {
+    /// All that can be read.
+    pub grants: Vec<R>,
+    /// An error for each that is damaged. It lets nobody in, and is no reason to keep the others from anybody.
+    pub damaged: Vec<GrantError>,
+}
+
 /// All records of a kind, in no order.
-pub(super) fn all<R: Record>(store: &dyn RecordStore) -> Result<Vec<R>, GrantError> {
-    let ids = ids::<R>(store)?;
-    // One may be swept away while the others are read.
-    let records = ids.iter().map(|id| read::<R>(store, id).transpose());
-    records.flatten().collect()
+pub(super) fn all<R: Record>(store: &dyn RecordStore) -> Result<Listing<R>, GrantError> {
+    let mut listing = Listing {
+        grants: Vec::new(),
+        damaged: Vec::new(),
+    };
+    for id in ids::<R>(store)? {
+        match read(store, &id) {
+            Ok(Some(record)) => listing.grants.push(record),
+            // Swept away while the others were read.
+            Ok(None) => {}
+            Err(error @ GrantError::Damaged { .. }) => listing.damaged.push(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(listing)
 }
 
 /// Changes one record: `decide` may be called again, with the record as it is then. `None` where there is none.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::json::{self, Version1};
-use super::record::{self, Record, Then};
+use super::record::{self, Listing, Record, Then};
 use super::secret::Hash;
 use super::{GrantError, GrantId, Scopes, TokenSecret};
 use crate::store::{Collection, RecordStore};
@@ -164,12 +164,12 @@ impl Tokens {
         expires: Option<SystemTime>,
         now: SystemTime,
     ) -> Result<(TokenSecret, Token), GrantError> {
-        if !self.live(&name, now)?.is_empty() {
+        if !self.live(&name, now)?.grants.is_empty() {
             return Err(GrantError::NameTaken);
         }
         let (secret, token) = self.put(name, scopes, expires, now)?;
         // Somebody may have made one of the same name at the same time. Both see both then, and neither is kept.
-        let namesakes = self.live(&token.name, now)?;
+        let namesakes = self.live(&token.name, now)?.grants;
         if namesakes.iter().any(|other| other.id() != token.id()) {
             record::remove_if(&*self.store, &token.id(), |_: &Token| true)?;
             return Err(GrantError::NameTaken);
@@ -184,10 +184,10 @@ impl Tokens {
     }
 
     /// All tokens, by name and the newest first.
-    pub fn list(&self) -> Result<Vec<Token>, GrantError> {
+    pub fn list(&self) -> Result<Listing<Token>, GrantError> {
         let mut tokens = record::all::<Token>(&*self.store)?;
         let newest_first = |token: &Token| std::cmp::Reverse(token.created);
-        tokens.sort_by(|one, other| {
+        tokens.grants.sort_by(|one, other| {
             let by_name = one.name.cmp(&other.name);
             by_name.then_with(|| newest_first(one).cmp(&newest_first(other)))
         });
@@ -201,7 +201,7 @@ impl Tokens {
             vec![id]
         } else {
             let name = name_or_id.parse().map_err(|_| NOT_FOUND)?;
-            self.live(&name, now)?.iter().map(Token::id).collect()
+            self.some_live(&name, now)?.iter().map(Token::id).collect()
         };
         let mut revoked = Vec::new();
         for id in ids {
@@ -227,7 +227,7 @@ impl Tokens {
         overlap: Duration,
         now: SystemTime,
     ) -> Result<(TokenSecret, Token), GrantError> {
-        let former = self.live(name, now)?;
+        let former = self.some_live(name, now)?;
         let newest = former.iter().max_by_key(|token| token.created);
         let newest = newest.ok_or(NOT_FOUND)?;
         let lifetime = newest.expires.map(|expires| {
@@ -250,9 +250,15 @@ impl Tokens {
         Ok((secret, token))
     }
 
-    /// Removes tokens that have been over for 30 days. Says how many.
+    /// Removes tokens that have been over for 30 days. Says how many. The newest one stays: that there ever was one is what
+    /// keeps a server from letting in everybody.
     pub fn sweep(&self, now: SystemTime) -> Result<usize, GrantError> {
-        let over = |token: &Token| record::is_past(token.revoked, token.expires, now);
+        let tokens = record::all::<Token>(&*self.store)?.grants;
+        let newest = tokens.iter().map(|token| (token.created, token.id())).max();
+        let over = |token: &Token| {
+            let may_go = newest.is_some_and(|newest| (token.created, token.id()) < newest);
+            may_go && record::is_past(token.revoked, token.expires, now)
+        };
         record::sweep(&*self.store, over)
     }
 
@@ -277,10 +283,20 @@ impl Tokens {
         Ok((secret, token))
     }
 
-    fn live(&self, name: &TokenName, now: SystemTime) -> Result<Vec<Token>, GrantError> {
+    fn live(&self, name: &TokenName, now: SystemTime) -> Result<Listing<Token>, GrantError> {
         let mut tokens = record::all::<Token>(&*self.store)?;
-        tokens.retain(|token| token.name == *name && token.is_live(now));
+        let is_meant = |token: &Token| token.name == *name && token.is_live(now);
+        tokens.grants.retain(is_meant);
         Ok(tokens)
+    }
+
+    /// At least one. Where there is none, a damaged one may have been of that name.
+    fn some_live(&self, name: &TokenName, now: SystemTime) -> Result<Vec<Token>, GrantError> {
+        let Listing { grants, damaged } = self.live(name, now)?;
+        if grants.is_empty() {
+            return Err(damaged.into_iter().next().unwrap_or(NOT_FOUND));
+        }
+        Ok(grants)
     }
 }
 

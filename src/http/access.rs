@@ -56,10 +56,17 @@ enum Shown {
     Right(Caller),
 }
 
-/// Lets only those pass who may do this, and says who it is.
+/// Lets only those pass who may do this, and says who it is; nobody, where no line could tell of it.
 ///
 /// Where anyone may, a token that is not known is as none: browsers go on sending what was typed once.
 pub(super) async fn require(call: Call<'_>, scope: Scope) -> Result<Caller, Problem> {
+    let caller = identify(call, scope).await?;
+    call.app.check_audit()?;
+    Ok(caller)
+}
+
+/// The same for what is not written down.
+pub(super) async fn identify(call: Call<'_>, scope: Scope) -> Result<Caller, Problem> {
     let anyone = scope == Scope::Upload && call.app.access.anonymous;
     let shown = shown(call).await?;
     if let Shown::Right(caller) = &shown {

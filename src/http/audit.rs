@@ -23,6 +23,8 @@ pub(super) struct Facts {
     secret: bool,
     by: OnceLock<Actor>,
     link: OnceLock<LinkId>,
+    /// Whether a line tells of it already.
+    told: OnceLock<()>,
 }
 
 impl Facts {
@@ -53,6 +55,7 @@ impl Facts {
             ),
             by: OnceLock::new(),
             link: OnceLock::new(),
+            told: OnceLock::new(),
         }
     }
 
@@ -66,6 +69,11 @@ impl Facts {
         if let Some(id) = LinkId::new(id) {
             let _ = self.link.set(id);
         }
+    }
+
+    /// What it did has its line: where it succeeds, it needs no other.
+    pub(super) fn are_told(&self) {
+        let _ = self.told.set(());
     }
 
     /// Whether this is somebody who may not, or may not so much. Mistakes are no refusals.
@@ -101,7 +109,9 @@ impl Call<'_> {
             ..Entry::new(event)
         };
         match (answer, facts.event) {
-            (Ok(response), Some(event)) if response.status().is_success() => {
+            (Ok(response), Some(event))
+                if response.status().is_success() && facts.told.get().is_none() =>
+            {
                 audit.append(entry(event, facts.upload));
             }
             (Err(problem), _) if facts.is_refusal(problem.status()) => {

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use zeroize::Zeroizing;
 
-use super::limits::{Arrivals, Arriving, Limits};
+use super::limits::Limits;
 
 /// How long the rest of a refused body is read, so that its sender sees the answer instead of a reset connection.
 const LINGER: Duration = Duration::from_secs(30);
@@ -65,18 +65,12 @@ pub(super) struct RequestBody {
     deadline: Instant,
     timer: Option<Pin<Box<Sleep>>>,
     speed: Speed,
-    arriving: Arriving,
     held_back: bool,
     trailers: Option<HeaderMap>,
 }
 
 impl RequestBody {
-    pub(super) fn new(
-        incoming: Incoming,
-        head: &http::request::Parts,
-        limits: &Limits,
-        arrivals: &Arrivals,
-    ) -> Self {
+    pub(super) fn new(incoming: Incoming, head: &http::request::Parts, limits: &Limits) -> Self {
         let announced = head
             .headers
             .get(CONTENT_LENGTH)
@@ -96,7 +90,6 @@ impl RequestBody {
             deadline: Instant::now() + limits.request_timeout,
             timer: None,
             speed: Speed::new(limits),
-            arriving: arrivals.body(),
             held_back: expects,
             trailers: None,
         }
@@ -117,11 +110,6 @@ impl RequestBody {
             return Err(BodyError::TooLarge { limit: self.limit });
         }
         Ok(())
-    }
-
-    /// Counts what is announced as on its way. Gives the bytes of all other bodies that are.
-    pub(super) fn announce(&self) -> u64 {
-        self.arriving.announce(self.announced.unwrap_or(0))
     }
 
     /// Bytes that the body will have, where the client said so.
@@ -211,7 +199,6 @@ impl RequestBody {
                     }
                     self.received += data.len() as u64;
                     self.speed.arrived(data.len() as u64);
-                    self.arriving.arrived(data.len() as u64);
                     if self.received > self.limit {
                         let limit = self.limit;
                         return Poll::Ready(Err(BodyError::TooLarge { limit }));

@@ -64,6 +64,7 @@ pub(super) async fn from_post(
         headers,
         "A form is a submission by itself: leave Sealslot-Submission and Sealslot-Kind out.",
     )?;
+    count(call, &terms)?;
     let form = form::Incoming {
         boundary,
         terms,
@@ -194,8 +195,7 @@ pub(super) async fn admit(
     let permit = app.uploaders.permit_for(take_place(call)?, &by)?;
     // Also what later requests will bring.
     let length = draft::length(&head.headers).max(body.announced());
-    room(app, body, length).await??;
-    app.uploaders.count_creation(call.peer.address, &by)?;
+    room(app, length).await??;
     Ok(Admission {
         permit,
         terms: door.terms(call, by)?,
@@ -205,9 +205,17 @@ pub(super) async fn admit(
 /// The same for a request that goes on with an upload.
 pub(super) async fn admit_more(call: Call<'_>, body: &RequestBody) -> Result<Permit, Problem> {
     let permit = take_place(call)?;
-    let room = room(call.app, body, body.announced()).await?;
+    body.check_announced()?;
+    let room = room(call.app, body.announced()).await?;
     room.map_err(SessionError::from)?;
     Ok(permit)
+}
+
+/// Counts what is about to be created. Comes last, when nothing else refuses it any more before its body.
+pub(super) fn count(call: Call<'_>, terms: &Terms) -> Result<(), Problem> {
+    call.app
+        .uploaders
+        .count_creation(call.peer.address, &terms.by)
 }
 
 fn take_place(call: Call<'_>) -> Result<Permit, Problem> {
@@ -218,14 +226,10 @@ fn take_place(call: Call<'_>) -> Result<Permit, Problem> {
     call.app.uploaders.permit(call.peer.address)
 }
 
-/// Whether it would fit, beside all else that is on its way.
-async fn room(
-    app: &Arc<App>,
-    body: &RequestBody,
-    length: Option<u64>,
-) -> Result<Result<(), StoreError>, Problem> {
-    let others = body.announce();
-    let bytes = others.saturating_add(length.unwrap_or(0));
+/// Whether it would fit, if nothing else came meanwhile. What others have announced does not count: anybody may announce
+/// everything. What does not fit in the end is found when it is written.
+async fn room(app: &Arc<App>, length: Option<u64>) -> Result<Result<(), StoreError>, Problem> {
+    let bytes = length.unwrap_or(0);
     app.blocking(move |app| app.uploads.has_room(bytes)).await
 }
 
@@ -316,6 +320,7 @@ async fn receive_alone(
     let max_size = new.terms.max_size;
     door.check_size(&new.terms, claimed.length.max(body.announced()))?;
     body.limit(max_size)?;
+    count(call, &new.terms)?;
     let task = {
         let app = Arc::clone(app);
         async move {

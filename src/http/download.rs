@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 
+use super::call::Call;
 use super::problem::Problem;
 use super::range::{Asked, asked};
 use super::{App, ReadFailure, Response, empty, json};
@@ -128,8 +129,11 @@ pub(super) async fn sealed_file(
 }
 
 /// `DELETE /uploads/{id}`.
-pub(super) async fn delete(app: &Arc<App>, id: UploadId) -> Result<Response, Problem> {
-    app.blocking(move |app| app.uploads.delete(&id)).await??;
+pub(super) async fn delete(call: Call<'_>, id: UploadId) -> Result<Response, Problem> {
+    let deleted = call.app.blocking(move |app| app.uploads.delete(&id));
+    if let Some(link) = deleted.await?? {
+        call.facts.are_about_link(&link);
+    }
     let mut response = Response::new(empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)

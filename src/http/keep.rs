@@ -6,12 +6,12 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 
 const KEEP: HeaderName = HeaderName::from_static("sealslot-keep");
-/// Ten years, as for the settings.
-const LONGEST: u64 = 10 * 365 * 24 * 60 * 60;
+/// The longest time that anybody can say, in seconds: ten years.
+pub const MAX_KEEP: u64 = 10 * 365 * 24 * 60 * 60;
 
 /// What stands in `Sealslot-Keep` is no such time. Never contains what the client sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("Sealslot-Keep is one number of seconds from 1 to {LONGEST}, in digits alone")]
+#[error("Sealslot-Keep is one number of seconds from 1 to {MAX_KEEP}, in digits alone")]
 pub struct KeepFieldError;
 
 /// The time that a request says, where it does.
@@ -26,7 +26,7 @@ pub fn keep(headers: &HeaderMap) -> Result<Option<Duration>, KeepFieldError> {
         .filter(|text| text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit()));
     let seconds = digits.and_then(|digits| digits.parse().ok());
     match (seconds, values.next()) {
-        (Some(seconds @ 1..=LONGEST), None) => Ok(Some(Duration::from_secs(seconds))),
+        (Some(seconds @ 1..=MAX_KEEP), None) => Ok(Some(Duration::from_secs(seconds))),
         _ => Err(KeepFieldError),
     }
 }
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_time_is_digits_from_one_second_to_ten_years() {
         assert_eq!(keep(&with(&[])), Ok(None));
-        for (text, seconds) in [("1", 1), ("0060", 60), ("315360000", LONGEST)] {
+        for (text, seconds) in [("1", 1), ("0060", 60), ("315360000", MAX_KEEP)] {
             let time = Ok(Some(Duration::from_secs(seconds)));
             assert_eq!(keep(&with(&[text])), time, "{text}");
         }
@@ -109,7 +109,7 @@ mod tests {
             headers.insert(KEEP, value);
             if let Ok(time) = keep(&headers) {
                 let seconds = time.expect("the field is there").as_secs();
-                prop_assert!((1..=LONGEST).contains(&seconds));
+                prop_assert!((1..=MAX_KEEP).contains(&seconds));
                 prop_assert_eq!(text.parse::<u64>().ok(), Some(seconds));
             }
         }

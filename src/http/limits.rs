@@ -1,7 +1,6 @@
 //! How much callers may ask of the server, and what is counted to hold them to it. All of it is bounded, and forgotten when the
 //! server stops.
 
-mod arriving;
 mod failures;
 mod network;
 mod places;
@@ -15,7 +14,6 @@ use core::net::IpAddr;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
-pub(super) use arriving::{Arrivals, Arriving};
 pub(super) use failures::Failures;
 use network::Network;
 use places::{Place, Places};
@@ -67,6 +65,8 @@ pub(super) struct Permit {
     _among_all: OwnedSemaphorePermit,
     _of_address: Place<Network>,
     of_token: Option<Place<String>>,
+    /// Where the request comes from.
+    pub(super) from: IpAddr,
 }
 
 /// What is counted of requests that bring uploads.
@@ -97,6 +97,7 @@ impl Uploaders {
             _among_all: among_all.map_err(|_| Problem::busy())?,
             _of_address: of_address.ok_or_else(Problem::too_many_uploads)?,
             of_token: None,
+            from: address,
         })
     }
 
@@ -109,17 +110,23 @@ impl Uploaders {
         Ok(permit)
     }
 
-    /// Counts an upload that is about to be created.
+    /// Counts an upload that is about to be created: comes after all else that may refuse it.
     pub(super) fn count_creation(&self, address: IpAddr, by: &str) -> Result<(), Problem> {
         let now = Instant::now();
-        let refused = |wait| Problem::too_many_requests(wait);
-        if let Some(rates) = &self.address_rate {
-            rates.take(Network::of(address), now).map_err(refused)?;
+        let of_token = self.token_rate.as_ref().filter(|_| has_credential(by));
+        if let Some(rates) = of_token {
+            let taken = rates.take(by.to_owned(), now);
+            taken.map_err(Problem::too_many_requests)?;
         }
-        match &self.token_rate {
-            Some(rates) if has_credential(by) => rates.take(by.to_owned(), now).map_err(refused),
-            _ => Ok(()),
-        }
+        let of_address = self.address_rate.as_ref();
+        let taken = of_address.map_or(Ok(()), |rates| rates.take(Network::of(address), now));
+        taken.map_err(|wait| {
+            // What is refused costs nothing.
+            if let Some(rates) = of_token {
+                rates.give_back(by.to_owned());
+            }
+            Problem::too_many_requests(wait)
+        })
     }
 }
 

@@ -299,9 +299,12 @@ pub(super) async fn create(call: Call<'_>, mut body: RequestBody) -> Result<Resp
 /// `GET /links`: all of them, the newest first.
 pub(super) async fn list(call: Call<'_>) -> Result<Response, Problem> {
     require(call, Scope::Admin).await?;
-    let links = call.app.blocking(|app| app.links.list()).await??;
+    let listing = call.app.blocking(|app| app.links.list()).await??;
+    for error in &listing.damaged {
+        tracing::error!(%error, "a link is left out of the list");
+    }
     let now = SystemTime::now();
-    let links = links.into_iter().map(|link| Item::of(link, now));
+    let links = listing.grants.into_iter().map(|link| Item::of(link, now));
     Ok(json(&List {
         links: links.collect(),
     }))

@@ -51,7 +51,7 @@ use call::Call;
 pub use call::{ClientIdentity, Peer};
 pub use cors::{CorsOrigin, CorsOriginError};
 use create::Door;
-use limits::{Arrivals, Failures, Uploaders};
+use limits::{Failures, Uploaders};
 pub use limits::{Limits, Rate, RateError};
 pub use metrics::Metrics;
 pub use page::{
@@ -102,7 +102,6 @@ pub struct App {
     /// Cancelled when the server is about to stop.
     pub draining: CancellationToken,
     uploaders: Uploaders,
-    arrivals: Arrivals,
     failures: Failures,
     data_permits: Semaphore,
     private_key_turn: Semaphore,
@@ -132,7 +131,6 @@ impl App {
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             uploaders: Uploaders::new(&limits),
-            arrivals: Arrivals::default(),
             failures: Failures::new(limits.failure_delay),
             data_permits: Semaphore::new(MAX_DATA_REQUESTS),
             private_key_turn: Semaphore::new(1),
@@ -185,7 +183,7 @@ pub async fn respond(
             .iter()
             .any(|below| head.uri.path().starts_with(below)),
     };
-    let body = RequestBody::new(incoming, &head, &app.limits, &app.arrivals);
+    let body = RequestBody::new(incoming, &head, &app.limits);
     let facts = Facts::of(&route, &head);
     let call = Call {
         app: &app,
@@ -309,7 +307,7 @@ async fn dispatch(
         (&Method::DELETE, Route::Upload(id)) => {
             access::require(call, Scope::Admin).await?;
             access::refuse_cross_site(call, &head.method)?;
-            download::delete(app, id).await
+            download::delete(call, id).await
         }
         (&Method::GET, Route::SealedFile(id, file)) => {
             access::require(call, Scope::Read).await?;
@@ -322,7 +320,7 @@ async fn dispatch(
         (&Method::GET, Route::Ready) => ready(app).await,
         (&Method::GET, Route::Metrics) => {
             if surface == Surface::Public {
-                access::require(call, Scope::Admin).await?;
+                access::identify(call, Scope::Admin).await?;
             }
             Ok(text(metrics::text(app)))
         }

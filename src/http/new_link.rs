@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::keep::MAX_KEEP;
 use super::page::{LinkPageError, link_settings};
 use crate::grant::{LinkPage, MediaRangeError, NewLink};
 use crate::keys::{KeyError, NamedRecipient, parse_recipients};
@@ -15,8 +16,6 @@ const MAX_LABEL: usize = 200;
 /// Types, extensions and recipients, each.
 const MAX_ITEMS: usize = 64;
 const MAX_EXTENSION: usize = 32;
-/// A hundred years, in seconds.
-const MAX_KEEP: u64 = 100 * 365 * 24 * 3600;
 
 /// Why no link can be made of it. Repeats texts of the admin's own.
 #[derive(Debug, thiserror::Error)]

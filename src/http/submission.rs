@@ -153,8 +153,8 @@ pub(super) async fn place_session(
     Ok(new)
 }
 
-/// What an upload of this length, through this link, is, and the submission that it joins. Fields are called nothing, whatever the client says, and so
-/// they are never taken for something else.
+/// What an upload of this length, through this link, is, and the submission that it joins. Fields are called nothing, whatever
+/// the client says, and so they are never taken for something else.
 async fn place(
     app: &Arc<App>,
     headers: &HeaderMap,

@@ -55,6 +55,9 @@ struct Established {
     stream: TlsStream<Buffered<TcpStream>>,
     /// Where it comes from; behind a trusted proxy, what that says.
     address: IpAddr,
+    /// Whether it came through a proxy that passes connections on and does not know from where: what its requests say of that is
+    /// the client's own word.
+    unknown: bool,
     certificate: Option<ClientCertificate>,
 }
 
@@ -84,7 +87,7 @@ pub(super) async fn run(
             let failed = &shared.app.metrics.handshakes_failed;
             failed.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%address, reason = %refused, "no connection");
-            // A proxy that is set up otherwise would be looked for long. One that only looks whether we live closes at once.
+            // Somebody would look long for a proxy that is set up otherwise. One that only looks whether we live closes at once.
             let odd = matches!(
                 refused,
                 RefusedConnection::Proxy(
@@ -110,12 +113,12 @@ async fn establish(
 ) -> Result<Established, RefusedConnection> {
     let public = shared.surface == Surface::Public;
     let proxies = &shared.peers.proxies;
-    if public
-        && proxies.protocol
-        && proxies.trust(address)
-        && let Source::Client(client) = read_header(&mut stream).await?
-    {
-        address = client;
+    let mut unknown = false;
+    if public && proxies.protocol && proxies.trust(address) {
+        match read_header(&mut stream).await? {
+            Source::Client(client) => address = client,
+            Source::Proxy => unknown = true,
+        }
     }
     let config = if public {
         shared.tls.config()
@@ -127,6 +130,7 @@ async fn establish(
     Ok(Established {
         stream,
         address,
+        unknown,
         certificate,
     })
 }
@@ -135,6 +139,7 @@ async fn speak_http(shared: &Arc<Shared>, established: Established, backpressure
     let Established {
         stream,
         address,
+        unknown,
         certificate,
     } = established;
     let traffic = Traffic::new();
@@ -144,7 +149,11 @@ async fn speak_http(shared: &Arc<Shared>, established: Established, backpressure
     let service = service_fn(|request| {
         let (app, surface) = (Arc::clone(&shared.app), shared.surface);
         let peer = Peer {
-            address: client_address(request.headers(), address, &shared.peers.proxies),
+            address: if unknown {
+                address
+            } else {
+                client_address(request.headers(), address, &shared.peers.proxies)
+            },
             certificate: identity.clone(),
         };
         let exchange = traffic.begin();

@@ -88,16 +88,32 @@ struct NextUpdate {
     told: AtomicBool,
 }
 
+fn of_authorities(error: TlsError) -> TlsError {
+    TlsError::Clients {
+        setting: "--client-ca",
+        kind: "a PEM file of certificate authorities",
+        source: Box::new(error),
+    }
+}
+
+fn of_lists(error: TlsError) -> TlsError {
+    TlsError::Clients {
+        setting: "--client-crl",
+        kind: "a revocation list of one of the authorities, in PEM or DER",
+        source: Box::new(error),
+    }
+}
+
 impl ClientTrust {
     pub(super) fn load(
         settings: &ClientAuth,
         provider: &Arc<CryptoProvider>,
         certificate: Arc<dyn ResolvesServerCert>,
     ) -> Result<Self, TlsError> {
-        let roots = Arc::new(read_authorities(&settings.ca)?);
+        let roots = Arc::new(read_authorities(&settings.ca).map_err(of_authorities)?);
         let mut lists = Vec::new();
         for path in &settings.crls {
-            lists.extend(read_crls(path, &roots, provider)?);
+            lists.extend(read_crls(path, &roots, provider).map_err(of_lists)?);
         }
         // rustls asks the first list that its issuer made for a certificate, whatever others say: the newest it is to be.
         lists.sort_by_key(|list| std::cmp::Reverse(list.this_update));
@@ -110,9 +126,11 @@ impl ClientTrust {
             ClientCertificates::Optional => verifier.allow_unauthenticated(),
             ClientCertificates::Required => verifier,
         };
-        let verifier = verifier.build().map_err(|source| TlsError::Authority {
-            path: settings.ca.clone(),
-            source: Error::General(source.to_string()),
+        let verifier = verifier.build().map_err(|source| {
+            of_authorities(TlsError::Authority {
+                path: settings.ca.clone(),
+                source: Error::General(source.to_string()),
+            })
         })?;
         let config = server_config(
             Arc::clone(provider),

@@ -138,6 +138,17 @@ pub enum TlsError {
         reason: String,
     },
 
+    /// What clients' certificates are held to cannot be read or used.
+    #[error("{setting}: name {kind} that can be read")]
+    Clients {
+        /// The flag that named the file.
+        setting: &'static str,
+        /// What is to be named.
+        kind: &'static str,
+        /// What is wrong with it.
+        source: Box<TlsError>,
+    },
+
     /// The cryptography provider could not be set up.
     #[error("cannot set up TLS")]
     Setup(#[source] rustls::Error),

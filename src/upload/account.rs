@@ -2,9 +2,9 @@
 //!
 //! Something is reserved before anything else of the upload exists, and counted as used when it has been published. Whatever
 //! ends it before that gives back what was reserved. What a crash left in between is looked at when the server starts
-//! (`ARCHITECTURE.md`, "What a link has left").
+//! (`ARCHITECTURE.md`, "Links, tokens and what they have left").
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Uploads;
 use super::manifest::Kind;
@@ -19,6 +19,9 @@ use crate::store::{SealedFile, SealedUpload, StoreError, UploadId};
 /// What is reserved at first for an upload whose length is not known; doubled whenever more is needed.
 // Small in tests, so that they see it grow.
 const FIRST: u64 = if cfg!(test) { 64 << 10 } else { 16 << 20 };
+
+/// How often a link is looked at while a body comes in through it: after so many bytes, or so long.
+const LOOK_EVERY: (u64, Duration) = (FIRST, Duration::from_secs(5));
 
 /// The account of one upload. All calls may block.
 #[derive(Clone)]
@@ -71,7 +74,8 @@ impl Account {
     fn grow(&self, reserved: u64, needed: u64, most: u64) -> Result<u64, Refused> {
         let mut wanted = reserved.saturating_mul(2).min(most).max(needed);
         loop {
-            match self.grow_to(reserved, wanted) {
+            let more = wanted.saturating_sub(reserved);
+            match self.links.grow(&self.link, &self.upload, more) {
                 Ok(()) => return Ok(wanted),
                 Err(Refused::BytesUsedUp { left }) if reserved.saturating_add(left) >= needed => {
                     if wanted == needed {
@@ -84,10 +88,9 @@ impl Account {
         }
     }
 
-    /// Makes what is reserved enough for `needed` bytes, and for no more.
-    pub(super) fn grow_to(&self, reserved: u64, needed: u64) -> Result<(), Refused> {
-        self.links
-            .grow(&self.link, &self.upload, needed.saturating_sub(reserved))
+    /// Makes what is reserved exactly as much as the upload takes, now that this is known.
+    pub(super) fn resize(&self, bytes: u64) -> Result<(), Refused> {
+        self.links.resize(&self.link, &self.upload, bytes)
     }
 
     /// Reserves for the upload what was reserved for its parts, and the rest of its bytes.
@@ -136,6 +139,8 @@ pub(super) struct Meter {
     received: u64,
     /// Bytes that the upload may have.
     most: u64,
+    /// When the link was last looked at, and what had been received then.
+    looked: (Instant, u64),
 }
 
 impl Meter {
@@ -145,6 +150,7 @@ impl Meter {
             reserved,
             received,
             most,
+            looked: (Instant::now(), received),
         }
     }
 
@@ -152,9 +158,13 @@ impl Meter {
         self.reserved
     }
 
-    /// Whether more is reserved than was taken in.
-    pub(super) fn has_spare(&self) -> bool {
-        self.account.is_some() && self.reserved > self.received
+    /// Gives back what was reserved beyond the `size` that it came to.
+    pub(super) async fn leave(&self, size: u64) -> Result<(), ReceiveError> {
+        let Some(account) = self.account.clone().filter(|_| size < self.reserved) else {
+            return Ok(());
+        };
+        let resize = tokio::task::spawn_blocking(move || account.resize(size));
+        Ok(resize.await.map_err(|_| ReceiveError::Abandoned)??)
     }
 
     /// Comes before `size` more bytes are taken in.
@@ -163,18 +173,31 @@ impl Meter {
         if self.received > self.most {
             return Err(ReceiveError::TooLarge(self.most));
         }
-        let Some(account) = self
-            .account
-            .as_ref()
-            .filter(|_| self.received > self.reserved)
-        else {
+        let Some(account) = &self.account else {
             return Ok(());
         };
-        let (account, most) = (account.clone(), self.most);
-        let (reserved, needed) = (self.reserved, self.received);
-        let grown = tokio::task::spawn_blocking(move || account.grow(reserved, needed, most));
-        self.reserved = grown.await.map_err(|_| ReceiveError::Abandoned)??;
+        let (reserved, needed, most) = (self.reserved, self.received, self.most);
+        let (account, enough) = (account.clone(), needed <= reserved);
+        if enough && !self.is_to_look() {
+            return Ok(());
+        }
+        self.looked = (Instant::now(), needed);
+        let look = move || {
+            if enough {
+                // A link that was revoked takes not even the rest.
+                account.reserved().map(|_| reserved)
+            } else {
+                account.grow(reserved, needed, most)
+            }
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        self.reserved = looked.map_err(|_| ReceiveError::Abandoned)??;
         Ok(())
+    }
+
+    fn is_to_look(&self) -> bool {
+        let (at, received) = self.looked;
+        self.received - received >= LOOK_EVERY.0 || at.elapsed() >= LOOK_EVERY.1
     }
 }
 
@@ -204,11 +227,15 @@ impl Uploads {
         }
     }
 
-    /// Counts a published upload that may not have been counted yet: once it is gone, nobody can tell.
-    pub(super) fn settle_before_removal(&self, id: &UploadId) -> Result<(), StoreError> {
+    /// Counts a published upload that may not have been counted yet: once it is gone, nobody can tell. Gives the link that it
+    /// came through.
+    pub(super) fn settle_before_removal(
+        &self,
+        id: &UploadId,
+    ) -> Result<Option<String>, StoreError> {
         let upload = match self.store.open(id) {
             // An earlier removal came so far, and had counted it.
-            Err(StoreError::NotFound) => return Ok(()),
+            Err(StoreError::NotFound) => return Ok(None),
             upload => upload?,
         };
         let record = upload
@@ -217,7 +244,7 @@ impl Uploads {
             .and_then(|meta| read_record(&*meta));
         let link = record.ok().and_then(|record| record.link?.parse().ok());
         let Some(link) = link else {
-            return Ok(());
+            return Ok(None);
         };
         let account = self.account_of(link, *id);
         let settled = account.links.link(&link).and_then(|link| {
@@ -232,7 +259,7 @@ impl Uploads {
         match settled {
             Err(GrantError::Store(error)) => Err(error),
             // A damaged link takes nothing, so nothing has to be counted.
-            _ => Ok(()),
+            _ => Ok(Some(link.to_string())),
         }
     }
 

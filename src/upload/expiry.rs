@@ -116,9 +116,9 @@ impl Uploads {
             Ok(None) | Err(ReadError::Store(StoreError::NotFound)) => return Ok(false),
             Err(error) => return Err(error),
         }
-        match self.remove(id, Why::Expired) {
+        match self.remove(id, Why::Expired, None) {
             Err(StoreError::NotFound) => Ok(false),
-            removed => Ok(removed.map(|()| true)?),
+            removed => Ok(removed.map(|_| true)?),
         }
     }
 

@@ -37,7 +37,7 @@ pub use manifest::{
     CLIENT_SEALED, ClientName, FIELDS_TYPE, FileEntry, Kind, Manifest, MetadataEntry,
     RECORD_STANZA, Record, SegmentEntry, VERSION, essence, is_client_sealed, to_rfc3339,
 };
-pub use observer::{Begun, Finished, Observer, Why};
+pub use observer::{Begun, Finished, Observer, Removed, Why};
 pub use open::{OpenUpload, Plaintext, PlaintextRead, ReadError, read_record};
 pub use receive::{NewUpload, ReceiveError, Received, Receiver};
 pub use session::{
@@ -211,8 +211,8 @@ impl Uploads {
         for upload in &received {
             upload.check_link()?;
         }
-        self.observer.publishing(&ids)?;
-        if let Err(error) = self.store.publish(&sealed) {
+        let published = self.observer.publishing(&ids);
+        if let Err(error) = published.and_then(|()| self.store.publish(&sealed)) {
             self.keep_visible(received, &error);
             return Err(error.into());
         }
@@ -227,11 +227,11 @@ impl Uploads {
     /// Of uploads whose publishing failed, lets those be that may be visible after all. What is reserved for them stays so, until
     /// it is looked at. Blocks.
     fn keep_visible(&self, received: Vec<Received>, error: &StoreError) {
-        if let StoreError::Unsettled { .. } = error {
-            for upload in received {
-                if !matches!(self.store.open(upload.id()), Err(StoreError::NotFound)) {
-                    upload.stays();
-                }
+        for upload in received {
+            if matches!(self.store.open(upload.id()), Err(StoreError::NotFound)) {
+                self.observer.not_published(upload.id());
+            } else if let StoreError::Unsettled { .. } = error {
+                upload.stays();
             }
         }
     }
@@ -290,16 +290,28 @@ impl Uploads {
         self.store.open(id)
     }
 
-    /// Deletes a published upload. Blocks.
-    pub fn delete(&self, id: &UploadId) -> Result<(), StoreError> {
-        self.remove(id, Why::Deleted)
+    /// Deletes a published upload. Says through which link it came. Blocks.
+    pub fn delete(&self, id: &UploadId) -> Result<Option<String>, StoreError> {
+        self.remove(id, Why::Deleted, None)
     }
 
-    fn remove(&self, id: &UploadId, why: Why) -> Result<(), StoreError> {
-        self.settle_before_removal(id)?;
+    /// `by`: who took it back.
+    fn remove(
+        &self,
+        id: &UploadId,
+        why: Why,
+        by: Option<&Terms>,
+    ) -> Result<Option<String>, StoreError> {
+        let link = self.settle_before_removal(id)?;
         self.store.delete(id)?;
-        self.observer.removed(id, why);
-        Ok(())
+        self.observer.removed(&Removed {
+            id: *id,
+            why,
+            link: link.as_deref(),
+            by: by.map(|terms| terms.by.as_str()),
+            from: by.and_then(|terms| terms.from),
+        });
+        Ok(link)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Who is told of what becomes of uploads: the audit log, webhooks.
 
+use core::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -20,13 +21,16 @@ pub trait Observer: Send + Sync {
         Ok(())
     }
 
+    /// Comes when publishing failed: nothing of this upload is visible, and perhaps it never will be.
+    fn not_published(&self, _id: &UploadId) {}
+
     /// Comes when an upload has become durable, before its uploader is told. It cannot be undone.
     ///
     /// An upload that comes in several requests is told again where a crash hides that it was told before.
     fn finished(&self, _upload: &Finished) {}
 
     /// Comes when a published upload was removed.
-    fn removed(&self, _id: &UploadId, _why: Why) {}
+    fn removed(&self, _upload: &Removed<'_>) {}
 }
 
 /// An upload that has been begun.
@@ -57,10 +61,27 @@ pub struct Finished {
     pub link: Option<String>,
     /// Who brought it, as the audit log calls them.
     pub by: String,
+    /// From which address the request came that finished it, where it was one.
+    pub from: Option<IpAddr>,
     /// When the last byte had arrived.
     pub time: SystemTime,
     /// When it is to be deleted.
     pub expires: Option<SystemTime>,
+}
+
+/// A published upload that was removed.
+#[derive(Debug, Clone, Copy)]
+pub struct Removed<'a> {
+    /// The upload's id.
+    pub id: UploadId,
+    /// Why.
+    pub why: Why,
+    /// The link that it came through, by its public id.
+    pub link: Option<&'a str>,
+    /// Who took it back, as the audit log calls them.
+    pub by: Option<&'a str>,
+    /// From which address.
+    pub from: Option<IpAddr>,
 }
 
 /// Why a published upload was removed.
@@ -87,15 +108,21 @@ impl Observer for Vec<Arc<dyn Observer>> {
             .try_for_each(|observer| observer.publishing(ids))
     }
 
+    fn not_published(&self, id: &UploadId) {
+        for observer in self {
+            observer.not_published(id);
+        }
+    }
+
     fn finished(&self, upload: &Finished) {
         for observer in self {
             observer.finished(upload);
         }
     }
 
-    fn removed(&self, id: &UploadId, why: Why) {
+    fn removed(&self, upload: &Removed<'_>) {
         for observer in self {
-            observer.removed(id, why);
+            observer.removed(upload);
         }
     }
 }

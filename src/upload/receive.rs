@@ -73,8 +73,6 @@ pub struct Receiver {
     sealed_to: SealedTo,
     segment: SegmentReceiver<Alone>,
     meter: Meter,
-    /// When somebody looks what became of it.
-    until: SystemTime,
     new: NewUpload,
 }
 
@@ -111,7 +109,6 @@ impl Receiver {
         Ok(Self {
             sealed_to,
             meter,
-            until,
             segment: SegmentReceiver::new(alone, Digests::new(with_sha512)),
             new,
         })
@@ -130,21 +127,16 @@ impl Receiver {
 
     /// Ends the upload, where its body truly ended: seals the last chunk and makes the segment durable.
     pub async fn finish(self) -> Result<Received, ReceiveError> {
-        let spare = self.meter.has_spare();
         let Closed {
             owner,
             segment,
             digests,
         } = self.segment.close().await?;
         let size = segment.as_ref().map_or(0, |segment| segment.size);
-        let staged = if spare {
-            let what = what(self.new.kind);
-            owner.staged.trim(what, size, self.until).await?
-        } else {
-            owner.staged
-        };
+        // What follows it in a form may have the rest.
+        self.meter.leave(size).await?;
         Ok(Received {
-            staged,
+            staged: owner.staged,
             sealed_to: owner.sealed_to,
             new: self.new,
             segment,
@@ -246,6 +238,7 @@ impl Received {
                 .map_or(0, |segment| segment.sealed_size),
             link: self.new.terms.link_id(),
             by: self.new.terms.by.clone(),
+            from: self.new.terms.from,
             time: now,
             expires: self.expires(now),
         }

@@ -65,32 +65,6 @@ impl Staged {
             .map_err(|_| ReceiveError::Abandoned)?
     }
 
-    /// All of it has arrived: others may have what it has reserved beyond its size. Else one file of a form would take what the next one
-    /// needs.
-    pub(super) async fn trim(
-        self,
-        what: What,
-        size: u64,
-        until: SystemTime,
-    ) -> Result<Self, ReceiveError> {
-        let Some(account) = self.account.clone() else {
-            return Ok(self);
-        };
-        let trim = move || {
-            if let Err(refused) = account.reserve(what, Some(size), size, until) {
-                // Its link has expired meanwhile, or worse. It keeps what it has, and what is counted is its size.
-                tracing::debug!(
-                    error = &refused as &dyn std::error::Error,
-                    "a reservation stays larger than it has to be"
-                );
-            }
-            self
-        };
-        tokio::task::spawn_blocking(trim)
-            .await
-            .map_err(|_| ReceiveError::Abandoned)
-    }
-
     pub(super) fn store(&self) -> &dyn Store {
         &*self.store
     }

@@ -49,14 +49,18 @@ impl Observer for Told {
         Ok(())
     }
 
+    fn not_published(&self, _id: &UploadId) {
+        self.say("not published".to_owned());
+    }
+
     fn finished(&self, upload: &Finished) {
         let Finished { size, by, .. } = upload;
         assert!(upload.sealed_size > *size);
         self.say(format!("finished {size} {by}"));
     }
 
-    fn removed(&self, _id: &UploadId, why: Why) {
-        self.say(format!("removed {why:?}"));
+    fn removed(&self, upload: &Removed<'_>) {
+        self.say(format!("removed {:?}", upload.why));
     }
 }
 
@@ -166,7 +170,8 @@ async fn what_an_observer_refuses_is_not_published() {
     append.write(b"four").await.unwrap();
     let closed = append.close(&[]).await.unwrap();
     assert!(closed.finish_if_due().await.is_err());
-    assert_eq!(told.said(), ["publishing 1", "publishing 1"]);
+    let refused = ["publishing 1", "not published"];
+    assert_eq!(told.said(), [refused, refused].concat());
     assert!(uploads.list(None, 10).unwrap().0.is_empty());
     drop(uploads);
 
@@ -188,6 +193,13 @@ fn sealed_files(uploads: &Uploads, id: &UploadId) -> Vec<Vec<u8>> {
         bytes
     };
     upload.files().unwrap().iter().map(read).collect()
+}
+
+/// Where an upload is published.
+fn folder_of(data: &TempDir, id: &UploadId) -> std::path::PathBuf {
+    let days = std::fs::read_dir(data.path().join("uploads")).unwrap();
+    let folders = days.map(|day| day.unwrap().path().join(id.to_string()));
+    folders.filter(|folder| folder.exists()).last().unwrap()
 }
 
 fn opens(file: &[u8], identity: &Identity) -> bool {
@@ -322,6 +334,7 @@ async fn the_index_of_what_expires_is_not_believed() {
         sealed_size: 9,
         link: None,
         by: String::new(),
+        from: None,
         time: now,
         expires: Some(now),
     };
@@ -342,14 +355,16 @@ async fn an_uploader_takes_back_what_was_finished_within_the_time_for_it() {
 
     let url = bring().await;
     told.said();
-    uploads.withdraw(url.clone(), hour).await.unwrap();
+    uploads.withdraw(url.clone(), hour, None).await.unwrap();
     assert_eq!(told.said(), ["removed Withdrawn"]);
     assert!(uploads.sealed_upload(url.id()).is_err());
-    let gone = uploads.withdraw(url, hour).await.err();
+    let gone = uploads.withdraw(url, hour, None).await.err();
     assert!(matches!(gone, Some(SessionError::Unknown)));
 
     let url = bring().await;
-    let over = uploads.withdraw(url.clone(), Some(Duration::ZERO)).await;
+    let over = uploads
+        .withdraw(url.clone(), Some(Duration::ZERO), None)
+        .await;
     assert!(matches!(over, Err(SessionError::WithdrawalOver)));
     assert!(
         uploads
@@ -359,8 +374,18 @@ async fn an_uploader_takes_back_what_was_finished_within_the_time_for_it() {
             .receipt()
             .is_some()
     );
+    // What cannot be told is not taken for gone, and the URL stays to try again.
+    let folder = folder_of(&data, url.id());
+    let away = data.path().join("away");
+    std::fs::rename(&folder, &away).unwrap();
+    std::fs::write(&folder, "").unwrap();
+    let failed = uploads.withdraw(url.clone(), hour, None).await;
+    assert!(matches!(failed, Err(SessionError::Receive(_))));
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(&away, &folder).unwrap();
+
     // Without a time, the URL forgets it and it stays.
-    uploads.withdraw(url.clone(), None).await.unwrap();
+    uploads.withdraw(url.clone(), None, None).await.unwrap();
     assert!(uploads.sealed_upload(url.id()).is_ok());
     assert!(uploads.session(url).await.is_err());
 
@@ -368,7 +393,7 @@ async fn an_uploader_takes_back_what_was_finished_within_the_time_for_it() {
     let new = session(Role::Whole, Some(9), Terms::default());
     let url = send(&uploads, new, b"four").await.url().clone();
     uploads
-        .withdraw(url.clone(), Some(Duration::ZERO))
+        .withdraw(url.clone(), Some(Duration::ZERO), None)
         .await
         .unwrap();
     assert!(uploads.session(url).await.is_err());

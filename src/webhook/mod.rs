@@ -115,6 +115,13 @@ impl Observer for Webhooks {
         ids.iter().try_for_each(|id| self.shared.outbox.mark(id))
     }
 
+    fn not_published(&self, id: &UploadId) {
+        if let Err(error) = self.shared.outbox.unmark(id) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(%id, error, "the outbox keeps the mark of an upload that was not published until the next start");
+        }
+    }
+
     fn finished(&self, upload: &Finished) {
         match self.shared.outbox.put(upload) {
             Ok(true) => self.lanes.iter().for_each(|lane| lane.push(upload.id)),

@@ -19,7 +19,7 @@ pub(super) struct Outbox {
     store: Arc<dyn Store>,
     /// The names of all endpoints.
     endpoints: BTreeSet<String>,
-    /// How many records there are. Those of uploads that could not be published stay until the next start.
+    /// How many records there are.
     waiting: AtomicUsize,
     counters: Arc<Counters>,
 }
@@ -118,6 +118,25 @@ impl Outbox {
         self.put_new(id, &Waiting::Publishing, false).map(|_| ())
     }
 
+    /// Takes the mark back: it could not be published. Blocks.
+    pub(super) fn unmark(&self, id: &UploadId) -> Result<(), StoreError> {
+        let mut removed = false;
+        self.store
+            .update_record(Collection::Outbox, &id.into(), &mut |record| {
+                let waiting = record.and_then(Waiting::parse);
+                removed = matches!(waiting, Some(Waiting::Publishing));
+                if removed {
+                    Change::Remove
+                } else {
+                    Change::Keep
+                }
+            })?;
+        if removed {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Notes that an upload is finished, to be told. Says whether it will be. Blocks.
     pub(super) fn put(&self, upload: &Finished) -> Result<bool, StoreError> {
         let waiting = Waiting::Finished {
@@ -200,5 +219,52 @@ impl Outbox {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::{LocalStore, RecordStore};
+    use crate::upload::Kind;
+
+    #[test]
+    fn a_mark_is_taken_back_and_what_is_to_be_told_is_not() {
+        let data = TempDir::new().unwrap();
+        let store = Arc::new(LocalStore::open(data.path()).unwrap());
+        let names = vec!["https://example.org/".to_owned()];
+        let outbox = Outbox::new(store.clone(), names, Arc::default());
+        let now = SystemTime::now();
+        let id = UploadId::generate(now);
+        let waiting = || {
+            let records = store.records(Collection::Outbox).unwrap().len();
+            assert_eq!(outbox.waiting.load(Ordering::Relaxed), records);
+            records
+        };
+        outbox.unmark(&id).unwrap();
+        outbox.mark(&id).unwrap();
+        assert_eq!(waiting(), 1);
+        outbox.unmark(&id).unwrap();
+        outbox.unmark(&id).unwrap();
+        assert_eq!(waiting(), 0);
+
+        let finished = Finished {
+            id,
+            submission: id,
+            kind: Kind::File,
+            size: 1,
+            sealed_size: 200,
+            link: None,
+            by: "anonymous".to_owned(),
+            from: None,
+            time: now,
+            expires: None,
+        };
+        outbox.mark(&id).unwrap();
+        assert!(outbox.put(&finished).unwrap());
+        outbox.unmark(&id).unwrap();
+        assert_eq!(waiting(), 1);
     }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use http::{Method, Request};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::{Answer, Multipart};
 use crate::program::Bench;
@@ -263,6 +263,10 @@ fn nothing_is_taken_in_while_the_log_cannot_be_written() {
         .refused(503, "audit-unavailable");
     server.get("/readyz").refused(503, "audit-unavailable");
     server.get("/healthz").is(200);
+    // Nor does the admin see or do anything.
+    server
+        .admin(Method::GET, "/uploads")
+        .refused(503, "audit-unavailable");
     // The log is rotated, and there is room again.
     std::fs::rename(bench.path("audit.log"), bench.path("audit.log.1")).unwrap();
     wait_until("uploads are taken again", || {
@@ -274,12 +278,10 @@ fn nothing_is_taken_in_while_the_log_cannot_be_written() {
     let both = [bench.read("audit.log.1"), bench.read("audit.log")].concat();
     let both = String::from_utf8_lossy(&both).into_owned();
     for id in &acknowledged {
-        let finished = |line: &str| line.contains("\"finished\"") && line.contains(id);
-        assert_eq!(
-            both.lines().filter(|line| finished(line)).count(),
-            1,
-            "{id}"
-        );
+        // The line that was torn does not count.
+        let finished = |line: &Value| line["event"] == "finished" && line["upload"] == *id;
+        let whole = both.lines().flat_map(serde_json::from_str::<Value>);
+        assert_eq!(whole.filter(finished).count(), 1, "{id}");
     }
 }
 
@@ -331,4 +333,49 @@ fn a_log_that_cannot_be_kept_is_refused_at_the_start() {
         assert!(line.contains(said), "{line}");
     }
     assert_eq!(bench.read("foreign.log"), b"not a line of a log\n");
+}
+
+#[test]
+fn each_line_says_who_from_where_and_through_which_link() {
+    let bench = Bench::new();
+    let args = [&LOG[..], &["--withdraw-for", "1h"]].concat();
+    let server = Server::sealing(&bench, &args);
+    let link = server.link(&json!({}));
+    let (at, id) = (text(&link["link"]), text(&link["id"]));
+    let create = || {
+        let created = tus(&server, "POST", &at, &[("upload-length", "4")], b"").is(201);
+        created.header("location").to_owned()
+    };
+    let patch = |url: &str, offset| {
+        let headers = [OCTETS, ("upload-offset", offset)];
+        tus(&server, "PATCH", url, &headers, b"four")
+    };
+    let (taken_back, deleted, refused) = (create(), create(), create());
+    patch(&taken_back, "0").is(204);
+    patch(&deleted, "0").is(204);
+    tus(&server, "DELETE", &taken_back, &[], b"").is(204);
+    let upload = |url: &str| url.rsplit('/').next().unwrap()[..32].to_owned();
+    let published = format!("/uploads/{}", upload(&deleted));
+    server.admin(Method::DELETE, &published).is(204);
+    server
+        .admin(Method::DELETE, &format!("/links/{id}"))
+        .is(204);
+    patch(&refused, "0").refused(410, "link-revoked");
+    stop(server);
+
+    let lines = lines(&bench);
+    let withdrawn = ["created", "finished", "withdrawn"];
+    assert_eq!(life(&lines, &upload(&taken_back)), withdrawn);
+    let gone = ["created", "finished", "deleted"];
+    assert_eq!(life(&lines, &upload(&deleted)), gone);
+    assert_eq!(life(&lines, &upload(&refused)), ["created", "refused"]);
+    for line in lines.iter().filter(|line| line["upload"].is_string()) {
+        assert_eq!(line["link"], id, "{line}");
+        assert_eq!(line["address"], "127.0.0.1", "{line}");
+        let by = match line["event"].as_str() {
+            Some("deleted") => "admin-token-file".to_owned(),
+            _ => format!("link:{id}"),
+        };
+        assert_eq!(line["by"], by, "{line}");
+    }
 }

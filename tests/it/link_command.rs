@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::Value;
 
 use crate::program::{Bench, Ran};
-use crate::server::{Server, text};
+use crate::server::{Server, text, wait_until};
 
 impl Bench {
     /// Runs `sealslot link ACTION` with the admin's token.
@@ -232,4 +232,25 @@ fn what_a_server_refuses_is_said() {
         line.contains("404") && line.contains("no such link") && !line.contains("0123456789"),
         "{line}"
     );
+}
+
+#[test]
+fn a_damaged_link_keeps_nobody_from_the_others() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &[]);
+    for label in ["one", "other"] {
+        bench.link(&server, "create", &["--label", label]).ok();
+    }
+    let list = || String::from_utf8(bench.link(&server, "list", &[]).ok()).unwrap();
+    let shown = list();
+    let row = shown.lines().find(|row| row.ends_with("one")).unwrap();
+    let id = row.split(' ').next().unwrap();
+    bench.write(&format!("data/records/links/{id}"), "{");
+    let shown = list();
+    assert!(
+        shown.lines().count() == 2 && shown.contains("other"),
+        "{shown}"
+    );
+    let told = format!("links/{id} is damaged");
+    wait_until("it is told", || server.log().contains(&told));
 }

@@ -8,6 +8,7 @@ use sealslot::seal::{Identity, Recipient};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Multipart, Protocol};
+use crate::flight::Flight;
 use crate::page::{BROWSER, asking, between};
 use crate::program::Bench;
 use crate::server::{Server, content, text, wait_until};
@@ -357,7 +358,7 @@ fn what_a_link_does_not_take_is_refused_before_it_is_sent() {
         .refused_early(&format!("{at}/b"), &["Content-Length: 5"])
         .refused(403, "link-used-up");
 
-    let soon = SystemTime::now() + Duration::from_secs(2);
+    let soon = SystemTime::now() + Duration::from_secs(5);
     let at = server.link_at(&json!({ "expires": sealslot::upload::to_rfc3339(soon) }));
     let path = format!("{at}/a");
     server.begin_admitted(&path, &["Content-Length: 5"]);
@@ -481,6 +482,35 @@ fn a_revoked_link_takes_not_even_the_rest() {
         .header("upload-complete", "?1");
     let answer = server.send(patch.body(b"0123456789".to_vec()).unwrap());
     answer.refused(410, "link-revoked");
+    assert!(server.listed().is_empty());
+}
+
+#[test]
+fn a_body_under_way_ends_with_its_link() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &[]);
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let link = server.link(&json!({}));
+        let at = text(&link["link"]);
+        let tus = ("tus-resumable", "1.0.0");
+        let create = Request::post(&at)
+            .header(tus.0, tus.1)
+            .header("upload-length", "10");
+        let created = server.send(create.body(Vec::new()).unwrap()).is(201);
+        let url = upload_url(&created, &at);
+        let headers = [
+            tus,
+            ("upload-offset", "0"),
+            ("content-type", "application/offset+octet-stream"),
+            ("content-length", "8"),
+        ];
+        let mut patch = Flight::begin(&server, protocol, ("PATCH", &url), &headers);
+        patch.send(b"half");
+        let by_id = format!("/links/{}", text(&link["id"]));
+        server.admin(Method::DELETE, &by_id).is(204);
+        patch.send(b"more");
+        patch.finish().refused(410, "link-revoked");
+    }
     assert!(server.listed().is_empty());
 }
 

@@ -234,6 +234,10 @@ fn proxies_may_stand_in_a_row() {
     // Or a client, whose word does not.
     let stranger = b"PROXY TCP4 198.51.100.9 127.0.0.1 1 2\r\n";
     assert_eq!(address_after(&server, stranger, &claim), "198.51.100.9");
+    // Where it does not know, the request may be anybody's.
+    for unknown in [&b"PROXY UNKNOWN\r\n"[..], &v2(0x20, 0x00, &[])] {
+        assert_eq!(address_after(&server, unknown, &claim), HERE);
+    }
 }
 
 #[test]

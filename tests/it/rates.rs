@@ -100,7 +100,7 @@ fn an_address_creates_so_many_uploads_in_a_time() {
 #[test]
 fn a_rate_is_earned_back() {
     let bench = Bench::new();
-    let server = serve(&bench, &["--address-rate", "1/2s"]);
+    let server = serve(&bench, &["--address-rate", "1/10s"]);
     put(&server, Protocol::Http1, &[ONE]).receipt();
     put(&server, Protocol::Http1, &[ONE]).refused(429, "too-many-requests");
     wait_until("there is another one", || {
@@ -124,6 +124,28 @@ fn a_token_creates_so_many_uploads_in_a_time() {
     for _ in 0..3 {
         put(&server, Protocol::Http1, &[ONE]).receipt();
     }
+}
+
+#[test]
+fn what_is_refused_costs_nothing() {
+    let bench = Bench::new();
+    bench.write_private("tokens", "an-upload-token-that-is-long");
+    let args = ["--upload-token-file", "tokens", "--max-size", "10"];
+    let rates = ["--token-rate", "1/1h", "--address-rate", "2/1h"];
+    let server = serve(&bench, &[args, rates].concat());
+    for _ in 0..4 {
+        let request = Request::post("/uploads").header("tus-resumable", "1.0.0");
+        let request = request.header("upload-length", "11").header(ONE.0, ONE.1);
+        let answer = server.send(request.body(Vec::new()).unwrap());
+        answer.refused(413, "too-large");
+    }
+    put(&server, Protocol::Http1, &[ONE, TOKEN]).receipt();
+    // What the token may not, the address still may.
+    for _ in 0..3 {
+        put(&server, Protocol::Http1, &[ONE, TOKEN]).refused(429, "too-many-requests");
+    }
+    put(&server, Protocol::Http1, &[ONE]).receipt();
+    put(&server, Protocol::Http1, &[ONE]).refused(429, "too-many-requests");
 }
 
 #[test]

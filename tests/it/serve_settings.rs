@@ -120,6 +120,40 @@ fn a_bad_value_is_refused_in_one_line_wherever_it_stands() {
 }
 
 #[test]
+fn a_size_or_time_that_is_none_is_told_what_one_is() {
+    let bench = Bench::new();
+    let to_link = ["link", "create", "https://127.0.0.1:1/"];
+    let token = ["token", "create", "ci"];
+    let upload = ["upload", "https://127.0.0.1:1/", "file"];
+    let size = "give a size like 5GiB";
+    let time = "give a time like ";
+    for (command, flag, value, word) in [
+        (&["serve"][..], "--quota", "-1", size),
+        (&["serve"], "--quota", "-1GiB", size),
+        (&["serve"], "--max-size", "XB", size),
+        (&["serve"], "--max-size", "", size),
+        (&["serve"], "--keep", "x", time),
+        (&["serve"], "--keep", "-1d", time),
+        (&to_link, "--max-bytes", "-1", size),
+        (&to_link, "--max-file", "XB", size),
+        (&to_link, "--keep", "x", time),
+        (&to_link, "--expires", "-7d", time),
+        (&token, "--expires", "-90d", time),
+        (&token, "--expires", "90", time),
+        (&["token", "rotate", "ci"], "--overlap", "-1h", time),
+        (&upload, "--retry-for", "soon", time),
+        (&upload, "--retry-for", "-1s", time),
+    ] {
+        let line = bench.run(&[command, &[flag, value]].concat()).failed(64);
+        assert!(line.contains(flag) && line.contains(word), "{line}");
+    }
+    bench.write("sealslot.toml", "quota = -1\n");
+    let line = bench.refuses_to_serve(&[], &[]).failed(64);
+    assert!(line.contains("line 1") && line.contains(size), "{line}");
+    made_nothing(&bench);
+}
+
+#[test]
 fn an_unknown_setting_is_refused() {
     let bench = Bench::new();
     bench.refuses_to_serve(&["--max-siz", "1"], &[]).failed(64);
@@ -478,11 +512,11 @@ fn what_clients_certificates_are_held_to_has_to_be_readable() {
     bench.run(&["certs"]).ok();
     let authority = ["--recipient", &recipient, "--client-ca", "certs/ca.pem"];
     let refused = |args: &[&str], words: &[&str]| {
-        says(bench.refuses_to_serve(args, &[]), 1, words);
+        says(bench.refuses_to_serve(args, &[]), 64, words);
     };
     refused(
         &["--recipient", &recipient, "--client-ca", "none.pem"],
-        &["none.pem"],
+        &["--client-ca: name a PEM file", "none.pem"],
     );
     bench.write("empty.pem", "");
     refused(
@@ -499,7 +533,7 @@ fn what_clients_certificates_are_held_to_has_to_be_readable() {
     bench.write("empty.der", "");
     for list in ["none.crl", "bad-crl.pem", "bad.pem", "empty.der", "certs"] {
         let args = [&authority[..], &["--client-crl", list]].concat();
-        refused(&args, &[list]);
+        refused(&args, &["--client-crl: name a revocation list", list]);
     }
     for (args, words) in [
         (&["--client-scope", "*=upload"], "client-ca"),

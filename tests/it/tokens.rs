@@ -29,15 +29,15 @@ fn find(bench: &Bench, secret: &str, now: SystemTime) -> Option<Token> {
 
 fn list(bench: &Bench) -> Vec<Value> {
     let said = bench.run(&["token", "list", "--json"]).ok();
-    let said: Value = serde_json::from_slice(&said).unwrap();
-    said["tokens"].as_array().unwrap().clone()
+    let lines = serde_json::Deserializer::from_slice(&said).into_iter();
+    lines.collect::<Result<_, _>>().unwrap()
 }
 
 #[test]
 fn a_token_is_made_before_the_first_start() {
     let bench = Bench::new();
     let began = SystemTime::now();
-    let made = bench.run(&["token", "create", "ci", "--expires", "90d"]);
+    let made = bench.run(&["token", "create", "ci"]);
     assert!(made.stderr().contains("token ci ("), "{}", made.stderr());
     let made = made.ok();
     let secret = text(&made);
@@ -76,7 +76,7 @@ fn tokens_are_made_and_ended_beside_a_running_server() {
     };
     let reader = create(&["reader", "--scope", "read"]);
     let both = create(&["both", "--scope", "upload", "--scope", "read"]);
-    let admin = create(&["admin", "--scope", "upload,admin"]);
+    let admin = create(&["admin", "--scope", "upload,admin", "--expires", "never"]);
     let now = SystemTime::now();
     let scopes = |secret: &str| find(&bench, secret, now).unwrap().scopes.to_string();
     assert_eq!(scopes(&reader), "read");
@@ -89,7 +89,7 @@ fn tokens_are_made_and_ended_beside_a_running_server() {
             .contains(Scope::Read)
     );
 
-    bench.run(&["token", "revoke", "reader"]).ok();
+    let revoked = bench.run(&["token", "revoke", "reader"]).ok();
     assert_eq!(find(&bench, &reader, now), None);
     let listed = list(&bench);
     let field = |name: &str, key: &str| {
@@ -97,12 +97,13 @@ fn tokens_are_made_and_ended_beside_a_running_server() {
         token.unwrap()[key].clone()
     };
     assert_eq!(field("reader", "state"), "revoked");
+    assert_eq!(field("reader", "id"), text(&revoked));
     assert!(field("reader", "revoked").is_string());
     assert_eq!(
         field("both", "scopes"),
         serde_json::json!(["upload", "read"])
     );
-    assert_eq!(field("both", "expires"), Value::Null);
+    assert_eq!(field("admin", "expires"), Value::Null);
     let id = field("both", "id");
     bench.run(&["token", "revoke", id.as_str().unwrap()]).ok();
     assert_eq!(find(&bench, &both, now), None);
@@ -126,7 +127,15 @@ fn tokens_are_made_and_ended_beside_a_running_server() {
 fn a_token_is_rotated() {
     let bench = Bench::new();
     let made = bench
-        .run(&["token", "create", "ci", "--scope", "admin"])
+        .run(&[
+            "token",
+            "create",
+            "ci",
+            "--scope",
+            "admin",
+            "--expires",
+            "never",
+        ])
         .ok();
     let old = text(&made);
     let before = SystemTime::now();
@@ -194,6 +203,7 @@ fn what_makes_no_sense_is_refused() {
         &["create", "ci", "--scope", ""],
         &["create", "ci", "--expires", "0s"],
         &["create", "ci", "--expires", "soon"],
+        &["create", "ci", "--expires", "9000years"],
         &["rotate", "ci", "--overlap", "-1h"],
         &["revoke"],
     ] {
@@ -254,15 +264,22 @@ fn a_damaged_record_is_named() {
     let path = bench.path("data/records/tokens").join(&id);
     let record = fs::read(&path).unwrap();
     fs::write(&path, &record[..record.len() / 2]).unwrap();
-    for args in [
-        &["list"][..],
-        &["create", "other"],
-        &["revoke", "ci"],
-        &["revoke", &id],
-    ] {
+    for args in [&["revoke", "ci"][..], &["revoke", &id], &["rotate", "ci"]] {
         let refused = bench.run(&[&["token"], args].concat());
         assert!(refused.failed(65).contains(&format!("tokens/{id}")));
     }
+    // The others are made, shown and ended as ever.
+    bench.run(&["token", "create", "other"]).ok();
+    bench.run(&["token", "rotate", "other"]).ok();
+    for json in [None, Some("--json")] {
+        let args: Vec<_> = ["token", "list"].into_iter().chain(json).collect();
+        let listed = bench.run(&args);
+        let shown = String::from_utf8_lossy(listed.stdout()).into_owned();
+        assert_eq!(shown.matches("other").count(), 2, "{shown}");
+        assert!(listed.stderr().contains(&format!("tokens/{id}")));
+        assert_eq!(listed.code(), Some(65));
+    }
+    bench.run(&["token", "revoke", "other"]).ok();
 }
 
 #[test]

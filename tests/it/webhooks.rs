@@ -425,11 +425,11 @@ fn bad_settings_are_refused_in_one_line_that_repeats_no_secret() {
         (
             &["--webhook", "http://example.com/SECRET"][..],
             64,
-            "needs --webhook-secret-file",
+            "needs webhook-secret-file",
         ),
         (&url, 64, "webhook-secret-file"),
-        (&secret, 64, "--webhook URL"),
-        (&["--webhook-cacert", "secret"], 64, "--webhook URL"),
+        (&secret, 64, "needs webhook"),
+        (&["--webhook-cacert", "secret"], 64, "needs webhook"),
         (
             &[&secret[..], &["--webhook", "http://example.com/SECRET"]].concat(),
             64,

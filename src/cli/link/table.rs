@@ -14,6 +14,12 @@ struct Row {
     expires: Option<String>,
     max_uploads: Option<u64>,
     max_bytes: Option<u64>,
+    #[serde(default)]
+    max_file: Option<u64>,
+    #[serde(default)]
+    types: Vec<String>,
+    #[serde(default)]
+    extensions: Vec<String>,
     used: Amount,
     reserved: Amount,
 }
@@ -24,7 +30,7 @@ struct Amount {
     bytes: u64,
 }
 
-const HEADINGS: [&str; 6] = ["ID", "STATE", "FILES", "SIZE", "EXPIRES", "LABEL"];
+const HEADINGS: [&str; 7] = ["ID", "STATE", "FILES", "SIZE", "EXPIRES", "TAKES", "LABEL"];
 
 /// A line for each link below the headings; only these where there is none. `None` where these are no links.
 pub(super) fn lines(links: &[Value]) -> Option<Vec<String>> {
@@ -35,7 +41,7 @@ pub(super) fn lines(links: &[Value]) -> Option<Vec<String>> {
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<_> = (0..HEADINGS.len()).filter_map(width).collect();
-    let line = |row: &[String; 6]| {
+    let line = |row: &[String; 7]| {
         let cells = row.iter().zip(&widths);
         let padded: Vec<_> = cells
             .map(|(cell, &width)| format!("{cell:<width$}"))
@@ -46,7 +52,7 @@ pub(super) fn lines(links: &[Value]) -> Option<Vec<String>> {
 }
 
 impl Row {
-    fn cells(&self) -> [String; 6] {
+    fn cells(&self) -> [String; 7] {
         let size = |bytes: u64| bytesize::ByteSize(bytes).display().iec().to_string();
         let of = |used: String, most: Option<String>, more: Option<String>| {
             let most = most.map(|most| format!(" of {most}")).unwrap_or_default();
@@ -71,8 +77,26 @@ impl Row {
                 under_way(bytes, size(bytes)),
             ),
             printable(expires),
+            self.takes(),
             printable(&self.label),
         ]
+    }
+
+    /// Which files, as they are named when a link is made.
+    fn takes(&self) -> String {
+        let size = |bytes| format!("<={}", bytesize::ByteSize(bytes).display().iec());
+        let extensions = self
+            .extensions
+            .iter()
+            .map(|extension| format!(".{extension}"));
+        let kinds: Vec<_> = self.types.iter().cloned().chain(extensions).collect();
+        let kinds = (!kinds.is_empty()).then(|| kinds.join(","));
+        let said: Vec<_> = kinds.into_iter().chain(self.max_file.map(size)).collect();
+        if said.is_empty() {
+            "any".to_owned()
+        } else {
+            printable(&said.join(" "))
+        }
     }
 }
 
@@ -93,11 +117,17 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "ID   STATE  FILES         SIZE     EXPIRES  LABEL",
-                "abc  open   3 of 20 (+1)  2.0 KiB  never    김",
-                "d    open   3 of 20 (+1)  2.0 KiB  never    \\u{1b}[2J",
+                "ID   STATE  FILES         SIZE     EXPIRES  TAKES  LABEL",
+                "abc  open   3 of 20 (+1)  2.0 KiB  never    any    김",
+                "d    open   3 of 20 (+1)  2.0 KiB  never    any    \\u{1b}[2J",
             ]
         );
+        let mut limited = link("e", "");
+        limited["types"] = json!(["image/*"]);
+        limited["extensions"] = json!(["pdf"]);
+        limited["max_file"] = json!(1024);
+        let shown = lines(&[limited]).unwrap();
+        assert!(shown[1].ends_with("  image/*,.pdf <=1.0 KiB"), "{shown:?}");
         assert_eq!(lines(&[]).unwrap().len(), 1);
         assert!(lines(&[json!({})]).is_none());
     }

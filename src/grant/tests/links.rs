@@ -40,9 +40,13 @@ fn a_link_is_found_by_its_secret_and_by_its_id() {
     assert_eq!(links.find(&secret).unwrap().unwrap(), link);
     assert_eq!(links.link(&secret.id()).unwrap().unwrap(), link);
     assert_eq!(link.id(), secret.id());
-    assert_eq!(links.list().unwrap(), [link]);
+    assert_eq!(links.list().unwrap().grants, [link]);
     let (other, _) = links.create(NewLink::default(), START + HOUR).unwrap();
-    assert_eq!(links.list().unwrap()[0].id(), other.id(), "newest first");
+    assert_eq!(
+        links.list().unwrap().grants[0].id(),
+        other.id(),
+        "newest first"
+    );
 
     // Nothing of the secret is kept.
     let text = secret.to_text();
@@ -117,4 +121,60 @@ fn what_is_reserved_is_counted_once_or_given_back() {
     assert_eq!((link.used.uploads, link.used.bytes), (1, 50));
     assert!(link.reserved.is_empty());
     reserve(&links, &id, three, 50).unwrap();
+}
+
+#[test]
+fn what_is_reserved_becomes_what_is_needed() {
+    let (_place, store) = new_store();
+    let links = Links::new(store);
+    let new = NewLink {
+        max_bytes: Some(100),
+        ..NewLink::default()
+    };
+    let id = links.create(new, START).unwrap().1.id();
+    let [one, two] = [(); 2].map(|()| upload());
+    let reserve = |upload, bytes| links.reserve(&id, upload, What::File, bytes, START + DAY, START);
+    let left = || links.link(&id).unwrap().unwrap().bytes_left();
+    reserve(one, 100).unwrap();
+    for _ in 0..2 {
+        links.resize(&id, &one, 30).unwrap();
+        assert_eq!(left(), Some(70));
+    }
+    reserve(two, 60).unwrap();
+    assert!(matches!(
+        links.resize(&id, &one, 41),
+        Err(Refused::BytesUsedUp { left: 10 })
+    ));
+    assert_eq!(left(), Some(10));
+    links.resize(&id, &one, 40).unwrap();
+    assert_eq!(left(), Some(0));
+    assert!(matches!(
+        links.resize(&id, &upload(), 0),
+        Err(Refused::NotReserved)
+    ));
+    links.revoke(&id, START).unwrap();
+    assert!(matches!(links.resize(&id, &one, 1), Err(Refused::Revoked)));
+}
+
+#[test]
+fn parts_are_no_more_than_the_files_that_they_can_become() {
+    let (_place, links) = links();
+    let new = NewLink {
+        max_uploads: Some(2),
+        max_file: Some(100),
+        ..NewLink::default()
+    };
+    let (_, link) = links.create(new, START).unwrap();
+    let id = link.id();
+    let part = |bytes| links.reserve(&id, upload(), What::Part, bytes, START + HOUR, START);
+    part(150).unwrap();
+    let refused = part(51);
+    assert!(
+        matches!(refused, Err(Refused::BytesUsedUp { left: 50 })),
+        "{refused:?}"
+    );
+    part(50).unwrap();
+    assert!(part(1).is_err());
+    // A file is held to its own size.
+    reserve(&links, &id, upload(), 100).unwrap();
 }

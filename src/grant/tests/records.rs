@@ -84,7 +84,9 @@ fn a_damaged_record_lets_nothing_in() {
         };
         failed(links.find(&secret).unwrap_err());
         failed(links.link(&id).unwrap_err());
-        failed(links.list().unwrap_err());
+        let mut listing = links.list().unwrap();
+        failed(listing.damaged.pop().unwrap());
+        assert!(listing.grants.is_empty() && listing.damaged.is_empty());
         failed(links.revoke(&id, START).unwrap_err());
         failed(links.settle(&id, &upload, 1).unwrap_err());
         failed(links.give_back(&id, &upload).unwrap_err());
@@ -135,7 +137,7 @@ fn what_belongs_to_no_link_is_not_listed() {
     for name in ["not-an-id", "x.new", "README"] {
         fs::write(folder.join(name), "x").unwrap();
     }
-    assert_eq!(links.list().unwrap().len(), 1);
+    assert_eq!(links.list().unwrap().grants.len(), 1);
 }
 
 #[test]
@@ -150,7 +152,7 @@ fn a_link_says_only_so_much() {
         links.create(new, START),
         Err(GrantError::TooLarge)
     ));
-    assert_eq!(links.list().unwrap(), []);
+    assert_eq!(links.list().unwrap().grants, []);
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn a_name_is_of_one_live_token() {
     create(None, START + DAY).unwrap();
     tokens.revoke("ci", START + DAY).unwrap();
     create(None, START + DAY).unwrap();
-    assert_eq!(tokens.list().unwrap().len(), 3);
+    assert_eq!(tokens.list().unwrap().grants.len(), 3);
 
     let made = std::thread::scope(|scope| {
         let tokens = &tokens;
@@ -83,7 +83,7 @@ fn a_name_is_of_one_live_token() {
         let made = threads.into_iter().map(|thread| thread.join().unwrap());
         made.filter(|made| *made).count()
     });
-    let tokens = tokens.list().unwrap();
+    let tokens = tokens.list().unwrap().grants;
     let kept = tokens.iter().filter(|token| token.name == name("other"));
     assert_eq!(kept.count(), made);
     assert!(made <= 1, "{made}");
@@ -110,7 +110,7 @@ fn a_token_in_use_twice_over_ends_when_it_would_have() {
     // The end of time is as far as it goes.
     let (_, lasting) = tokens.create(name("x"), scopes, None, START).unwrap();
     tokens.rotate(&name("x"), Duration::MAX, START).unwrap();
-    let all = tokens.list().unwrap();
+    let all = tokens.list().unwrap().grants;
     let old = all.iter().find(|token| token.id() == lasting.id()).unwrap();
     assert!(old.expires.unwrap() > START + 7000 * 365 * DAY);
 }
@@ -126,16 +126,36 @@ fn a_token_that_is_over_is_forgotten_in_the_end() {
     ] {
         tokens.create(name(text), scopes, expires, START).unwrap();
     }
+    // The newest of all stays in any case.
+    tokens
+        .rotate(&name("live"), DAY * 20_000, START + HOUR)
+        .unwrap();
     tokens.revoke("revoked", START + 2 * DAY).unwrap();
     let left = |days: u32| {
         let removed = tokens.sweep(START + days * DAY).unwrap();
-        let left = tokens.list().unwrap();
+        let left = tokens.list().unwrap().grants;
         let left = left.iter().map(|token| token.name.to_string());
         (removed, left.collect::<Vec<_>>().join(" "))
     };
-    assert_eq!(left(30), (0, "expired live revoked".to_owned()));
-    assert_eq!(left(31), (1, "live revoked".to_owned()));
-    assert_eq!(left(10_000), (1, "live".to_owned()));
+    assert_eq!(left(30), (0, "expired live live revoked".to_owned()));
+    assert_eq!(left(31), (1, "live live revoked".to_owned()));
+    assert_eq!(left(10_000), (1, "live live".to_owned()));
+}
+
+#[test]
+fn that_there_was_a_token_is_not_forgotten() {
+    let (_place, tokens) = tokens();
+    let scopes = Scopes::from(Scope::Upload);
+    let end = Some(START + DAY);
+    for (days, text) in [(0, "first"), (0, "second"), (1, "last")] {
+        let made = tokens.create(name(text), scopes, end, START + days * DAY / 2);
+        made.unwrap();
+    }
+    for removed in [2, 0] {
+        assert_eq!(tokens.sweep(START + 10_000 * DAY).unwrap(), removed);
+        let left = tokens.list().unwrap().grants;
+        assert!(left.len() == 1 && left[0].name == name("last"));
+    }
 }
 
 #[test]
@@ -143,6 +163,7 @@ fn a_damaged_token_lets_nobody_in() {
     let (place, tokens) = tokens();
     let scopes = Scopes::from(Scope::Admin);
     let (secret, token) = tokens.create(name("ci"), scopes, None, START).unwrap();
+    let other = tokens.create(name("other"), scopes, None, START).unwrap().1;
     let path = place
         .path()
         .join("records/tokens")
@@ -162,8 +183,17 @@ fn a_damaged_token_lets_nobody_in() {
         std::fs::write(&path, sound.replace(from, to)).unwrap();
         let found = tokens.find(&secret, START);
         assert!(matches!(found, Err(GrantError::Damaged { .. })), "{to}");
-        assert!(tokens.list().is_err());
+        let listing = tokens.list().unwrap();
+        assert!(listing.grants == [other.clone()] && listing.damaged.len() == 1);
+        let damaged = listing.damaged[0].to_string();
+        assert!(damaged.contains(&token.id().to_string()), "{damaged}");
+        let revoked = tokens.revoke("ci", START);
+        assert!(matches!(revoked, Err(GrantError::Damaged { .. })), "{to}");
     }
+    // It keeps nobody from the others.
+    tokens.create(name("third"), scopes, None, START).unwrap();
+    tokens.rotate(&name("other"), HOUR, START).unwrap();
+    assert_eq!(tokens.revoke("other", START).unwrap().len(), 2);
 }
 
 #[test]

@@ -94,6 +94,13 @@ impl<K: Hash + Eq + Clone> Rates<K> {
         *full_at = Some(taken);
         Ok(())
     }
+
+    /// Gives back one that was taken.
+    pub(super) fn give_back(&self, key: K) {
+        let mut all = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let full_at = all.touch(key);
+        *full_at = full_at.and_then(|full_at| full_at.checked_sub(self.rate.interval()));
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +131,18 @@ mod tests {
             assert_eq!(rates.take("a", at(10_000)), Ok(()));
         }
         assert!(rates.take("a", at(10_000)).is_err());
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let (rates, now) = (rates("2/1m"), Instant::now());
+        for _ in 0..5 {
+            assert_eq!(rates.take("a", now), Ok(()));
+            rates.give_back("a");
+        }
+        assert_eq!(rates.take("a", now), Ok(()));
+        assert_eq!(rates.take("a", now), Ok(()));
+        assert!(rates.take("a", now).is_err());
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl PageRoute {
         let asset = match self {
             Self::Form => {
                 // A browser asks for the token now, and not after the files were chosen and sent.
-                access::require(call, Scope::Upload).await?;
+                access::identify(call, Scope::Upload).await?;
                 return Ok(Reader::of(app, head).form());
             }
             Self::Welcome => {

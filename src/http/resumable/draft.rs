@@ -16,7 +16,7 @@ use super::{
 };
 use crate::http::body::RequestBody;
 use crate::http::call::Call;
-use crate::http::create::{Admission, Door, admit, admit_more, check_name, text_header};
+use crate::http::create::{Admission, Door, admit, admit_more, check_name, count, text_header};
 use crate::http::digest_fields::{CONTENT_DIGEST, REPR_DIGEST, digests, wanted};
 use crate::http::form::disposition_filename;
 use crate::http::limits::Permit;
@@ -94,6 +94,7 @@ pub(in crate::http) async fn create(
     let new = new_session(app, headers, name, length, version, terms)?;
     let content = digests(headers, CONTENT_DIGEST)?;
     let new = place_session(app, headers, &door, new).await?;
+    count(call, &new.terms)?;
     let task = create_and_receive(Arc::clone(app), new, body, content, permit);
     let session = run_to_the_end(app, task).await?;
     let mut headers = progress(app, &session, version, false);
@@ -233,7 +234,8 @@ async fn receive(
     permit: Permit,
 ) -> Result<Session, Problem> {
     let mut session = app.uploads.session(url.clone()).await?;
-    let _permit = app.uploaders.permit_for(permit, &session.terms().by)?;
+    let permit = app.uploaders.permit_for(permit, &session.terms().by)?;
+    session.brought_from(permit.from);
     session.ready()?;
     if session.finished().is_some() {
         return complete_already(session, &body, &appending);

@@ -86,6 +86,18 @@ pub(super) async fn at_url(
     url: UploadUrl,
     body: RequestBody,
 ) -> Result<Response, Problem> {
+    let answer = answer_at_url(call, url.clone(), body).await;
+    if answer.is_err() {
+        note_terms(call, url).await;
+    }
+    answer
+}
+
+async fn answer_at_url(
+    call: Call<'_>,
+    url: UploadUrl,
+    body: RequestBody,
+) -> Result<Response, Problem> {
     let Call { app, head, .. } = call;
     let protocol = Protocol::of(&head.headers);
     let other = || Problem::method_not_allowed(SESSION_METHODS);
@@ -102,10 +114,30 @@ pub(super) async fn at_url(
             Protocol::Draft(version) => draft::append(call, url, body, version).await,
         },
         Method::DELETE => {
-            app.uploads.withdraw(url, app.limits.withdraw_for).await?;
+            note_terms(call, url.clone()).await;
+            let (within, from) = (app.limits.withdraw_for, call.peer.address);
+            if app.uploads.withdraw(url, within, Some(from)).await? {
+                call.facts.are_told();
+            }
             Ok(answer(StatusCode::NO_CONTENT, HeaderMap::new()))
         }
         _ => Err(other()),
+    }
+}
+
+/// Finds out for the audit log whose upload it is.
+async fn note_terms(call: Call<'_>, url: UploadUrl) {
+    if call.app.audit.is_none() {
+        return;
+    }
+    let terms = call
+        .app
+        .blocking(move |app| app.uploads.session_terms(&url));
+    if let Ok(Some(terms)) = terms.await {
+        call.facts.are_of(&terms.by);
+        if let Some(link) = terms.link {
+            call.facts.are_about_link(&link.to_string());
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::http::body::RequestBody;
 use crate::http::call::Call;
-use crate::http::create::{Admission, Door, admit, admit_more, check_name, text_header};
+use crate::http::create::{Admission, Door, admit, admit_more, check_name, count, text_header};
 use crate::http::limits::Permit;
 use crate::http::problem::Problem;
 use crate::http::submission::place_session;
@@ -131,6 +131,7 @@ pub(in crate::http) async fn create(
     let checksum = Checksum::announced(&head.headers)?;
     door.check_size(&new.terms, new.length.max(body.announced()))?;
     let new = place_session(app, &head.headers, &door, new).await?;
+    count(call, &new.terms)?;
     let task = create_and_receive(Arc::clone(app), new, parts, body, checksum, permit);
     let session = run_to_the_end(app, task).await.map_err(Problem::in_tus)?;
     let mut headers = progress(&session);
@@ -261,7 +262,8 @@ async fn receive(
     permit: Permit,
 ) -> Result<Session, Problem> {
     let mut session = app.uploads.session(url.clone()).await?;
-    let _permit = app.uploaders.permit_for(permit, &session.terms().by)?;
+    let permit = app.uploaders.permit_for(permit, &session.terms().by)?;
+    session.brought_from(permit.from);
     session.ready()?;
     if matches!(session.role(), Role::Final(_)) {
         return Err(Problem::final_upload());

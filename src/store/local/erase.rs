@@ -15,11 +15,13 @@ use super::directory::Directory;
 use super::durable;
 use crate::store::{SealedFile, StoreError};
 
-/// Bytes at the beginning of a segment that are overwritten: its header is there, for as many recipients as a server has.
-const BEGINNING: u64 = 64 << 10;
+/// The longest header that an age file has here. Where no end of it is found, so much is overwritten.
+const MAX_HEADER: u64 = 4 << 20;
+/// How the last line of a header begins. Nothing before it in the header looks like that.
+const LAST_LINE: &[u8] = b"\n---";
 const ZEROS: [u8; 4096] = [0; 4096];
 
-/// Overwrites `meta.age`, and makes that durable; then the beginnings of all segments. Doing it again is fine.
+/// Overwrites `meta.age`, and makes that durable; then the headers of all segments. Doing it again is fine.
 pub(super) fn erase_keys(folder: &Directory) -> Result<(), StoreError> {
     let unreadable = |errno| StoreError::io("read", folder.path(), errno);
     let mut files = Vec::new();
@@ -48,19 +50,41 @@ pub(super) fn erase_keys(folder: &Directory) -> Result<(), StoreError> {
 
 fn erase(name: SealedFile, file: &File) -> io::Result<()> {
     let metadata = file.metadata()?;
-    let size = match name {
-        SealedFile::Meta => metadata.len(),
+    match name {
+        SealedFile::Meta => erase_to(file, metadata.len(), None)?,
         // It has a second name where it is also a segment of something that is not deleted.
         SealedFile::Segment(_) if metadata.nlink() > 1 => return Ok(()),
-        SealedFile::Segment(_) => metadata.len().min(BEGINNING),
-    };
-    let mut at = 0;
-    while at < size {
-        let piece = ZEROS
-            .len()
-            .min(usize::try_from(size - at).unwrap_or(ZEROS.len()));
-        file.write_all_at(&ZEROS[..piece], at)?;
-        at += piece as u64;
+        SealedFile::Segment(_) => {
+            erase_to(file, metadata.len().min(MAX_HEADER), Some(LAST_LINE))?;
+        }
     }
     durable::sync_data(file)
+}
+
+/// Overwrites up to `end`, or to the piece in which `last` is found. An earlier time may have come to any part of that: where
+/// `last` is gone already, all is overwritten.
+fn erase_to(file: &File, end: u64, last: Option<&[u8]>) -> io::Result<()> {
+    let mut piece = [0; ZEROS.len()];
+    // The end of the piece before, so that what lies across two pieces is found.
+    let mut window = Vec::with_capacity(piece.len() + LAST_LINE.len());
+    let mut at = 0;
+    while at < end {
+        let size = usize::try_from(end - at).unwrap_or(piece.len());
+        let size = size.min(piece.len());
+        let found = if let Some(last) = last {
+            file.read_exact_at(&mut piece[..size], at)?;
+            window.extend_from_slice(&piece[..size]);
+            let found = window.windows(last.len()).any(|bytes| bytes == last);
+            window.drain(..window.len().saturating_sub(last.len() - 1));
+            found
+        } else {
+            false
+        };
+        file.write_all_at(&ZEROS[..size], at)?;
+        at += size as u64;
+        if found {
+            break;
+        }
+    }
+    Ok(())
 }

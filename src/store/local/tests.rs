@@ -273,23 +273,37 @@ fn a_delete_that_stopped_goes_on_when_called_again() {
 fn the_wrapped_keys_of_what_is_deleted_are_overwritten() {
     let (place, store) = new_store();
     let id = new_id();
-    let payload = vec![7; 100_000];
-    let mut writer = store.create_segment(&id, 0).unwrap();
-    writer.write(&payload).unwrap();
-    writer.finish().unwrap();
+    // For many recipients, and with the beginning of the last line across two pieces; then with no end.
+    let mut headed = vec![b'k'; 40 * 4096 - 2];
+    headed.extend_from_slice(b"\n--- mac\n");
+    headed.resize(300_000, 7);
+    let endless = vec![7; (4 << 20) + 5000];
+    let payloads = [(headed, 41 * 4096), (endless, 4 << 20)];
+    for (number, (payload, _)) in (0..).zip(&payloads) {
+        let mut writer = store.create_segment(&id, number).unwrap();
+        writer.write(payload).unwrap();
+        writer.finish().unwrap();
+    }
     store.publish(&[(id, b"manifest".to_vec())]).unwrap();
     let folder = place.path().join("uploads/2026-11-23").join(id.to_string());
     // Whoever holds on to the bytes finds what a disk would show.
     let held = place.path().join("held");
     fs::hard_link(folder.join("meta.age"), &held).unwrap();
     let upload = store.open(&id).unwrap();
-    let segment = upload.open(SealedFile::Segment(0)).unwrap();
+    let segments = [0, 1].map(|number| upload.open(SealedFile::Segment(number)).unwrap());
     store.delete(&id).unwrap();
     assert_eq!(fs::read(&held).unwrap(), [0; 8]);
-    let mut found = payload.clone();
-    assert_eq!(segment.read_at(&mut found, 0).unwrap(), payload.len());
-    assert!(found[..65536].iter().all(|byte| *byte == 0));
-    assert!(found[65536..] == payload[65536..]);
+    for (segment, (payload, overwritten)) in segments.iter().zip(payloads) {
+        let mut found = payload.clone();
+        let mut at = 0;
+        while at < found.len() {
+            let read = segment.read_at(&mut found[at..], at as u64).unwrap();
+            assert!(read > 0);
+            at += read;
+        }
+        assert!(found[..overwritten].iter().all(|byte| *byte == 0));
+        assert!(found[overwritten..] == payload[overwritten..]);
+    }
     assert!(matches!(
         upload.open(SealedFile::Segment(0)),
         Err(StoreError::NotFound)

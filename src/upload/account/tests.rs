@@ -382,3 +382,113 @@ async fn what_is_taken_in_is_reserved_and_no_more_than_there_is() {
     uploads.settled().await;
     assert_eq!(reserved(), 0);
 }
+
+#[tokio::test]
+async fn a_length_that_becomes_known_frees_the_rest() {
+    let bench = Bench::new(3, FIRST);
+    let (_, uploads) = bench.open(usize::MAX);
+    let reserved = || bench.check(&uploads).reserved_usage().bytes;
+    for role in [Role::Partial, Role::Whole] {
+        let session = uploads
+            .create_session(bench.session(role, None))
+            .await
+            .unwrap();
+        let before = reserved();
+        assert!(before > 1000, "as much as there is");
+        let (session, fits) = session.declare_length(8).await.unwrap();
+        assert!(fits);
+        assert!(reserved() <= 16, "{}", reserved());
+        // Told again, it changes nothing.
+        let (session, _) = session.declare_length(8).await.unwrap();
+        drop(fill(session, b"eight by").await.unwrap());
+    }
+    assert_eq!(reserved(), 16);
+}
+
+#[tokio::test]
+async fn a_revoked_link_takes_no_more_of_a_body_under_way() {
+    let bench = Bench::new(3, 100 * FIRST);
+    let (_, uploads) = bench.open(usize::MAX);
+    let begin = |length| uploads.create_session(bench.session(Role::Whole, length));
+    let (known, small) = (begin(Some(50 * FIRST)).await, begin(Some(8)).await);
+    let (small, known) = (small.unwrap(), known.unwrap());
+    let url = small.url().clone();
+    let (mut small, mut known) = (small.append(&[]).unwrap(), known.append(&[]).unwrap());
+    let new = bench.file(Kind::File, Some(40 * FIRST));
+    let mut alone = Receiver::begin(&uploads, new, false).await.unwrap();
+    small.write(b"four").await.unwrap();
+    known.write(b"four").await.unwrap();
+    let now = SystemTime::now();
+    uploads.links().revoke(&bench.link, now).unwrap();
+    small.write(b"more").await.unwrap();
+    let refused = small.close(&[]).await.err();
+    assert!(matches!(refused, Some(SessionError::LinkRevoked)));
+    // Nothing of it counts.
+    let last = uploads.session(url).await.err();
+    assert!(matches!(last, Some(SessionError::LinkRevoked)));
+    let more = vec![0; usize::try_from(FIRST).unwrap()];
+    let refused = known.write(&more).await;
+    assert!(matches!(refused, Err(SessionError::LinkRevoked)));
+    let refused = alone.write(&more).await;
+    assert!(matches!(
+        refused,
+        Err(ReceiveError::Refused(Refused::Revoked))
+    ));
+    drop((known, alone));
+    uploads.settled().await;
+}
+
+#[tokio::test]
+async fn what_nobody_begins_to_send_gives_its_place_back_within_hours() {
+    let bench = Bench::new(2, 1000);
+    let (_, uploads) = bench.open(usize::MAX);
+    let new = || bench.session(Role::Whole, Some(100));
+    let unused = uploads.create_session(new()).await.unwrap();
+    let begun = uploads.create_session(new()).await.unwrap();
+    let begun = fill(begun, &[1; 10]).await.unwrap();
+    let (unused, begun) = (*unused.url().id(), *begun.url().id());
+    let soon = SystemTime::now() + Duration::from_mins(50);
+    assert_eq!(uploads.sweep_sessions(soon).unwrap(), 0);
+    let later = SystemTime::now() + Duration::from_hours(2);
+    assert_eq!(uploads.sweep_sessions(later).unwrap(), 1);
+    let link = bench.check(&uploads);
+    assert!(link.reserved.contains_key(&begun) && !link.reserved.contains_key(&unused));
+}
+
+#[tokio::test]
+async fn a_file_keeps_no_more_than_it_came_to() {
+    let bench = Bench::new(4, 2 * FIRST + 100);
+    let (_, uploads) = bench.open(usize::MAX);
+    let mut received = Vec::new();
+    for _ in 0..4 {
+        let new = bench.file(Kind::File, None);
+        received.push(receive(&uploads, new, &[1; 50]).await.unwrap());
+    }
+    let link = uploads.links().link(&bench.link).unwrap().unwrap();
+    assert_eq!(link.reserved_usage().bytes, 200);
+    uploads.publish(received).unwrap();
+    assert_eq!(bench.check(&uploads).used.bytes, 200);
+}
+
+#[tokio::test]
+async fn an_upload_whose_reservation_went_reserves_anew_or_is_refused() {
+    for taken_meanwhile in [false, true] {
+        let bench = Bench::new(1, 1000);
+        let (_, uploads) = bench.open(usize::MAX);
+        let session = bench.session(Role::Whole, Some(10));
+        let session = uploads.begin_session(session).await.unwrap();
+        let links = uploads.links();
+        links.give_back(&bench.link, session.url().id()).unwrap();
+        if taken_meanwhile {
+            let other = bench.file(Kind::File, Some(1));
+            let other = receive(&uploads, other, b"x").await.unwrap();
+            uploads.publish(vec![other]).unwrap();
+        }
+        let sent = fill(session, &[1; 10]).await;
+        assert_eq!(sent.is_err(), taken_meanwhile);
+        if let Ok(session) = sent {
+            session.finish(&[]).await.unwrap();
+        }
+        assert_eq!(bench.check(&uploads).used.uploads, 1);
+    }
+}

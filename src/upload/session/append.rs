@@ -137,6 +137,8 @@ fn count(closed: Closed<Appending>) -> Result<Session, SessionError> {
         digests,
     } = closed;
     let (secured, mut session) = (owner.saved > 0, owner.session);
+    // Revoked since the body began: nothing of it is acknowledged.
+    session.check_link()?;
     let Some(segment) = segment else {
         session.save()?;
         return Ok(session);

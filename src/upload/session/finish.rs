@@ -93,7 +93,7 @@ impl Session {
             }
             checked => checked?,
         };
-        self.check_link()?;
+        self.reserve_exactly(self.state.offset)?;
         let finish = self.begin_finish(digested)?;
         self.publish(&segments, finish)
     }
@@ -173,11 +173,19 @@ impl Session {
             // What a request left that failed before its segment counted must not come along.
             self.store.remove_segment(self.url.id(), next)?;
         }
-        self.observer.publishing(&[*self.url.id()])?;
-        match self.store.publish(&[(*self.url.id(), meta)]) {
+        let id = self.url.id();
+        let published = self.observer.publishing(&[*id]);
+        match published.and_then(|()| self.store.publish(&[(*id, meta)])) {
             // It was, after all.
-            Err(StoreError::Exists) => self.store.settle(self.url.id())?,
-            published => published?,
+            Err(StoreError::Exists) => self.store.settle(id)?,
+            Err(error) => {
+                // Tried again, it is told of again.
+                if matches!(self.store.open(id), Err(StoreError::NotFound)) {
+                    self.observer.not_published(id);
+                }
+                return Err(error.into());
+            }
+            Ok(()) => {}
         }
         self.tell(segments, &finish);
         self.ended(finish)
@@ -196,6 +204,7 @@ impl Session {
             sealed_size: segments.iter().map(|segment| segment.sealed_size).sum(),
             link: self.head.terms.link_id(),
             by: self.head.terms.by.clone(),
+            from: self.head.terms.from,
             time: finish.time,
             expires: self.head.terms.expires(finish.time),
         });

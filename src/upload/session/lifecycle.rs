@@ -1,5 +1,6 @@
 //! How a resumable upload begins, is taken in hand by one request after the other, and goes when it is cancelled or expires.
 
+use core::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +12,10 @@ use crate::grant::GrantId;
 use crate::store::{StoreError, UploadId};
 use crate::upload::observer::Begun;
 use crate::upload::staged::Staged;
-use crate::upload::{Uploads, Why};
+use crate::upload::{Terms, Uploads, Why};
+
+/// How long an upload that was created through a link may wait for its first bytes.
+const UNUSED: Duration = Duration::from_hours(1);
 
 impl Uploads {
     /// Creates a resumable upload. Durable when this returns: the URL may be given out.
@@ -96,14 +100,16 @@ impl Uploads {
     }
 
     /// The same; and where the upload was finished no longer than `within` ago, it is deleted too. After that it stays, and
-    /// so does its URL. Without a time, what is finished stays, and the URL answers no more.
+    /// so does its URL. Without a time, what is finished stays, and the URL answers no more. Says whether it deleted something;
+    /// `from` is whose request it was then.
     pub async fn withdraw(
         self: &Arc<Self>,
         url: UploadUrl,
         within: Option<Duration>,
-    ) -> Result<(), SessionError> {
+        from: Option<IpAddr>,
+    ) -> Result<bool, SessionError> {
         let Some(within) = within else {
-            return self.cancel_session(url).await;
+            return self.cancel_session(url).await.map(|()| false);
         };
         let (url, _claim) = self.claim(url).await?;
         let uploads = Arc::clone(self);
@@ -115,15 +121,23 @@ impl Uploads {
                 Some(Event::Finished(finish) | Event::Finishing(finish)) => Some(finish.time),
                 _ => None,
             };
-            let published = uploads.store.open(url.id()).is_ok();
-            if let (Some(finished), true) = (finished, published) {
+            let published = match uploads.store.open(url.id()) {
+                Err(StoreError::NotFound) => false,
+                // What cannot be told leaves the URL, to try again.
+                published => published.map(|_| true)?,
+            };
+            let withdrawn = finished.filter(|_| published);
+            if let Some(finished) = withdrawn {
                 let end = finished.checked_add(within);
                 if end.is_some_and(|end| end <= SystemTime::now()) {
                     return Err(SessionError::WithdrawalOver);
                 }
-                uploads.remove(url.id(), Why::Withdrawn)?;
+                let terms = clear.open(&url).ok().map(|head| head.terms);
+                let by = terms.map(|terms| Terms { from, ..terms });
+                uploads.remove(url.id(), Why::Withdrawn, by.as_ref())?;
             }
-            Ok(uploads.remove_session(url.id(), clear.link)?)
+            uploads.remove_session(url.id(), clear.link)?;
+            Ok(withdrawn.is_some())
         })
         .await
     }
@@ -153,12 +167,18 @@ impl Uploads {
         // A head that was never written to its end belongs to an upload that nobody knows the URL of.
         let unknown = || id.time() + Duration::from_hours(1);
         let link = head.as_ref().and_then(|head| head.link);
-        if head.map_or_else(unknown, |head| head.expires) > now {
+        let expired = head.map_or_else(unknown, |head| head.expires) <= now;
+        // What it takes of its link is for somebody who sends something.
+        let unused = link.is_some() && id.time() + UNUSED <= now;
+        if !expired && !unused {
             return Ok(false);
         }
         let Some(_claim) = self.claims.claim_idle(id) else {
             return Ok(false);
         };
+        if !expired && !self.store.last_entries(id, 1)?.1.is_empty() {
+            return Ok(false);
+        }
         self.remove_session(id, link)?;
         Ok(true)
     }
@@ -171,6 +191,12 @@ impl Uploads {
         }
         let account = link.map(|link| self.account_of(link, *id));
         remove(&*self.store, id, account.as_ref())
+    }
+
+    /// On what terms the upload is taken that a URL names, if it answers. Disturbs nobody. Blocks.
+    pub fn session_terms(&self, url: &UploadUrl) -> Option<Terms> {
+        let head = self.clear_head(url).ok()?.open(url).ok()?;
+        Some(head.terms)
     }
 
     /// Until when an upload URL answers, if it does. Disturbs nobody. Blocks.

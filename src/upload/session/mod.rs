@@ -19,6 +19,7 @@ mod state;
 mod tests;
 mod url;
 
+use core::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -238,6 +239,11 @@ impl Session {
         &self.head.terms
     }
 
+    /// Says whose request has it in hand, for whoever is told that it was finished.
+    pub fn brought_from(&mut self, address: IpAddr) {
+        self.head.terms.from = Some(address);
+    }
+
     /// What part it plays in a concatenation.
     pub fn role(&self) -> &Role {
         &self.head.role
@@ -345,7 +351,7 @@ impl Session {
             return Err(SessionError::TooLarge(self.max_size()));
         }
         run_blocking(move || {
-            self.reserve_up_to(length)?;
+            self.reserve_exactly(length)?;
             self.state.length = Some(length);
             self.put(Event::Length)?;
             Ok((self, true))
@@ -355,9 +361,9 @@ impl Session {
 
     /// Fails where its link takes nothing any more, and else sees what is reserved there. Blocks.
     fn look_at_link(&mut self) -> Result<(), SessionError> {
-        let Some(account) = &self.account else {
+        if self.account.is_none() {
             return Ok(());
-        };
+        }
         let published = match self.state.phase {
             Phase::Finished(_) | Phase::Concatenated(_) => true,
             // It was, and only has to be told.
@@ -367,10 +373,19 @@ impl Session {
         if published {
             return Ok(());
         }
+        self.check_link()
+    }
+
+    /// Fails where its link takes nothing any more, or has nothing reserved for it and no room. Blocks.
+    fn check_link(&mut self) -> Result<(), SessionError> {
+        let Some(account) = &self.account else {
+            return Ok(());
+        };
         self.reserved = match (account.reserved()?, self.head.reserves()) {
             (Some(reserved), _) => reserved,
             (None, None) => 0,
-            // A part whose whole was not made after all, or a link's record from a backup.
+            // A part whose whole was not made after all, a link's record from a backup, or an upload that came so slowly that
+            // it was taken for gone.
             (None, Some(what)) => {
                 let bytes = self.state.length.unwrap_or(self.state.offset);
                 let most = self.head.terms.max_size;
@@ -380,23 +395,17 @@ impl Session {
         Ok(())
     }
 
-    /// Makes sure that so many bytes are reserved. Blocks.
-    fn reserve_up_to(&mut self, bytes: u64) -> Result<(), SessionError> {
-        if let Some(account) = &self.account
-            && bytes > self.reserved
-        {
-            account.grow_to(self.reserved, bytes)?;
+    /// Makes what is reserved so many bytes, now that it is known how many it takes. Fails where its link takes nothing any
+    /// more. Blocks.
+    fn reserve_exactly(&mut self, bytes: u64) -> Result<(), SessionError> {
+        if bytes == self.reserved {
+            return self.check_link();
+        }
+        if let Some(account) = &self.account {
+            account.resize(bytes)?;
             self.reserved = bytes;
         }
         Ok(())
-    }
-
-    /// Fails where its link takes nothing any more. Blocks.
-    fn check_link(&self) -> Result<(), SessionError> {
-        match &self.account {
-            Some(account) => Ok(account.reserved().map(|_| ())?),
-            None => Ok(()),
-        }
     }
 
     /// Removes the upload with all that had arrived of it. Blocks.

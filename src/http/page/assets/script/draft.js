@@ -27,6 +27,8 @@ function refusal(xhr, created) {
   if (code === 'unknown-submission') return new UploadError('join', code);
   if (created && (status === 404 || status === 410)) return new UploadError('anew', code);
   if (status === 401 || status === 507) return new UploadError('person', code);
+  // Its own words, where it is one of ours: `too-many-uploads`, `too-many-requests`.
+  if (status === 429 && code.startsWith('too-many-')) return new UploadError('again', code, wait);
   if ([429, 502, 503, 504].includes(status)) return new UploadError('again', 'busy', wait);
   // What is complete already is asked for its receipt.
   if ([408, 409, 423].includes(status) || ['body-incomplete', 'completed-upload'].includes(code)) return new UploadError('again', code, wait);

@@ -46,6 +46,8 @@ function statusOf({ state, part, checked, unwanted, note, notedPart, problem, sp
   if (state === 'waiting' && !isSending) return '';
   if (state === 'reconnecting' && !navigator.onLine) return say('offline', { percent });
   if (state === 'reconnecting' && problem === 'busy') return say('server-busy');
+  if (state === 'reconnecting' && problem === 'too-many-uploads') return say('too-many-uploads');
+  if (state === 'reconnecting' && problem === 'too-many-requests') return say('too-many-requests');
   if (state !== 'sending') return say(state, { percent });
   const rate = speed.rate();
   if (rate < 1) return note ? say(note, { percent: percentText(notedPart) }) : say('percent-done', { percent });

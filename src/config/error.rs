@@ -1,0 +1,61 @@
+//! Why settings are refused.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::webhooks::MAX_WEBHOOKS;
+use crate::http::PageSettingError;
+use crate::store::StoreError;
+use crate::webhook::EndpointError;
+
+/// Why the settings do not make a server.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{}: {message}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        message: String,
+    },
+    /// A limit of nothing would let nothing in.
+    #[error("{0} must be more than zero")]
+    Zero(&'static str),
+    /// A setting that means nothing by itself.
+    #[error("{setting} needs {needed}")]
+    Alone {
+        /// The setting.
+        setting: &'static str,
+        /// What it needs.
+        needed: &'static str,
+    },
+    /// A webhook's URL cannot be told anything.
+    #[error("webhook: {0}")]
+    Webhook(#[from] EndpointError),
+    /// Each webhook is told by itself.
+    #[error("webhook: at most {MAX_WEBHOOKS} can be told")]
+    TooManyWebhooks,
+    /// The page would make no sense.
+    #[error(transparent)]
+    Page(#[from] PageSettingError),
+    /// The data folder cannot be read.
+    #[error(transparent)]
+    Data(#[from] StoreError),
+    /// On an address that others can reach, nothing is made up.
+    #[error("{listen} can be reached from other machines, so nothing is made up; give {}", missing.join("; and "))]
+    Missing {
+        /// Where it was to listen.
+        listen: SocketAddr,
+        /// What to give, a phrase each.
+        missing: Vec<String>,
+    },
+}
