@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 
 use super::call::Call;
 use super::problem::Problem;
-use super::resumable::effective_method;
+use super::resumable::{creates, effective_method};
 use super::route::Route;
 use super::{App, Response};
 use crate::audit::{Actor, Entry, Event, LinkId};
@@ -30,7 +30,7 @@ pub(super) struct Facts {
 impl Facts {
     pub(super) fn of(route: &Result<Route, Problem>, head: &Parts) -> Self {
         let (event, upload) = match (route, &head.method) {
-            (Ok(Route::Uploads), &Method::GET) => (Some(Event::Read), None),
+            (Ok(Route::Uploads), &Method::GET) if !creates(head) => (Some(Event::Read), None),
             (Ok(Route::Links), &Method::POST) => (Some(Event::LinkCreated), None),
             (Ok(Route::LinkById(_)), &Method::DELETE) => (Some(Event::LinkRevoked), None),
             (Ok(Route::Upload(id) | Route::SealedFile(id, _)), &Method::GET) => {

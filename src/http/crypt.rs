@@ -67,10 +67,10 @@ pub(super) async fn encrypt(call: Call<'_>, body: RequestBody) -> Result<Respons
 pub(super) async fn decrypt(call: Call<'_>, body: RequestBody) -> Result<Response, Problem> {
     let Call { app, head, .. } = call;
     let headers = &head.headers;
+    access::require(call, Scope::Admin).await?;
     if app.uploads.identities().is_empty() {
         return Err(Problem::no_private_key());
     }
-    access::require(call, Scope::Admin).await?;
     access::refuse_cross_site(call, &http::Method::POST)?;
     let _permit = app
         .data_permits

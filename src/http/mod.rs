@@ -59,6 +59,7 @@ pub use page::{
     Phone, QrDrawing, TextField, Welcome,
 };
 use problem::Problem;
+pub use route::ROUTES;
 use route::Route;
 
 use crate::audit::AuditLog;
@@ -196,8 +197,8 @@ pub async fn respond(
         Ok(route) if surface == Surface::Public || route.is_operational() => {
             dispatch(call, surface, route, body).await
         }
-        Ok(_) => Err(Problem::not_found()),
-        Err(problem) => Err(problem),
+        Err(problem) if surface == Surface::Public => Err(problem),
+        _ => Err(Problem::not_found()),
     };
     call.record(name, &answer);
     let answer = match answer {

@@ -8,9 +8,41 @@ use super::form::percent_decode;
 use super::links::LinkToken;
 use super::page::PageRoute;
 use super::problem::Problem;
+use super::resumable::SESSION_METHODS;
 use crate::grant::GrantId;
 use crate::store::{SealedFile, UploadId};
 use crate::upload::{ClientName, UploadUrl};
+
+const READ: &str = "GET, HEAD";
+
+/// Every route, by the name that logs and metrics have for it, with the methods that it answers to, for `Allow`. A test holds each
+/// to a table of who gets what (`tests/it/matrix/table.rs`).
+pub const ROUTES: &[(&str, &str)] = &[
+    ("/", READ),
+    ("/welcome", READ),
+    ("/upload.js", READ),
+    ("/noble-hashes/{file}", READ),
+    ("/icon.svg", READ),
+    ("/logo", READ),
+    ("/uploads", "GET, HEAD, POST, OPTIONS"),
+    ("/uploads/", "POST, PUT, OPTIONS"),
+    ("/uploads/{name}", "PUT, OPTIONS"),
+    ("/uploads/{id}", "GET, HEAD, PUT, DELETE, OPTIONS"),
+    ("/uploads/{id}.{secret}", SESSION_METHODS),
+    ("/uploads/{id}/{file}", READ),
+    ("/d/{token}", "GET, HEAD, POST, PUT, OPTIONS"),
+    ("/d/{token}/{name}", "PUT, OPTIONS"),
+    ("/d/{token}/recipients", "GET, HEAD, PUT, OPTIONS"),
+    ("/links", "GET, HEAD, POST"),
+    ("/links/{id}", "GET, HEAD, DELETE"),
+    ("*", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+    ("/encrypt", "POST"),
+    ("/decrypt", "POST"),
+    ("/recipients", READ),
+    ("/healthz", READ),
+    ("/readyz", READ),
+    ("/metrics", READ),
+];
 
 /// What a path names.
 pub(super) enum Route {
@@ -118,7 +150,8 @@ impl Route {
         match self {
             Self::Page(page) => page.name(),
             Self::Uploads => "/uploads",
-            Self::NamedUpload(_) => "/uploads/{name}",
+            Self::NamedUpload(None) => "/uploads/",
+            Self::NamedUpload(Some(_)) => "/uploads/{name}",
             Self::Upload(_) => "/uploads/{id}",
             Self::Session(_) => "/uploads/{id}.{secret}",
             Self::SealedFile(..) => "/uploads/{id}/{file}",
@@ -139,20 +172,9 @@ impl Route {
 
     /// The methods that it answers to, for `Allow`.
     pub(super) fn methods(&self) -> &'static str {
-        match self {
-            Self::Uploads => "GET, HEAD, POST, OPTIONS",
-            Self::NamedUpload(None) => "POST, PUT, OPTIONS",
-            Self::NamedUpload(Some(_)) | Self::NamedAtLink(..) => "PUT, OPTIONS",
-            Self::Upload(_) => "GET, HEAD, PUT, DELETE, OPTIONS",
-            Self::Session(_) => super::resumable::SESSION_METHODS,
-            Self::Server => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
-            Self::Link(_) => "GET, HEAD, POST, PUT, OPTIONS",
-            Self::LinkRecipients(_) => "GET, HEAD, PUT, OPTIONS",
-            Self::Links => "GET, HEAD, POST",
-            Self::LinkById(_) => "GET, HEAD, DELETE",
-            Self::Encrypt | Self::Decrypt => "POST",
-            _ => "GET, HEAD",
-        }
+        let mut routes = ROUTES.iter();
+        let listed = routes.find(|(name, _)| *name == self.name());
+        listed.map_or(READ, |(_, methods)| methods)
     }
 
     /// Whether uploads are created or gone on with here.
@@ -190,8 +212,63 @@ impl Route {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use proptest::prelude::*;
+
+    /// A path for every variant: all of them, and the one that leads to a route.
+    macro_rules! paths {
+        ($($variant:pat => $path:expr,)*) => {
+            const PATHS: &[&str] = &[$($path),*];
+
+            fn path_of(route: &Route) -> &'static str {
+                match route {
+                    $($variant => $path,)*
+                }
+            }
+        };
+    }
+    paths! {
+        Route::Page(PageRoute::Form) => "/",
+        Route::Page(PageRoute::Welcome) => "/welcome",
+        Route::Page(PageRoute::Script) => "/upload.js",
+        Route::Page(PageRoute::NobleHashes(_)) => "/noble-hashes/sha2.js",
+        Route::Page(PageRoute::Icon) => "/icon.svg",
+        Route::Page(PageRoute::Logo) => "/logo",
+        Route::Uploads => "/uploads",
+        Route::NamedUpload(None) => "/uploads/",
+        Route::NamedUpload(Some(_)) => "/uploads/name",
+        Route::Upload(_) => "/uploads/0000000000000000000000000000000a",
+        Route::Session(_) =>
+            "/uploads/0000000000000000000000000000000a.0000000000000000000000000000000a",
+        Route::SealedFile(..) => "/uploads/0000000000000000000000000000000a/meta.age",
+        Route::Link(_) => "/d/00000000000000000000000000000000",
+        Route::NamedAtLink(..) => "/d/00000000000000000000000000000000/name",
+        Route::LinkRecipients(_) => "/d/00000000000000000000000000000000/recipients",
+        Route::Links => "/links",
+        Route::LinkById(_) => "/links/00000000000000000000000000000000",
+        Route::Server => "*",
+        Route::Encrypt => "/encrypt",
+        Route::Decrypt => "/decrypt",
+        Route::Recipients => "/recipients",
+        Route::Health => "/healthz",
+        Route::Ready => "/readyz",
+        Route::Metrics => "/metrics",
+    }
+
+    #[test]
+    fn every_route_is_listed() {
+        let routes = PATHS.iter().map(|path| {
+            let route =
+                Route::of(path).unwrap_or_else(|problem| panic!("{path}: {}", problem.code()));
+            assert_eq!(path_of(&route), *path);
+            route.name()
+        });
+        let listed: BTreeSet<_> = ROUTES.iter().map(|(name, _)| *name).collect();
+        assert_eq!(routes.collect::<BTreeSet<_>>(), listed);
+        assert_eq!(listed.len(), ROUTES.len());
+    }
 
     #[test]
     fn paths_of_links_are_told_apart() {

@@ -165,6 +165,20 @@ fn the_whole_life_of_an_upload_is_there_and_nothing_that_a_client_wrote() {
 }
 
 #[test]
+fn a_request_that_is_meant_as_another_reads_no_list() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &LOG);
+    let meant = [("x-http-method-override", "POST"), ("upload-length", "10")];
+    let created = tus(&server, "GET", "/uploads", &meant, b"").is(201);
+    let url = created.header("location").to_owned();
+    stop(server);
+    let lines = lines(&bench);
+    let id = url.rsplit('/').next().unwrap()[..32].to_owned();
+    assert_eq!(life(&lines, &id), ["created"]);
+    assert!(lines.iter().all(|line| line["event"] != "read"));
+}
+
+#[test]
 fn a_changed_byte_and_a_cut_are_found() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &LOG);

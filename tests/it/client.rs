@@ -338,6 +338,7 @@ pub(crate) async fn connect_http2(
     config: Arc<ClientConfig>,
 ) -> TlsStream<tokio::net::TcpStream> {
     let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+    tcp.set_nodelay(true).unwrap();
     let name = ServerName::IpAddress(address.ip().into());
     let connector = tokio_rustls::TlsConnector::from(config);
     let tls = connector.connect(name, tcp).await.unwrap();

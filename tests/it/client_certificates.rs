@@ -72,7 +72,7 @@ impl Authority {
     }
 
     /// Puts a list in place, as a cron job should: in one step.
-    fn publish(&self, bench: &Bench, name: &str, numbers: &[u64]) {
+    pub(crate) fn publish(&self, bench: &Bench, name: &str, numbers: &[u64]) {
         let list = self.revoking(numbers, 2020, LATER).pem().unwrap();
         let next = bench.write("next", list);
         std::fs::rename(next, bench.path(name)).unwrap();

@@ -25,6 +25,7 @@ mod lifecycle;
 mod limits;
 mod link_command;
 mod links;
+mod matrix;
 mod page;
 mod page_answers;
 mod page_settings;

@@ -25,9 +25,17 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        let bench = Self {
-            dir: tempfile::tempdir().unwrap(),
-        };
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory, where there is such a place: for many small uploads that need not survive anything.
+    pub(crate) fn in_memory() -> Self {
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self::within(dir.unwrap())
+    }
+
+    fn within(dir: TempDir) -> Self {
+        let bench = Self { dir };
         bench.write_private("key", IDENTITY);
         bench.write_private("stranger", STRANGER);
         bench

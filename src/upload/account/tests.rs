@@ -1,10 +1,5 @@
 //! What a link counts, wherever the server is killed.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "test data of a few KiB at the most"
-)]
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +17,8 @@ use crate::upload::{
 };
 
 /// What is reserved at first for an unknown length, as a size in memory.
-const FIRST_SIZE: usize = FIRST as usize;
+const _: () = assert!(FIRST == FIRST_SIZE as u64);
+const FIRST_SIZE: usize = 64 << 10;
 
 const IDENTITY: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
 
@@ -446,13 +442,14 @@ async fn what_nobody_begins_to_send_gives_its_place_back_within_hours() {
     let unused = uploads.create_session(new()).await.unwrap();
     let begun = uploads.create_session(new()).await.unwrap();
     let begun = fill(begun, &[1; 10]).await.unwrap();
-    let (unused, begun) = (*unused.url().id(), *begun.url().id());
+    let ids = (*unused.url().id(), *begun.url().id());
+    drop((unused, begun));
     let soon = SystemTime::now() + Duration::from_mins(50);
     assert_eq!(uploads.sweep_sessions(soon).unwrap(), 0);
     let later = SystemTime::now() + Duration::from_hours(2);
     assert_eq!(uploads.sweep_sessions(later).unwrap(), 1);
     let link = bench.check(&uploads);
-    assert!(link.reserved.contains_key(&begun) && !link.reserved.contains_key(&unused));
+    assert!(!link.reserved.contains_key(&ids.0) && link.reserved.contains_key(&ids.1));
 }
 
 #[tokio::test]
