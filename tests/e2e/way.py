@@ -1,24 +1,17 @@
-"""The way of one client to an upload link, over which requests are sent slowly, whole, in part and not to their end; and what
-answers mean there.
-"""
+"""The way of one client to an upload link, over which requests are sent slowly, in part, and not to their end."""
 
 import contextlib
 import http.client
 import socket
 import struct
 import subprocess
-import threading
 import time
 
 from link import Answer, Broken
-from sealslot import ENVIRONMENT, KIB, Failed, expect, tool
+from sealslot import ENVIRONMENT, KIB, expect, tool
 
 # What one request may take, on a machine that has much else to do.
 REQUEST = 40
-# What a link may say to somebody who hands in, by status. A page says it without the code.
-REFUSALS = {
-    403: {"link-used-up"}, 410: {"link-expired", "link-revoked"}, 413: {"link-bytes-used-up", "too-large"},
-}
 
 
 class Refused(Exception):
@@ -35,64 +28,6 @@ class Left(Exception):
 
 class Expired(Exception):
     """The upload took longer than it may."""
-
-
-class Storm:
-    """What the senders of one storm share: the link, its account, and what became of it so far."""
-
-    def __init__(self, server, account, lifetime):
-        self.server = server
-        self.account = account
-        self.link = account.link
-        self.lifetime = lifetime
-        self.context = server.context()
-        self.ending = threading.Event()  # nobody begins anew
-        self.revoked = None  # when the answer to it was there; nothing is taken of what begins later
-        self.revoking = False
-        self.held = []  # connections that stand still
-        self.left = []  # upload URLs whose clients will not come back, with the headers of their protocol
-        self.orphans = 0  # uploads that may have been created, and whose URL never arrived
-        self.lock = threading.Lock()
-
-    def leave(self, *sessions):
-        with self.lock:
-            self.left += sessions
-
-    def orphan(self, digest):
-        """There may be an upload that holds it, and its client begins another one."""
-        with self.lock:
-            self.orphans += 1
-            self.account.begun_again.add(digest)
-
-    def hold(self, way):
-        with self.lock:
-            self.held.append(way)
-
-    def expect_in_time(self, began, what, creation=True):
-        """Something was taken that began then, on the clock of `Way.began`."""
-        begun = f"{what} was taken, and it began"
-        if self.revoked is not None and began[0] > self.revoked:
-            raise Failed(f"{begun} {began[0] - self.revoked:.2f} s after the link was revoked")
-        expires = self.link.limits.expires
-        if creation and expires is not None and began[1] > expires + 0.1:
-            raise Failed(f"{begun} {began[1] - expires:.2f} s after the link had expired")
-
-    def refuse(self, answer, sizes):
-        """Raises what a refusal means; an answer that no link gives is a finding. `sizes` are those of the files."""
-        if "text/html" in (answer.headers["Content-Type"] or "") or not answer.body:
-            expect(answer.status in REFUSALS, f"an answer that nothing explains: {answer}")
-            raise Refused(f"{answer.status}, without a code")
-        code = answer.problem().get("code")
-        expect(code in REFUSALS.get(answer.status, ()), f"an answer that nothing explains: {answer}")
-        limits = self.link.limits
-        explained = {
-            "link-bytes-used-up": limits.bytes is not None,
-            "too-large": limits.file is not None and max(sizes, default=0) > limits.file,
-            "link-revoked": self.revoking,
-            "link-expired": limits.expires is not None and time.time() > limits.expires - 0.1,
-        }
-        expect(explained.get(code, True), f"{code}, and nothing explains it: {answer}")
-        raise Refused(code)
 
 
 class Way:

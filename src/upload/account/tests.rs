@@ -337,49 +337,6 @@ async fn what_is_not_counted_yet_is_counted_before_it_goes() {
 }
 
 #[tokio::test]
-async fn what_is_taken_in_is_reserved_and_no_more_than_there_is() {
-    let bench = Bench::new(9, 3 * FIRST);
-    let (_, uploads) = bench.open(usize::MAX);
-    let piece = vec![5; FIRST_SIZE];
-    let reserved = || {
-        let link = uploads.links().link(&bench.link).unwrap().unwrap();
-        link.reserved_usage().bytes
-    };
-    let mut first = Receiver::begin(&uploads, bench.file(Kind::File, None), false)
-        .await
-        .unwrap();
-    assert_eq!(reserved(), FIRST);
-    for expected in [1, 2] {
-        first.write(&piece).await.unwrap();
-        assert_eq!(reserved(), expected * FIRST);
-    }
-    // Less than it would like, and all that there is.
-    first.write(b"!").await.unwrap();
-    assert_eq!(reserved(), 3 * FIRST);
-    let full = Receiver::begin(&uploads, bench.file(Kind::File, None), false).await;
-    let full = full.err();
-    assert!(matches!(
-        full,
-        Some(ReceiveError::Refused(Refused::BytesUsedUp { left: 0 }))
-    ));
-    // What it does not need is there for others as soon as it has ended.
-    let first = first.finish().await.unwrap();
-    assert_eq!(reserved(), 2 * FIRST + 1);
-    let new = bench.session(Role::Whole, None);
-    let session = uploads.begin_session(new).await.unwrap();
-    assert_eq!(reserved(), 3 * FIRST);
-    let mut append = session.append(&[]).unwrap();
-    append.write(&piece[1..]).await.unwrap();
-    let over = append.write(b"!").await.err();
-    let left = SessionError::Receive(ReceiveError::Refused(Refused::BytesUsedUp { left: 0 }));
-    assert_eq!(over.unwrap().to_string(), left.to_string());
-    drop(append);
-    drop(first);
-    uploads.settled().await;
-    assert_eq!(reserved(), 0);
-}
-
-#[tokio::test]
 async fn a_length_that_becomes_known_frees_the_rest() {
     let bench = Bench::new(3, FIRST);
     let (_, uploads) = bench.open(usize::MAX);
@@ -488,4 +445,47 @@ async fn an_upload_whose_reservation_went_reserves_anew_or_is_refused() {
         }
         assert_eq!(bench.check(&uploads).used.uploads, 1);
     }
+}
+
+#[tokio::test]
+async fn what_is_taken_in_is_reserved_and_no_more_than_there_is() {
+    let bench = Bench::new(9, 3 * FIRST);
+    let (_, uploads) = bench.open(usize::MAX);
+    let piece = vec![5; FIRST_SIZE];
+    let reserved = || {
+        let link = uploads.links().link(&bench.link).unwrap().unwrap();
+        link.reserved_usage().bytes
+    };
+    let mut first = Receiver::begin(&uploads, bench.file(Kind::File, None), false)
+        .await
+        .unwrap();
+    assert_eq!(reserved(), FIRST);
+    for expected in [1, 2] {
+        first.write(&piece).await.unwrap();
+        assert_eq!(reserved(), expected * FIRST);
+    }
+    // Less than it would like, and all that there is.
+    first.write(b"!").await.unwrap();
+    assert_eq!(reserved(), 3 * FIRST);
+    let full = Receiver::begin(&uploads, bench.file(Kind::File, None), false).await;
+    let full = full.err();
+    assert!(matches!(
+        full,
+        Some(ReceiveError::Refused(Refused::BytesUsedUp { left: 0 }))
+    ));
+    // What it does not need is there for others as soon as it has ended.
+    let first = first.finish().await.unwrap();
+    assert_eq!(reserved(), 2 * FIRST + 1);
+    let new = bench.session(Role::Whole, None);
+    let session = uploads.begin_session(new).await.unwrap();
+    assert_eq!(reserved(), 3 * FIRST);
+    let mut append = session.append(&[]).unwrap();
+    append.write(&piece[1..]).await.unwrap();
+    let over = append.write(b"!").await.err();
+    let left = SessionError::Receive(ReceiveError::Refused(Refused::BytesUsedUp { left: 0 }));
+    assert_eq!(over.unwrap().to_string(), left.to_string());
+    drop(append);
+    drop(first);
+    uploads.settled().await;
+    assert_eq!(reserved(), 0);
 }

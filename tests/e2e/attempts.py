@@ -1,5 +1,5 @@
-"""Who hands in through an upload link: forms, bodies, tus and the IETF draft, in HTTP/1.1 and HTTP/2, each with an end of
-its own. Some finish, some vanish in the midst of a body, some stand still, cancel, or never come back.
+"""How to hand in through an upload link, by forms, bodies, tus and the IETF draft, and how not to come to an end with it: to
+vanish in the midst of a body, to stand still, to cancel, and never to come back.
 """
 
 import base64
@@ -12,8 +12,8 @@ from urllib.parse import quote
 from account import Brought
 from link import Broken
 from resumable import UPLOAD_URL
-from sealslot import KIB, MIB, Failed, expect, multipart
-from way import REFUSALS, Expired, Left, Refused, Way
+from sealslot import Failed, expect, multipart
+from way import Expired, Left, Refused
 
 # What one upload with all its requests may take, on a machine that has much else to do.
 UPLOAD = 90
@@ -114,7 +114,7 @@ class InPieces(Attempt):
         self.path = None
         self.offset = None
         self.finished = False
-        self.created = None  # when
+        self.created = None  # when that was asked for: its time is not longer than the server thinks
         self.until = None
         # Where it does what it means to do.
         self.turn = self.dice.randrange(self.size + 1) if self.fate != "finish" else None
@@ -202,7 +202,7 @@ class InPieces(Attempt):
         found = re.search(UPLOAD_URL + "$", location)
         expect(found, f"a creation without an upload URL: {answer}")
         self.path = found[0]
-        self.created = time.monotonic()
+        self.created = self.way.began[0]
         self.storm.expect_in_time(self.way.began, f"a creation by {self.protocol}")
 
     def piece(self):
@@ -335,7 +335,7 @@ class Concatenated(Attempt):
             return
         late = min(part.created for part in parts) + self.storm.lifetime - 1
         # Parts that are gone: their time is over, or an earlier attempt has used them and its own URL's time is over too.
-        if answer.status not in REFUSALS and time.monotonic() > late:
+        if answer.status in (400, 404, 409) and time.monotonic() > late:
             raise Expired
         self.refuse(answer)
 
@@ -375,68 +375,3 @@ class Draft(InPieces):
         answer = self.way.request("PATCH", self.path, headers, piece, self.dice.random() < 0.3, leave)
         if self.took(answer, piece):
             self.finished = complete
-
-
-FATES = ("finish", "vanish", "abandon", "cancel", "stall")
-KINDS = ("form", "forms", "fields", "body", "tus", "concatenated", "draft")
-
-
-def attempt(storm, way, dice, kind, fate, size):
-    """An upload of that kind. `size()` gives the size of a file; every file is another one."""
-
-    def made(text):
-        fields = [{"name": name, "value": f"{text} {dice.getrandbits(64):x} {'x' * dice.randrange(200)}"} for name in ("note", "case")]
-        return json.dumps({"fields": fields[: dice.choice([1, 2])]}, separators=(",", ":")).encode()
-
-    files = [dice.randbytes(size()) for _ in range(dice.choice([2, 2, 3, 5]) if kind == "forms" else 1)]
-    if kind == "fields":
-        # Alone: of a form without a file, or of a page that sends them apart.
-        return dice.choice([Form, Body])(storm, way, dice, fate, [], [made("alone")])
-    if kind in ("form", "forms"):
-        return Form(storm, way, dice, fate, files, [made("for Ms Kim")] if dice.random() < 0.5 else [])
-    kinds = {"body": Body, "tus": Tus, "concatenated": Concatenated, "draft": Draft}
-    return kinds[kind](storm, way, dice, fate, files)
-
-
-class Sender:
-    """One client, from when it comes to when it has what it wants, or enough."""
-
-    def __init__(self, storm, dice, size):
-        self.storm = storm
-        self.dice = dice
-        self.size = size
-        self.comes = dice.choice([0, dice.uniform(0, 0.5), dice.uniform(0, 3)])
-        self.patience = dice.choice([0, 1, 2, 4, 8])  # how often it tries again
-        self.kinds = [dice.choices(KINDS, [4, 2, 1, 6, 5, 3, 4])[0] for _ in range(self.patience + 1)]
-
-    def run(self):
-        account = self.storm.account
-        self.storm.ending.wait(self.comes)
-        for kind in self.kinds:
-            if self.storm.ending.is_set() or account.over.is_set():
-                return
-            fate = self.dice.choices(FATES, [11, 3, 2, 2, 1])[0]
-            way = Way(self.storm, self.dice)
-            try:
-                attempt(self.storm, way, self.dice, kind, fate, self.size).run()
-                return
-            except Refused as refused:
-                account.count_refusal(refused.code)
-                if refused.code in ("link-revoked", "link-expired"):
-                    return
-            except (Left, Broken, Expired) as end:
-                if not isinstance(end, Left):
-                    account.count(f"ended: {type(end).__name__}".lower())
-                if self.dice.random() < 0.3:
-                    return
-            finally:
-                way.close()
-            self.storm.ending.wait(self.dice.uniform(0.05, 0.8))
-
-
-def sizes(dice, limits):
-    """Gives sizes: a small one as likely as a large one, never one that two files could have in common with their bytes."""
-    most = 4 * MIB if limits.bytes is None or limits.bytes > 16 * MIB else 256 * KIB
-    if limits.file and dice.random() < 0.9:
-        most = min(most, limits.file - 16)
-    return lambda: 16 + int(most ** dice.random())
