@@ -9,7 +9,7 @@
 //! server's log, at start and stop and every hour.
 //!
 //! Nothing is ever overwritten or cut, so the file may be append-only (`chattr +a`). A line that a crash tore is ended
-//! with [`TORN`], and the next line, `resumed`, holds the hash of all bytes since the last whole line.
+//! with `#torn`, and the next line, `resumed`, holds the hash of all bytes since the last whole line.
 
 mod chain;
 mod entry;
