@@ -132,11 +132,11 @@ impl Link {
     }
 
     fn check_bytes(&self, what: What, bytes: u64) -> Result<(), Refused> {
-        let of_parts = match what {
-            What::Part => self.part_bytes_left(),
-            What::File | What::Fields => None,
-        };
-        match self.bytes_left().into_iter().chain(of_parts).min() {
+        if what == What::Part && self.part_bytes_left().is_some_and(|left| bytes > left) {
+            // All the files that it takes are there, or on their way in parts.
+            return Err(Refused::UploadsUsedUp);
+        }
+        match self.bytes_left() {
             Some(left) if bytes > left => Err(Refused::BytesUsedUp { left }),
             _ => Ok(()),
         }

@@ -170,7 +170,7 @@ fn parts_are_no_more_than_the_files_that_they_can_become() {
     part(150).unwrap();
     let refused = part(51);
     assert!(
-        matches!(refused, Err(Refused::BytesUsedUp { left: 50 })),
+        matches!(refused, Err(Refused::UploadsUsedUp)),
         "{refused:?}"
     );
     part(50).unwrap();
