@@ -6,27 +6,21 @@ mod table;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use clap::{Args, Subcommand};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::Method;
 use serde_json::{Map, Value, json};
+use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
-use super::restored_name::printable;
+use super::client::endpoint::Endpoint;
+use super::client::{self, Access, Server, ServerArgs, ServerError};
 use super::results::{note, print, print_json};
 use super::staged::{self, Staged};
-use super::upload::answers::said;
-use super::upload::authorization;
-use super::upload::body::Body;
-use super::upload::endpoint::Endpoint;
-use super::upload::http_client::{Answer, HttpClient, HttpError};
 use super::{Exit, Failure};
 use crate::config::{Amount, Term};
 use crate::grant::{GrantId, LinkSecret, MediaRange};
 use crate::http::{PageText, PageTitle, TextField};
 use crate::keys::{NamedRecipient, read_recipients};
-use crate::tls::client_config;
 use crate::upload::to_rfc3339;
 
 /// Make, list and revoke upload links: who has one can hand in files, and nothing else
@@ -35,23 +29,6 @@ pub(super) enum LinkCommand {
     Create(Box<CreateArgs>),
     List(ListArgs),
     Revoke(RevokeArgs),
-}
-
-/// The server, and what lets this command in.
-#[derive(Args, Debug)]
-struct ServerArgs {
-    /// Trust the certificate authorities in FILE (PEM) instead of the system's
-    #[arg(long, value_name = "FILE", env = "SEALSLOT_CACERT")]
-    cacert: Option<PathBuf>,
-
-    /// Show the first token in FILE, which nobody else may read: one that may do everything. Without it, SEALSLOT_TOKEN holds
-    /// the token
-    #[arg(long, value_name = "FILE", env = "SEALSLOT_TOKEN_FILE")]
-    token_file: Option<PathBuf>,
-
-    /// The server, as https://HOST/ or https://HOST:PORT/
-    #[arg(value_name = "URL")]
-    url: String,
 }
 
 /// Make an upload link, and print it
@@ -152,36 +129,6 @@ pub(super) struct RevokeArgs {
     ids: Vec<GrantId>,
 }
 
-/// Why a server did not do it. Holds neither the token nor a link.
-#[derive(Debug, thiserror::Error)]
-enum LinkError {
-    /// There was no answer.
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    /// It does not know who this is.
-    #[error(
-        "the server wants a token that may do everything (401): give --token-file FILE, or set SEALSLOT_TOKEN"
-    )]
-    Unauthorized,
-    /// Anything else but success.
-    #[error("the server answered {status}{}", said.as_ref().map(|said| format!(": {said}")).unwrap_or_default())]
-    Refused {
-        /// What kind of refusal.
-        status: StatusCode,
-        /// How the server explains it.
-        said: Option<String>,
-    },
-    /// An answer that a Sealslot server would not give.
-    #[error("the server's answer makes no sense: is it a Sealslot server, and of this version?")]
-    Nonsense,
-}
-
-impl From<LinkError> for Failure {
-    fn from(error: LinkError) -> Self {
-        Self::from_error(Exit::Other, &error)
-    }
-}
-
 pub(super) fn run(command: &LinkCommand) -> Result<(), Failure> {
     match command {
         LinkCommand::Create(args) => create(args),
@@ -196,10 +143,10 @@ fn create(args: &CreateArgs) -> Result<(), Failure> {
     if let Some(path) = &args.svg {
         staged::check_target(path, false)?;
     }
-    let mut server = Server::of(&args.server)?;
-    let answer = server.ask(Method::POST, "/links", Some(&document))?;
-    let mut item = object(&answer)?;
-    let url = link_url(&server.endpoint, &item).ok_or(LinkError::Nonsense)?;
+    let (runtime, access, mut server) = connect(&args.server)?;
+    let answer = runtime.block_on(server.ask(Method::POST, "/links", Some(&document)))?;
+    let mut item: Map<String, Value> = client::document(&answer)?;
+    let url = link_url(access.endpoint(), &item).ok_or(ServerError::Nonsense)?;
     if args.json {
         item.insert("url".to_owned(), Value::from(&**url));
         print_json(&item)?;
@@ -298,25 +245,25 @@ fn write_svg(path: &Path, url: &str) -> Result<(), Failure> {
 }
 
 fn list(args: &ListArgs) -> Result<(), Failure> {
-    let mut server = Server::of(&args.server)?;
-    let answer = server.ask(Method::GET, "/links", None)?;
-    let mut found = object(&answer)?;
+    let (runtime, _, mut server) = connect(&args.server)?;
+    let answer = runtime.block_on(server.ask(Method::GET, "/links", None))?;
+    let mut found: Map<String, Value> = client::document(&answer)?;
     let Some(Value::Array(links)) = found.remove("links") else {
-        return Err(LinkError::Nonsense.into());
+        return Err(ServerError::Nonsense.into());
     };
     if args.json {
         return links.iter().try_for_each(print_json);
     }
-    let table = table::lines(&links).ok_or(LinkError::Nonsense)?;
+    let table = table::lines(&links).ok_or(ServerError::Nonsense)?;
     table.iter().try_for_each(print)
 }
 
 /// Each by itself: one that is not there keeps nobody from the others.
 fn revoke(args: &RevokeArgs) -> Result<(), Failure> {
-    let mut server = Server::of(&args.server)?;
+    let (runtime, _, mut server) = connect(&args.server)?;
     let mut worst = None;
     for id in &args.ids {
-        match server.ask(Method::DELETE, &format!("/links/{id}"), None) {
+        match runtime.block_on(server.ask(Method::DELETE, &format!("/links/{id}"), None)) {
             Ok(_) => print(id)?,
             Err(error) => {
                 let failure = Failure::from(error).about(id);
@@ -328,69 +275,12 @@ fn revoke(args: &RevokeArgs) -> Result<(), Failure> {
     worst.map_or(Ok(()), |exit| Err(Failure::reported(exit)))
 }
 
-fn object(answer: &Answer) -> Result<Map<String, Value>, LinkError> {
-    serde_json::from_slice(&answer.body).map_err(|_| LinkError::Nonsense)
-}
-
-/// A server, and a connection to it.
-struct Server {
-    endpoint: Endpoint,
-    client: HttpClient,
-    authorization: Option<HeaderValue>,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl Server {
-    fn of(args: &ServerArgs) -> Result<Self, Failure> {
-        let endpoint: Endpoint = args.url.parse()?;
-        if !endpoint.is_of_server() {
-            return Err(Failure::usage(
-                "the URL leads to something on the server: give the server itself, as https://HOST/ or https://HOST:PORT/",
-            ));
-        }
-        let authorization = authorization(args.token_file.as_deref())?;
-        let client = HttpClient::new(endpoint.clone(), client_config(args.cacert.as_deref())?)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::new(Exit::Other, format_args!("cannot start: {error}")))?;
-        Ok(Self {
-            endpoint,
-            client,
-            authorization,
-            runtime,
-        })
-    }
-
-    /// Asks, and gives the answer where it is a success.
-    fn ask(
-        &mut self,
-        method: Method,
-        path: &str,
-        document: Option<&Value>,
-    ) -> Result<Answer, LinkError> {
-        let body = document.map_or_else(Body::empty, |document| {
-            Body::whole(Bytes::from(document.to_string()))
-        });
-        let request = Request::builder().method(method).uri(path).body(body);
-        let mut request = request.map_err(|_| LinkError::Nonsense)?;
-        let headers = request.headers_mut();
-        let media_type = HeaderValue::from_static("application/json");
-        headers.insert(ACCEPT, media_type.clone());
-        if document.is_some() {
-            headers.insert(CONTENT_TYPE, media_type);
-        }
-        if let Some(authorization) = &self.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
-        }
-        let answer = self.runtime.block_on(self.client.send(request))?;
-        match answer.status {
-            status if status.is_success() => Ok(answer),
-            StatusCode::UNAUTHORIZED => Err(LinkError::Unauthorized),
-            status => Err(LinkError::Refused {
-                status,
-                said: said(&answer, "").map(|said| printable(&said)),
-            }),
-        }
-    }
+fn connect(args: &ServerArgs) -> Result<(Runtime, Access, Server), Failure> {
+    let access = Access::of(args)?;
+    let server = access.connection()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Other, format_args!("cannot start: {error}")))?;
+    Ok((runtime, access, server))
 }

@@ -4,6 +4,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `audit` | one command each |
+//! | `client` | a server, as commands see it: URLs, connections, tokens, answers |
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restored_name` | safe file names from what clients gave |
@@ -17,6 +18,7 @@
 
 mod audit;
 mod certs;
+mod client;
 pub mod exit;
 mod keygen;
 mod link;

@@ -3,25 +3,19 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `endpoint` | URLs: where uploads are created, and where one goes on |
-//! | `http_client` | connections, TLS, one request and its answer |
 //! | `resumable`, `answers` | the draft's requests, and what their answers mean |
-//! | `source`, `body` | what is sent, and how it becomes a request's body |
+//! | `source` | what is sent |
 //! | `transfer` | one upload from creation to receipt; what is tried again |
 //! | `backoff` | when it is tried again, and when no more |
 //! | `state` | what a later run goes on with |
 
-pub(super) mod answers;
+mod answers;
 mod backoff;
-pub(super) mod body;
-pub(super) mod endpoint;
-pub(super) mod http_client;
 mod resumable;
 mod source;
 mod state;
 mod transfer;
 
-use std::env;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,24 +25,22 @@ use clap::Args;
 use http::HeaderValue;
 use rustls::ClientConfig;
 use tokio::task::{JoinError, JoinSet};
-use zeroize::Zeroizing;
 
+use super::client::authorization;
+use super::client::endpoint::Endpoint;
+use super::client::http_client::HttpClient;
 use super::progress::Bars;
 use super::restored_name::printable;
 use super::results::print;
-use super::{Exit, Failure, token_file};
+use super::{Exit, Failure};
 use crate::config::Span;
 use crate::tls;
 use answers::{Receipt, RequestError};
-use endpoint::{Endpoint, UrlError};
-use http_client::{HttpClient, HttpError};
 use resumable::{Creation, Resumable};
 use source::{Source, SourceError};
 use state::{StateError, StateFolder};
 use transfer::{Transfer, TransferError};
 
-/// The token itself. Not an argument: those are visible to everyone on the machine.
-const TOKEN_VARIABLE: &str = "SEALSLOT_TOKEN";
 /// More would not make it faster.
 const MAX_PARALLEL: u16 = 64;
 
@@ -251,42 +243,6 @@ fn shown(path: &Path) -> String {
 
 fn is_dash(path: &Path) -> bool {
     path == Path::new("-")
-}
-
-/// The token that was given in a file or in the environment, as requests show it.
-pub(super) fn authorization(token_file: Option<&Path>) -> Result<Option<HeaderValue>, Failure> {
-    let token = match token_file {
-        Some(path) => token_file::read(path)?.into_iter().next(),
-        None => match env::var(TOKEN_VARIABLE) {
-            Ok(token) => Some(Zeroizing::new(token)),
-            Err(env::VarError::NotPresent) => None,
-            Err(env::VarError::NotUnicode(_)) => {
-                return Err(Failure::usage(format_args!(
-                    "{TOKEN_VARIABLE} is not UTF-8"
-                )));
-            }
-        },
-    };
-    let Some(token) = token else {
-        return Ok(None);
-    };
-    let value = Zeroizing::new(format!("Bearer {}", token.trim()));
-    let mut value = HeaderValue::from_str(&value)
-        .map_err(|_| Failure::usage("the token holds characters that cannot be sent"))?;
-    value.set_sensitive(true);
-    Ok(Some(value))
-}
-
-impl From<UrlError> for Failure {
-    fn from(error: UrlError) -> Self {
-        Self::from_error(Exit::Usage, &error)
-    }
-}
-
-impl From<HttpError> for Failure {
-    fn from(error: HttpError) -> Self {
-        Self::from_error(Exit::Other, &error)
-    }
 }
 
 impl From<StateError> for Failure {

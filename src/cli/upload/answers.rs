@@ -2,24 +2,19 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::header::HeaderName;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use sfv::{Item, Parser};
 
-use super::endpoint::UploadUrl;
-use super::http_client::{Answer, HttpError};
+use crate::cli::client::endpoint::UploadUrl;
+use crate::cli::client::http_client::{Answer, HttpError};
+use crate::cli::client::problem::{retry_after, said};
 
 /// Whether a request or an answer is about the whole upload.
 pub(super) const COMPLETE: HeaderName = HeaderName::from_static("upload-complete");
 /// How many bytes the server has.
 pub(super) const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
-
-/// The longest explanation of a server that is passed on, in characters.
-const MAX_SAID: usize = 300;
-
-/// What is shorter in a path is no secret, in characters.
-const SECRET: usize = 8;
 
 /// Why a request did not do what it should. Holds neither a token nor an upload URL.
 #[derive(Debug, thiserror::Error)]
@@ -143,21 +138,6 @@ pub(super) fn refused(answer: &Answer, path: &str, conflict: bool) -> RequestErr
     }
 }
 
-/// How a problem document (RFC 9457) explains itself, unless it repeats the path, which is a secret.
-pub(in crate::cli) fn said(answer: &Answer, path: &str) -> Option<String> {
-    let content_type = text(&answer.headers, &CONTENT_TYPE)?;
-    if !content_type.starts_with("application/problem+json") {
-        return None;
-    }
-    let problem: Value = serde_json::from_slice(&answer.body).ok()?;
-    let detail = problem.get("detail").or(problem.get("title"))?.as_str()?;
-    let detail: String = detail.chars().take(MAX_SAID).collect();
-    let path = path.split('?').next().unwrap_or(path);
-    let mut secrets = path.split('/').filter(|part| part.len() >= SECRET);
-    let tells = secrets.any(|secret| detail.contains(secret));
-    (!tells).then(|| detail.trim_end_matches('.').to_owned())
-}
-
 /// Whether a problem is that of an upload link: that there is none, or none any more.
 pub(super) fn is_of_link(answer: &Answer) -> bool {
     let problem: Option<Value> = serde_json::from_slice(&answer.body).ok();
@@ -165,16 +145,6 @@ pub(super) fn is_of_link(answer: &Answer) -> bool {
         .as_ref()
         .and_then(|problem| problem.get("code")?.as_str());
     code.is_some_and(|code| code.starts_with("link-") || code == "no-such-link")
-}
-
-/// How long the server wants to be left alone (RFC 9110 section 10.2.3): seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = text(headers, &RETRY_AFTER)?;
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
 }
 
 /// `Upload-Complete`.
@@ -193,13 +163,11 @@ fn item(headers: &HeaderMap, name: &HeaderName) -> Option<Item> {
     Parser::new(headers.get(name)?.as_bytes()).parse().ok()
 }
 
-pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::client::problem::MAX_SAID;
+    use http::header::{CONTENT_TYPE, RETRY_AFTER};
 
     fn answer(status: u16, headers: &[(HeaderName, &str)], body: &str) -> Answer {
         let headers = headers

@@ -9,11 +9,11 @@ use http::{HeaderValue, Method, Request, StatusCode};
 
 use super::answers::{
     COMPLETE, OFFSET, Receipt, RequestError, accepted, is_complete, is_of_link, offset, refused,
-    text,
 };
-use super::body::Body;
-use super::endpoint::{Endpoint, UploadUrl};
-use super::http_client::{Answer, HttpClient};
+use crate::cli::client::body::Body;
+use crate::cli::client::endpoint::{Endpoint, UploadUrl};
+use crate::cli::client::http_client::{Answer, HttpClient};
+use crate::cli::client::problem::text;
 
 const INTEROP_VERSION: HeaderName = HeaderName::from_static("upload-draft-interop-version");
 const LENGTH: HeaderName = HeaderName::from_static("upload-length");

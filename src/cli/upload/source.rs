@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinHandle;
 
-use super::body::Body;
+use crate::cli::client::body::Body;
 use file::FileSource;
 use stream::StreamSource;
 

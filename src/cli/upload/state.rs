@@ -17,8 +17,8 @@ use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::endpoint::{Endpoint, UploadUrl};
 use super::source::Identity;
+use crate::cli::client::endpoint::{Endpoint, UploadUrl};
 
 /// No upload URL is kept by a server for this long after it was last of use.
 const LIFETIME: Duration = Duration::from_hours(30 * 24);

@@ -7,10 +7,10 @@ use tokio::time::timeout;
 
 use super::answers::{Receipt, RequestError, Verdict};
 use super::backoff::Backoff;
-use super::endpoint::UploadUrl;
 use super::resumable::{Appended, Creation, Resumable, Standing};
 use super::source::{Source, SourceError};
 use super::state::{State, StateError};
+use crate::cli::client::endpoint::UploadUrl;
 use crate::cli::progress::Bar;
 
 /// How long it may take to have the server forget an upload.

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{Blocking, Identity, Rest, SourceError, ended};
-use crate::cli::upload::body::{Body, FRAME};
+use crate::cli::client::body::{Body, FRAME};
 
 /// How many frames are read ahead.
 const AHEAD: usize = 4;

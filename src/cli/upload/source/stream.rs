@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{Blocking, Rest, SourceError};
-use crate::cli::upload::body::Body;
+use crate::cli::client::body::Body;
 
 /// How much is held, in bytes.
 const PIECE: usize = 8 << 20;

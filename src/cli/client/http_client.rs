@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -79,7 +80,7 @@ pub(in crate::cli) enum HttpError {
 
 impl HttpError {
     /// Whether the same may well work later.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(in crate::cli) fn is_passing(&self) -> bool {
         matches!(
             self,
             Self::Connect { .. } | Self::Broken(_) | Self::TimedOut(_)
@@ -96,6 +97,31 @@ pub(in crate::cli) struct Answer {
     pub(in crate::cli) status: StatusCode,
     pub(in crate::cli) headers: HeaderMap,
     pub(in crate::cli) body: Vec<u8>,
+}
+
+/// An answer whose body is still to come, and the connection that it comes over. Dropped before its end, it ends that too.
+pub(in crate::cli) struct Download {
+    pub(in crate::cli) status: StatusCode,
+    pub(in crate::cli) headers: HeaderMap,
+    incoming: Incoming,
+    pace: Pace,
+    connection: Connection,
+}
+
+impl Download {
+    /// The next piece; `None` at the end, which is where the server said it is. A connection that breaks before is an error.
+    pub(in crate::cli) async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
+        loop {
+            let frame = timeout(STALL, self.incoming.frame()).await;
+            let frame = frame.map_err(|_| HttpError::TimedOut("the next part"))?;
+            let Some(frame) = frame.transpose().map_err(HttpError::broken)? else {
+                return Ok(None);
+            };
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+    }
 }
 
 /// One server, and a connection to it while there is one.
@@ -136,24 +162,64 @@ impl HttpClient {
     /// Sends one request, for a path on this server, and waits for the whole answer.
     pub(in crate::cli) async fn send(
         &mut self,
-        mut request: Request<Body>,
+        request: Request<Body>,
     ) -> Result<Answer, HttpError> {
+        let download = self.fetch(request).await?;
+        let answer = timeout(ANSWER, self.read(download)).await;
+        answer.map_err(|_| HttpError::TimedOut("the answer"))?
+    }
+
+    /// Sends one request, for a path on this server, and waits for the head of the answer.
+    pub(in crate::cli) async fn fetch(
+        &mut self,
+        mut request: Request<Body>,
+    ) -> Result<Download, HttpError> {
         let mut connection = self.connection().await?;
         self.add_framing(&mut request)?;
         let pace = request.body().pace();
         let patience = match *request.method() {
-            Method::PATCH => ANSWER_TO_BODY,
+            Method::PATCH | Method::PUT => ANSWER_TO_BODY,
             _ => ANSWER,
         };
         let sending = connection.sender.send_request(request);
         let response = answer_in_time(sending, &pace, patience).await?;
-        let answer = timeout(ANSWER, read(response)).await;
-        let answer = answer.map_err(|_| HttpError::TimedOut("the answer"))??;
-        // Where the server answered early, what is left of the body would go on for nothing.
-        if pace.left() == 0 {
-            self.connection = Some(connection);
+        let (head, incoming) = response.into_parts();
+        Ok(Download {
+            status: head.status,
+            headers: head.headers,
+            incoming,
+            pace,
+            connection,
+        })
+    }
+
+    /// The whole answer, where it has the size of one that is kept in memory.
+    pub(in crate::cli) async fn read(
+        &mut self,
+        mut download: Download,
+    ) -> Result<Answer, HttpError> {
+        let mut body = Vec::new();
+        while let Some(data) = download.next().await? {
+            if body.len() + data.len() > MAX_ANSWER {
+                return Err(HttpError::AnswerTooLarge);
+            }
+            body.extend_from_slice(&data);
         }
-        Ok(answer)
+        let (status, headers) = (download.status, download.headers.clone());
+        self.keep(download);
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
+    }
+
+    /// Takes the connection back from an answer that has come to its end, for the next request.
+    pub(in crate::cli) fn keep(&mut self, download: Download) {
+        // Where the server answered early, what is left of the body would go on for nothing.
+        if download.pace.left() == 0 {
+            self.connection = Some(download.connection);
+        }
     }
 
     /// The one that is there, where the server has left it open, or a new one.
@@ -171,7 +237,10 @@ impl HttpClient {
         let size = request.body().pace().left();
         let host = HeaderValue::from_str(&self.endpoint.authority());
         let host = host.map_err(|_| HttpError::Name(self.endpoint.host().to_owned()))?;
-        let takes_body = matches!(*request.method(), Method::POST | Method::PATCH);
+        let takes_body = matches!(
+            *request.method(),
+            Method::POST | Method::PUT | Method::PATCH
+        );
         let headers = request.headers_mut();
         headers.insert(HOST, host);
         if takes_body {
@@ -242,24 +311,4 @@ async fn answer_in_time(
             Err(_) => return Err(HttpError::TimedOut(what)),
         }
     }
-}
-
-async fn read(response: Response<Incoming>) -> Result<Answer, HttpError> {
-    let (head, mut incoming) = response.into_parts();
-    let mut body = Vec::new();
-    while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(HttpError::broken)?;
-        let Some(data) = frame.data_ref() else {
-            continue;
-        };
-        if body.len() + data.len() > MAX_ANSWER {
-            return Err(HttpError::AnswerTooLarge);
-        }
-        body.extend_from_slice(data);
-    }
-    Ok(Answer {
-        status: head.status,
-        headers: head.headers,
-        body,
-    })
 }

@@ -63,7 +63,7 @@ impl FromStr for Endpoint {
 
 impl Endpoint {
     /// The host as it is resolved: an IPv6 address without its brackets.
-    pub(super) fn host(&self) -> &str {
+    pub(in crate::cli) fn host(&self) -> &str {
         let inner = self.host.strip_prefix('[');
         inner
             .and_then(|host| host.strip_suffix(']'))
@@ -71,7 +71,7 @@ impl Endpoint {
     }
 
     /// The port to connect to.
-    pub(super) fn port(&self) -> u16 {
+    pub(in crate::cli) fn port(&self) -> u16 {
         self.port
     }
 
@@ -95,12 +95,12 @@ impl Endpoint {
     }
 
     /// The creation URL in one form, however it was typed. A secret where it is that of a link.
-    pub(super) fn url(&self) -> Zeroizing<String> {
+    pub(in crate::cli) fn url(&self) -> Zeroizing<String> {
         Zeroizing::new(format!("https://{}:{}{}", self.host, self.port, *self.path))
     }
 
     /// The upload URL that a `Location` on this server names; `None` where that is elsewhere, or no URL.
-    pub(super) fn upload_url(&self, location: &str) -> Option<UploadUrl> {
+    pub(in crate::cli) fn upload_url(&self, location: &str) -> Option<UploadUrl> {
         if location.starts_with('/') && !location.starts_with("//") {
             return location.parse().ok();
         }
@@ -112,7 +112,7 @@ impl Endpoint {
 
 /// The path of an upload in progress. Whoever has it can bring the upload to its end, so it is without `Debug`.
 #[derive(Clone)]
-pub(super) struct UploadUrl(Zeroizing<String>);
+pub(in crate::cli) struct UploadUrl(Zeroizing<String>);
 
 impl FromStr for UploadUrl {
     type Err = UrlError;
@@ -131,7 +131,7 @@ impl FromStr for UploadUrl {
 
 impl UploadUrl {
     /// The path as requests have it.
-    pub(super) fn path(&self) -> &str {
+    pub(in crate::cli) fn path(&self) -> &str {
         &self.0
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::cli::progress::Bar;
 
 /// The most that goes out at once.
-pub(super) const FRAME: usize = 128 << 10;
+pub(in crate::cli) const FRAME: usize = 128 << 10;
 
 /// Exactly as many bytes as were announced, or an error.
 pub(in crate::cli) struct Body {
@@ -31,10 +31,10 @@ enum Frames {
 
 /// How many bytes of a body have yet to be sent: as long as that changes, the connection is alive.
 #[derive(Clone)]
-pub(super) struct Pace(Arc<AtomicU64>);
+pub(in crate::cli) struct Pace(Arc<AtomicU64>);
 
 impl Pace {
-    pub(super) fn left(&self) -> u64 {
+    pub(in crate::cli) fn left(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
@@ -60,7 +60,7 @@ impl Body {
     }
 
     /// `size` bytes, as they are read elsewhere. Where the reader ends too early, the body is an error.
-    pub(super) fn read(frames: mpsc::Receiver<Bytes>, size: u64) -> Self {
+    pub(in crate::cli) fn read(frames: mpsc::Receiver<Bytes>, size: u64) -> Self {
         Self::new(Frames::Read(frames), size)
     }
 
@@ -73,13 +73,13 @@ impl Body {
     }
 
     /// Moves `bar` on while the body goes out.
-    pub(super) fn shown_on(mut self, bar: &Bar) -> Self {
+    pub(in crate::cli) fn shown_on(mut self, bar: &Bar) -> Self {
         self.bar = Some(bar.clone());
         self
     }
 
     /// How many bytes are left, also when the body has been handed over.
-    pub(super) fn pace(&self) -> Pace {
+    pub(in crate::cli) fn pace(&self) -> Pace {
         self.pace.clone()
     }
 }
