@@ -11,10 +11,13 @@ mod account;
 mod age_file;
 mod client_sealed;
 mod digest;
+mod etag;
 mod expiry;
 mod manifest;
 mod observer;
 mod open;
+mod payload;
+mod plaintext;
 mod receive;
 mod recipients;
 mod segment;
@@ -33,12 +36,14 @@ use tokio_util::task::TaskTracker;
 pub use age_file::{AgeFileError, AgeReader, seal_stream};
 pub use client_sealed::{ClientSealedCheck, ClientSealedError};
 pub use digest::{Algorithm, ExpectedDigest, RunningDigest, needs_sha512};
+pub use etag::{TaggedFile, meta_etag};
 pub use manifest::{
     CLIENT_SEALED, ClientName, FIELDS_TYPE, FileEntry, Kind, Manifest, MetadataEntry,
     RECORD_STANZA, Record, SegmentEntry, VERSION, essence, is_client_sealed, to_rfc3339,
 };
 pub use observer::{Begun, Finished, Observer, Removed, Why};
-pub use open::{OpenUpload, Plaintext, PlaintextRead, ReadError, read_record};
+pub use open::{OpenUpload, ReadError, read_record};
+pub use plaintext::{Plaintext, PlaintextAt, PlaintextRead};
 pub use receive::{NewUpload, ReceiveError, Received, Receiver};
 pub use session::{
     Append, NewSession, Role, Session, SessionError, SessionLimits, UploadUrl, UploadUrlError,
@@ -53,7 +58,7 @@ use session::Claims;
 use crate::grant::Links;
 use crate::keys::NamedRecipient;
 use crate::seal::{Identity, Recipient};
-use crate::store::{ReadAt, RecordStore, SealedFile, SealedUpload, Store, StoreError, UploadId};
+use crate::store::{RecordStore, SealedFile, SealedUpload, Store, StoreError, UploadId};
 
 /// Bytes that an upload takes beside its sealed content, roughly: headers and manifest.
 const SEALED_AROUND: u64 = 4096;
@@ -276,13 +281,9 @@ impl Uploads {
         }))
     }
 
-    /// One sealed file as it is stored. Blocks.
-    pub fn sealed_file(
-        &self,
-        id: &UploadId,
-        file: SealedFile,
-    ) -> Result<Box<dyn ReadAt>, StoreError> {
-        self.store.open(id)?.open(file)
+    /// One sealed file as it is stored, with its entity tag. Blocks.
+    pub fn sealed_file(&self, id: &UploadId, file: SealedFile) -> Result<TaggedFile, StoreError> {
+        TaggedFile::open(&*self.store.open(id)?, id, file)
     }
 
     /// A published upload, still sealed. Blocks.
