@@ -107,7 +107,7 @@ impl Inputs {
             .and_then(|real| Ok((path.metadata()?.is_dir(), real)));
         let (is_folder, real) = match found {
             Ok(found) => found,
-            Err(error) => return failed(&shown, SourceError::Read(error)),
+            Err(error) => return failed(&shown, error),
         };
         let own_name = path.file_name().or_else(|| real.file_name());
         if !is_folder {
@@ -125,7 +125,7 @@ impl Inputs {
                 self.walk = Some(walk);
                 Found::Skipped(String::new())
             }
-            Err(error) => failed(&shown, SourceError::Read(error)),
+            Err(error) => failed(&shown, error),
         }
     }
 
@@ -159,7 +159,7 @@ impl Inputs {
             Some(Err(error)) => {
                 let shown = shown(error.path());
                 let error = io::Error::from(error.error().kind());
-                Some(failed(&shown, SourceError::Read(error)))
+                Some(failed(&shown, error))
             }
             None => {
                 let ended = self.matches.take()?;
@@ -175,13 +175,11 @@ impl Iterator for Inputs {
     fn next(&mut self) -> Option<Found> {
         loop {
             let found = if let Some(walk) = &mut self.walk {
-                match walk.next() {
-                    Some(step) => Some(of_walk(step)),
-                    None => {
-                        self.walk = None;
-                        None
-                    }
+                let step = walk.next();
+                if step.is_none() {
+                    self.walk = None;
                 }
+                step.map(of_walk)
             } else if self.matches.is_some() {
                 self.matched()
             } else {
@@ -208,12 +206,12 @@ fn of_walk(step: super::walk::Step) -> Found {
             from: From::Folder(child),
         }),
         Step::Skipped(path, why) => Found::Skipped(format!("{}: {why}", shown(&path))),
-        Step::Unreadable(path, error) => failed(&shown(&path), SourceError::Read(error)),
+        Step::Unreadable(path, error) => failed(&shown(&path), error),
     }
 }
 
-fn failed(shown: &str, error: SourceError) -> Found {
-    Found::Failed(Failure::from_error(Exit::Other, &error).about(shown))
+fn failed(shown: &str, error: io::Error) -> Found {
+    Found::Failed(Failure::from(SourceError::Read(error)).about(shown))
 }
 
 fn no_match(pattern: &Path) -> Failure {

@@ -225,7 +225,8 @@ fn open_copy(path: &Path, size: u64) -> Option<File> {
     let flags = OFlags::NOFOLLOW.bits().cast_signed();
     let file = options.read(true).custom_flags(flags).open(path).ok()?;
     let metadata = file.metadata().ok()?;
-    (metadata.is_file() && metadata.len() == size && metadata.mode() & 0o077 == 0).then_some(file)
+    let others = metadata.mode() & 0o077;
+    (metadata.is_file() && metadata.len() == size && others == 0).then_some(file)
 }
 
 fn ready(file: File, copy: SealedCopy) -> Result<Sealed, SealingError> {

@@ -246,13 +246,11 @@ impl Sender {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop();
-        match idle {
-            Some(idle) => Ok(idle),
-            None => {
-                let endpoint = self.access.endpoint().clone();
-                Ok(Resumable::new(endpoint, self.access.client()?))
-            }
+        if let Some(idle) = idle {
+            return Ok(idle);
         }
+        let endpoint = self.access.endpoint().clone();
+        Ok(Resumable::new(endpoint, self.access.client()?))
     }
 
     /// Prints a line for each attempt that failed.

@@ -195,7 +195,8 @@ impl Kept {
             size,
         }) = &self.sealed
         {
-            text.push_str(&format!("sealed {plain_size} {sha256} {size}\n"));
+            let sealed = format!("sealed {plain_size} {sha256} {size}\n");
+            text.push_str(&sealed);
         }
         text
     }

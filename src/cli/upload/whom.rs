@@ -1,6 +1,7 @@
 //! Whom to seal to on this machine: keys that are given, or those that the server names, as far as they are known.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use http::Method;
 
@@ -13,8 +14,6 @@ use crate::cli::restored_name::printable;
 use crate::cli::results::note;
 use crate::cli::{Exit, Failure};
 use crate::keys::{self, NamedRecipient};
-
-use std::time::{Duration, Instant};
 
 /// No server seals to more keys, and each costs a place in every file.
 const MAX_KEYS: usize = 64;
@@ -159,7 +158,7 @@ impl Decision {
         may_ask: bool,
     ) -> Result<(), Failure> {
         show("the server, from which no keys are known yet, names", named);
-        if !options.accept_new && !(may_ask && confirmed()) {
+        if !(options.accept_new || may_ask && confirmed()) {
             let line = format_args!(
                 "nobody has said that these are the receiver's keys: compare them with what the receiver says, and give \
                  --accept-keys '{}'; or --accept-new, to trust what {} names the first time",
