@@ -7,6 +7,7 @@
 //! | `client` | a server, as commands see it: URLs, connections, tokens, answers |
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
+//! | `restore` | an opened upload as a file |
 //! | `restored_name` | safe file names from what clients gave |
 //! | `token_file` | tokens that nobody else can read |
 //! | `passphrase`, `progress`, `results` | what is said to, and asked of, people |
@@ -26,6 +27,7 @@ mod made;
 mod open;
 mod passphrase;
 mod progress;
+mod restore;
 mod restored_name;
 mod restored_path;
 mod results;
