@@ -9,14 +9,12 @@
 //! | `transfer` | one upload from creation to receipt; what is tried again |
 //! | `resumable`, `answers` | the draft's requests, and what their answers mean |
 //! | `source` | what is sent |
-//! | `backoff` | when something is tried again, and when no more |
 //! | `submission`, `journal` | what the files of one command line have in common, and which of them have arrived |
 //! | `state` | what a later run goes on with |
 //! | `whom`, `pins` | whose keys to seal to, and how they are known again |
 //! | `sealing` | sealed copies |
 
 mod answers;
-mod backoff;
 mod inputs;
 mod journal;
 mod options;

@@ -76,7 +76,7 @@ fn what_is_sealed_here_opens_there_and_the_server_has_ciphertext() {
         let plain = bench.read(name.strip_suffix(".age").unwrap());
         let stored = bench.open_stored(&receipt["id"]);
         assert!(stored.content.starts_with(b"age-encryption.org/v1\n"));
-        assert_eq!(stored.manifest["media_type"], "application/age");
+        assert_eq!(stored.manifest["type"], "application/age");
         assert_eq!(receipt["size"], stored.content.len());
         assert_eq!(receipt["plaintext"]["size"], plain.len());
         assert_ne!(receipt["plaintext"]["sha256"], receipt["sha256"]);

@@ -37,6 +37,10 @@ const LINK_VARIABLE: &str = "SEALSLOT_LINK";
 /// It exits with 75 where it gave up for now: the same command goes on. With 77 somebody has to do something first: the
 /// server refuses it, or has other keys than before. In both cases the files that follow are not tried.
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot upload https://files.example.org/ report.pdf photos
+  sealslot upload --seal --link-file link.txt https://files.example.org/ *.pdf
+  pg_dump shop | sealslot upload --token-file backup.token --name shop.sql https://files.example.org/ -")]
 pub(in crate::cli) struct UploadArgs {
     #[command(flatten)]
     pub(super) access: AccessArgs,

@@ -7,13 +7,13 @@ use http::StatusCode;
 use tokio::time::timeout;
 
 use super::answers::{Receipt, RequestError, Verdict};
-use super::backoff::Backoff;
 use super::journal::Arrived;
 use super::resumable::{Appended, Creation, Resumable, Standing};
 use super::sealing::SealingError;
 use super::source::{Source, SourceError};
 use super::state::{State, StateError};
 use super::submission::Submission;
+use crate::cli::client::backoff::Backoff;
 use crate::cli::client::endpoint::UploadUrl;
 use crate::cli::client::rate::Rate;
 use crate::cli::progress::Bar;

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use http::Method;
 
 use super::SealOptions;
-use super::backoff::Backoff;
 use super::pins::{Fingerprints, PinError, Pins};
 use super::state::folder_of_user;
+use crate::cli::client::backoff::Backoff;
 use crate::cli::client::{Access, ServerError};
 use crate::cli::restored_name::printable;
 use crate::cli::results::note;
