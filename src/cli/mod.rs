@@ -10,6 +10,7 @@
 //! | `restore` | an opened upload as a file |
 //! | `restored_name` | safe file names from what clients gave |
 //! | `token_file` | tokens that nobody else can read |
+//! | `identity` | private keys that a command line names |
 //! | `passphrase`, `progress`, `results` | what is said to, and asked of, people |
 
 #![expect(
@@ -21,6 +22,7 @@ mod audit;
 mod certs;
 mod client;
 pub mod exit;
+mod identity;
 mod keygen;
 mod link;
 mod made;

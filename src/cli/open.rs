@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::identity::IdentityArgs;
 use super::made::Made;
-use super::passphrase::PassphraseArgs;
 use super::staged;
 use super::{Exit, Failure};
-use crate::keys;
 use crate::seal::Identity;
 use crate::upload::AgeFileError;
 
@@ -29,18 +28,8 @@ use crate::upload::AgeFileError;
 /// is genuine, but only exit code 0 says that none is missing.
 #[derive(Args, Debug)]
 pub(super) struct OpenArgs {
-    /// A file with an RSA private key or AGE-SECRET-KEY-1... lines; can be repeated
-    #[arg(
-        short,
-        long = "identity",
-        value_name = "IDENTITY",
-        env = "SEALSLOT_IDENTITY",
-        required = true
-    )]
-    identities: Vec<PathBuf>,
-
     #[command(flatten)]
-    passphrase: PassphraseArgs,
+    identities: IdentityArgs,
 
     /// Where the content goes: a file for one age file, a folder for uploads or several INs; `-` is stdout
     /// [default: stdout for an age file, the current folder for uploads]
@@ -87,7 +76,7 @@ pub(super) fn run(args: &OpenArgs) -> Result<(), Failure> {
     }
     let mut opener = Opener {
         args,
-        identities: read_identities(args)?,
+        identities: args.identities.read()?,
         made: Made::default(),
     };
     if let [input] = &args.inputs[..] {
@@ -178,27 +167,6 @@ fn is_dash(path: &Path) -> bool {
 
 fn is_folder(input: &Path) -> bool {
     !is_dash(input) && input.is_dir()
-}
-
-fn read_identities(args: &OpenArgs) -> Result<Vec<Identity>, Failure> {
-    let given = args.passphrase.given()?;
-    let mut identities = Vec::new();
-    for path in &args.identities {
-        // A message about a file of that name would repeat it.
-        if path
-            .as_os_str()
-            .as_encoded_bytes()
-            .starts_with(b"AGE-SECRET-KEY-")
-        {
-            return Err(Failure::usage(
-                "--identity takes a file: a private key on the command line is seen by everyone on this machine",
-            ));
-        }
-        identities.extend(keys::read_identities(path, &mut |path| {
-            PassphraseArgs::ask(given.as_ref(), path)
-        })?);
-    }
-    Ok(identities)
 }
 
 /// What a failed write to stdout means.
