@@ -285,12 +285,15 @@ fn exit_of_http(error: &HttpError) -> Exit {
 
 impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Self {
-        let exit = match (&error, error.status()) {
-            (_, Some(status)) => Exit::of_status(status),
-            (ServerError::Http(error), None) => exit_of_http(error),
-            (_, None) => Exit::Other,
-        };
-        Self::from_error(exit, &error)
+        Self::from_error(exit_of_server(&error), &error)
+    }
+}
+
+fn exit_of_server(error: &ServerError) -> Exit {
+    match (error, error.status()) {
+        (_, Some(status)) => Exit::of_status(status),
+        (ServerError::Http(error), None) => exit_of_http(error),
+        (_, None) => Exit::Other,
     }
 }
 
@@ -298,7 +301,17 @@ impl From<PatienceError> for Failure {
     fn from(error: PatienceError) -> Self {
         match error {
             PatienceError::Server(error) => error.into(),
-            error => Self::from_error(Exit::Other, &error),
+            error => Self::from_error(exit_of_patience(&error), &error),
+        }
+    }
+}
+
+/// What it means for a command that it got no answer.
+pub(in crate::cli) fn exit_of_patience(error: &PatienceError) -> Exit {
+    match error {
+        PatienceError::Server(error) => exit_of_server(error),
+        PatienceError::GaveUp { .. } | PatienceError::Stopped | PatienceError::Changed => {
+            Exit::Later
         }
     }
 }

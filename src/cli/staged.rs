@@ -177,7 +177,12 @@ pub(super) fn with_numbers(name: &str) -> impl Iterator<Item = String> {
 
 /// The folder `name` in `folder`, for this user alone where it has to be made. A link is not followed, wherever it leads, and
 /// nothing is replaced: beside what is no folder, or none that is joined, there is one with a number.
-pub(super) fn folder_in(folder: &Path, name: &str, joins: Joins, made: &mut Made) -> Result<PathBuf, Failure> {
+pub(super) fn folder_in(
+    folder: &Path,
+    name: &str,
+    joins: Joins,
+    made: &mut Made,
+) -> Result<PathBuf, Failure> {
     for name in with_numbers(name) {
         let path = folder.join(name);
         match DirBuilder::new().mode(0o700).create(&path) {

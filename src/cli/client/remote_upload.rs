@@ -229,7 +229,9 @@ impl Source {
                 stream.fail(error).await;
             }
         });
-        let head = runtime.block_on(head).unwrap_or(Err(PatienceError::Stopped));
+        let head = runtime
+            .block_on(head)
+            .unwrap_or(Err(PatienceError::Stopped));
         let head = head.map_err(|error| elsewhere(self.file, error))?;
         let reader = Reader {
             pieces,
@@ -362,6 +364,7 @@ fn size_in_range(headers: &HeaderMap, start: u64) -> Option<u64> {
     let (range, size) = range.split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let size: u64 = size.parse().ok()?;
-    let is_rest = first.parse() == Ok(start) && last.parse::<u64>().ok()?.checked_add(1) == Some(size);
+    let is_rest =
+        first.parse() == Ok(start) && last.parse::<u64>().ok()?.checked_add(1) == Some(size);
     is_rest.then_some(size)
 }

@@ -3,15 +3,17 @@
 //! ```text
 //! DIR/.sealslot/             of this user alone; no name that a sender gave leads into it
 //!     lock                   held by the one `pull` that is at work here
-//!     HOST.opened.jsonl      what was fetched, one ledger for each server and form
-//!     partial/ID             what is not complete, or has no name yet
-//!     receipts/ID.json       what is known of each upload that was fetched
+//!     receipts/ID.json       what is known of each upload that was fetched; ID.sealed.json where it stayed sealed
+//!     HOST.opened/           one for each server, and one with HOST.sealed
+//!         ledger.jsonl       what was fetched
+//!         partial/ID         what is not complete, or has no name yet
 //! ```
 //!
 //! A file gets its name in steps, each durable before the next: it is complete, the ledger says which name is tried, the
 //! file has the name, its receipt is there, the ledger says that it was fetched, its name in `partial/` is gone. The second
 //! name tells, after a crash, whether the first was given, wherever the file was moved meanwhile.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -29,16 +31,35 @@ use crate::cli::restored_name::restored_name;
 use crate::cli::restored_path::RestoredPath;
 use crate::cli::staged::{self, Joins, folder_in, sync_folder, with_numbers};
 use crate::cli::{Exit, Failure};
-use crate::store::{UploadId, SealedFile};
+use crate::store::{SealedFile, UploadId};
 
 /// Bytes that are read at a time.
 const PIECE: usize = 256 << 10;
+
+/// What becomes of uploads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Files under the names that senders gave.
+    Opened,
+    /// The age files.
+    Sealed,
+}
+
+impl Form {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Sealed => "sealed",
+        }
+    }
+}
 
 /// The output folder, which no other `pull` uses meanwhile.
 pub(super) struct Inbox {
     into: PathBuf,
     partial: PathBuf,
     receipts: PathBuf,
+    form: Form,
     ledger: Mutex<Ledger>,
     made: Mutex<Made>,
     _lock: File,
@@ -46,18 +67,20 @@ pub(super) struct Inbox {
 
 impl Inbox {
     /// Makes `into` where it is missing, and takes it. `server`, `form`: what it is to remember.
-    pub(super) fn open(into: &Path, server: &str, form: &str) -> Result<Self, Failure> {
+    pub(super) fn open(into: &Path, server: &str, form: Form) -> Result<Self, Failure> {
         staged::make_folder(into)?;
         let own = own_folder(into, ".sealslot")?;
         let lock = lock(&own.join("lock"), into)?;
-        let partial = own_folder(&own, "partial")?;
         let receipts = own_folder(&own, "receipts")?;
-        let name = format!("{}.{form}.jsonl", restored_name(server, "server"));
-        let ledger = Ledger::open(&own.join(name))?;
+        let server = restored_name(server, "server");
+        let of_server = own_folder(&own, &format!("{server}.{}", form.name()))?;
+        let partial = own_folder(&of_server, "partial")?;
+        let ledger = Ledger::open(&of_server.join("ledger.jsonl"))?;
         Ok(Self {
             into: into.to_owned(),
             partial,
             receipts,
+            form,
             ledger: Mutex::new(ledger),
             made: Mutex::default(),
             _lock: lock,
@@ -89,10 +112,10 @@ impl Inbox {
     /// Gives a complete file its name, and remembers it. Gives the receipt with the path that it became.
     pub(super) fn publish(
         &self,
-        partial: Partial,
+        partial: &Partial,
         mut receipt: Receipt,
         content: Content,
-        wanted: RestoredPath,
+        wanted: &RestoredPath,
     ) -> Result<Receipt, Failure> {
         let synced = partial.file.sync_all();
         synced.map_err(|error| Failure::io("write", &partial.path, &error))?;
@@ -105,7 +128,7 @@ impl Inbox {
         &self,
         partial: &Path,
         mut receipt: Receipt,
-        wanted: RestoredPath,
+        wanted: &RestoredPath,
     ) -> Result<Receipt, Failure> {
         let folder = self.folder_below(&wanted.folders)?;
         let names: Vec<_> = with_numbers(&wanted.name).collect();
@@ -179,28 +202,28 @@ impl Inbox {
         Ok(())
     }
 
-    /// Ends what was about to get its name when an earlier run was killed. Gives those that have it.
-    pub(super) fn recover(&self) -> Result<Vec<Receipt>, Failure> {
-        let publishing = self.ledger().publishing();
-        let mut recovered = Vec::new();
-        for (id, Publishing { receipt, wanted }) in publishing {
-            let receipt = match wanted {
-                Some(wanted) => self.recover_file(receipt, wanted)?,
-                None => self.recover_folder(receipt)?,
-            };
-            match receipt {
-                Some(receipt) => recovered.push(receipt),
-                // Neither is there what was about to get the name, nor anything that got it.
-                None => self.ledger().put(id, Standing::Wanted)?,
-            }
+    /// Ends what was about to get its name when this upload was last at work. `None`: there is nothing of it, or it has
+    /// to be fetched.
+    pub(super) fn recover(&self, id: &UploadId) -> Result<Option<Receipt>, Failure> {
+        let standing = self.ledger().standing(id).cloned();
+        let Some(Standing::Publishing(publishing)) = standing else {
+            return Ok(None);
+        };
+        let Publishing { receipt, wanted } = *publishing;
+        let receipt = match wanted {
+            Some(wanted) => self.recover_file(receipt, &wanted)?,
+            None => self.recover_folder(receipt)?,
+        };
+        if receipt.is_none() {
+            self.ledger().put(*id, Standing::Wanted)?;
         }
-        Ok(recovered)
+        Ok(receipt)
     }
 
     fn recover_file(
         &self,
         receipt: Receipt,
-        wanted: RestoredPath,
+        wanted: &RestoredPath,
     ) -> Result<Option<Receipt>, Failure> {
         let partial = self.partial.join(receipt.id.to_string());
         let named = self.path(&receipt);
@@ -211,7 +234,9 @@ impl Inbox {
         match partial.symlink_metadata() {
             // It has another name: that which was tried, wherever the file is now.
             Ok(there) if there.nlink() > 1 => self.finish(&receipt)?,
-            Ok(_) if has_content(&partial) => return self.name(&partial, receipt, wanted).map(Some),
+            Ok(_) if has_content(&partial) => {
+                return self.name(&partial, receipt, wanted).map(Some);
+            }
             Err(_) if has_content(&named) => self.finish(&receipt)?,
             _ => return Ok(None),
         }
@@ -229,7 +254,11 @@ impl Inbox {
     }
 
     fn write_receipt(&self, receipt: &Receipt) -> Result<(), Failure> {
-        let path = self.receipts.join(format!("{}.json", receipt.id));
+        let name = match self.form {
+            Form::Opened => format!("{}.json", receipt.id),
+            Form::Sealed => format!("{}.sealed.json", receipt.id),
+        };
+        let path = self.receipts.join(name);
         let failed = |error: io::Error| Failure::io("write", &path, &error);
         let mut file = tempfile::NamedTempFile::new_in(&self.receipts).map_err(failed)?;
         let mut text = serde_json::to_vec_pretty(receipt).map_err(|error| failed(error.into()))?;
@@ -240,13 +269,17 @@ impl Inbox {
         sync_folder(&self.receipts)
     }
 
-    /// Removes what is in `partial/` of uploads that are not `wanted` any more.
+    /// Removes what is in `partial/` of uploads that are not `wanted` any more. What is complete and about to get its name stays.
     pub(super) fn sweep(&self, wanted: impl Fn(&UploadId) -> bool) {
+        let publishing: HashSet<_> = self.ledger().publishing().into_iter().collect();
+        let wanted = |id: &UploadId| wanted(id) || publishing.contains(id);
         let Ok(entries) = fs::read_dir(&self.partial) else {
             return;
         };
         for name in entries.flatten().map(|entry| entry.file_name()) {
-            let id = name.to_str().and_then(|name| name.strip_suffix(".sealed").unwrap_or(name).parse().ok());
+            let id = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(".sealed").unwrap_or(name).parse().ok());
             if let Some(id) = id.filter(|id| !wanted(id)) {
                 self.forget_partial(&id);
             }
@@ -291,7 +324,11 @@ impl Partial {
     pub(super) fn resume(&mut self, size: u64, chunk: u64) -> io::Result<(u64, Sha256)> {
         use io::Seek;
         let there = self.file.metadata()?.len().min(size);
-        let kept = if there == size { size } else { there - there % chunk };
+        let kept = if there == size {
+            size
+        } else {
+            there - there % chunk
+        };
         self.file.set_len(kept)?;
         self.file.rewind()?;
         let mut digest = Sha256::new();
@@ -399,17 +436,17 @@ fn lock(path: &Path, into: &Path) -> Result<File, Failure> {
     options.write(true).create(true).truncate(false).mode(0o600);
     let file = options.custom_flags(flags_of(OFlags::NOFOLLOW)).open(path);
     let file = file.map_err(failed)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from) {
-        Ok(()) => Ok(file),
+    let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+    match locked.map_err(io::Error::from) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Failure::new(
-            Exit::Other,
+            Exit::Later,
             format_args!(
                 "another pull is at work in {}: wait for it, or give another folder",
                 into.display()
             ),
         )),
         // Where the file system has no locks, going without is better than not going on at all.
-        Err(_) => Ok(file),
+        _ => Ok(file),
     }
 }
 

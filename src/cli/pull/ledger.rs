@@ -139,14 +139,11 @@ impl Ledger {
         self.standings.get(id)
     }
 
-    /// Files that were about to get their names when it was last closed.
-    pub(super) fn publishing(&self) -> Vec<(UploadId, Publishing)> {
+    /// Uploads that were about to get their names when it was last closed.
+    pub(super) fn publishing(&self) -> Vec<UploadId> {
         let all = self.standings.iter();
-        all.filter_map(|(id, standing)| match standing {
-            Standing::Publishing(publishing) => Some((*id, (**publishing).clone())),
-            _ => None,
-        })
-        .collect()
+        let publishing = all.filter(|(_, standing)| matches!(standing, Standing::Publishing(_)));
+        publishing.map(|(id, _)| *id).collect()
     }
 
     /// Remembers, durably.
@@ -253,7 +250,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger");
         let (a, b) = (id(1), id(2));
-        Ledger::open(&path).unwrap().put(a, Standing::Fetched).unwrap();
+        Ledger::open(&path)
+            .unwrap()
+            .put(a, Standing::Fetched)
+            .unwrap();
         let whole = fs::read(&path).unwrap();
         for cut in 0..whole.len() {
             fs::write(&path, [&whole[..], &whole[..cut]].concat()).unwrap();

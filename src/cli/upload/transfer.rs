@@ -6,10 +6,10 @@ use http::StatusCode;
 use tokio::time::timeout;
 
 use super::answers::{Receipt, RequestError, Verdict};
-use crate::cli::client::backoff::Backoff;
 use super::resumable::{Appended, Creation, Resumable, Standing};
 use super::source::{Source, SourceError};
 use super::state::{State, StateError};
+use crate::cli::client::backoff::Backoff;
 use crate::cli::client::endpoint::UploadUrl;
 use crate::cli::progress::Bar;
 
