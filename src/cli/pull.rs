@@ -249,6 +249,8 @@ impl<'a> Pull<'a> {
                 self.fetcher.print(&receipt)?;
             }
         }
+        // Of uploads that are here, a crash may have left something.
+        self.fetcher.inbox.sweep(|_| true, |_| false);
         Ok(())
     }
 
@@ -281,7 +283,7 @@ impl<'a> Pull<'a> {
             Ok(Look::All(ids)) => {
                 let inbox = &self.fetcher.inbox;
                 let under_way = &self.under_way;
-                inbox.sweep(|id| ids.contains(id) || under_way.contains(id));
+                inbox.sweep(|id| ids.contains(id), |id| under_way.contains(id));
             }
             Err(PatienceError::Stopped) => {}
             Err(error) => return Err(error.into()),

@@ -13,7 +13,6 @@
 //! file has the name, its receipt is there, the ledger says that it was fetched, its name in `partial/` is gone. The second
 //! name tells, after a crash, whether the first was given, wherever the file was moved meanwhile.
 
-use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -260,27 +259,40 @@ impl Inbox {
         };
         let path = self.receipts.join(name);
         let failed = |error: io::Error| Failure::io("write", &path, &error);
-        let mut file = tempfile::NamedTempFile::new_in(&self.receipts).map_err(failed)?;
         let mut text = serde_json::to_vec_pretty(receipt).map_err(|error| failed(error.into()))?;
         text.push(b'\n');
+        let unnamed = self.partial.join(format!("{}.receipt", receipt.id));
+        let mut file = open_partial(&unnamed).map_err(failed)?;
+        file.set_len(0).map_err(failed)?;
         file.write_all(&text).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(&path).map_err(|error| failed(error.error))?;
+        file.sync_all().map_err(failed)?;
+        fs::rename(&unnamed, &path).map_err(failed)?;
         sync_folder(&self.receipts)
     }
 
-    /// Removes what is in `partial/` of uploads that are not `wanted` any more. What is complete and about to get its name stays.
-    pub(super) fn sweep(&self, wanted: impl Fn(&UploadId) -> bool) {
-        let publishing: HashSet<_> = self.ledger().publishing().into_iter().collect();
-        let wanted = |id: &UploadId| wanted(id) || publishing.contains(id);
+    /// Removes what is in `partial/` of uploads that are not on the server any more, or are here; nothing of those that are
+    /// `under_way`, or complete and about to get their name.
+    pub(super) fn sweep(
+        &self,
+        on_server: impl Fn(&UploadId) -> bool,
+        under_way: impl Fn(&UploadId) -> bool,
+    ) {
         let Ok(entries) = fs::read_dir(&self.partial) else {
             return;
         };
         for name in entries.flatten().map(|entry| entry.file_name()) {
             let id = name
                 .to_str()
-                .and_then(|name| name.strip_suffix(".sealed").unwrap_or(name).parse().ok());
-            if let Some(id) = id.filter(|id| !wanted(id)) {
+                .and_then(|name| name.split('.').next()?.parse().ok());
+            let Some(id) = id.filter(|id| !under_way(id)) else {
+                continue;
+            };
+            let is_left = match self.ledger().standing(&id) {
+                Some(Standing::Publishing(_)) => false,
+                Some(Standing::Fetched | Standing::Removed | Standing::Unopened(_)) => true,
+                Some(Standing::Wanted) | None => !on_server(&id),
+            };
+            if is_left {
                 self.forget_partial(&id);
             }
         }
@@ -289,6 +301,7 @@ impl Inbox {
     /// Removes what is in `partial/` of an upload. What cannot be removed is when it is next tried.
     pub(super) fn forget_partial(&self, id: &UploadId) {
         let _ = fs::remove_file(self.partial.join(id.to_string()));
+        let _ = fs::remove_file(self.partial.join(format!("{id}.receipt")));
         let _ = fs::remove_dir_all(self.partial.join(format!("{id}.sealed")));
     }
 

@@ -2,7 +2,7 @@
 //! before what it says is relied on.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -175,9 +175,12 @@ impl Ledger {
     /// Leaves out what later lines have changed.
     fn rewrite(&mut self) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        // Of a name that is always the same, so that a crash leaves no more than one.
+        let unnamed = folder.join("ledger.new");
+        let file = open_file(&unnamed)?;
+        file.set_len(0)?;
         let mut end = 0;
-        let mut writer = io::BufWriter::new(&mut file);
+        let mut writer = io::BufWriter::new(&file);
         for (id, standing) in &self.standings {
             let standing = standing.clone();
             let text = to_text(&Line { id: *id, standing })?;
@@ -186,8 +189,9 @@ impl Ledger {
         }
         writer.flush()?;
         drop(writer);
-        file.as_file().sync_all()?;
-        self.file = file.persist(&self.path)?;
+        file.sync_all()?;
+        fs::rename(&unnamed, &self.path)?;
+        self.file = file;
         self.end = end;
         File::open(folder)?.sync_all()
     }
@@ -214,7 +218,6 @@ fn open_file(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
     use std::time::{Duration, UNIX_EPOCH};
 
     fn id(second: u64) -> UploadId {
