@@ -2,6 +2,7 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | `listing` | the uploads on a server, page by page |
 //! | `patient_server` | asking again while a server cannot be reached |
 //! | `remote_upload` | an upload on a server, read as if it lay here |
 //! | `backoff` | when something is tried again, and when no more |
@@ -15,6 +16,7 @@ pub(in crate::cli) mod backoff;
 pub(in crate::cli) mod body;
 pub(in crate::cli) mod endpoint;
 pub(in crate::cli) mod http_client;
+pub(in crate::cli) mod listing;
 pub(in crate::cli) mod patient_server;
 pub(in crate::cli) mod problem;
 pub(in crate::cli) mod rate;
@@ -40,6 +42,7 @@ use crate::tls::client_config;
 use body::Body;
 use endpoint::{Endpoint, UrlError};
 use http_client::{Answer, Download, HttpClient, HttpError};
+use patient_server::PatienceError;
 use problem::{retry_after, said};
 
 /// The token itself. Not an argument: those are visible to everyone on the machine.
@@ -306,11 +309,33 @@ fn exit_of_http(error: &HttpError) -> Exit {
 
 impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Self {
-        let exit = match (&error, error.status()) {
-            (_, Some(status)) => Exit::of_status(status),
-            (ServerError::Http(error), None) => exit_of_http(error),
-            (_, None) => Exit::Other,
-        };
-        Self::from_error(exit, &error)
+        Self::from_error(exit_of_server(&error), &error)
+    }
+}
+
+fn exit_of_server(error: &ServerError) -> Exit {
+    match (error, error.status()) {
+        (_, Some(status)) => Exit::of_status(status),
+        (ServerError::Http(error), None) => exit_of_http(error),
+        (_, None) => Exit::Other,
+    }
+}
+
+impl From<PatienceError> for Failure {
+    fn from(error: PatienceError) -> Self {
+        match error {
+            PatienceError::Server(error) => error.into(),
+            error => Self::from_error(exit_of_patience(&error), &error),
+        }
+    }
+}
+
+/// What it means for a command that it got no answer.
+pub(in crate::cli) fn exit_of_patience(error: &PatienceError) -> Exit {
+    match error {
+        PatienceError::Server(error) => exit_of_server(error),
+        PatienceError::GaveUp { .. } | PatienceError::Stopped | PatienceError::Changed => {
+            Exit::Later
+        }
     }
 }

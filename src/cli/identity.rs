@@ -49,10 +49,6 @@ impl IdentityArgs {
     }
 }
 
-#[expect(
-    dead_code,
-    reason = "the commands that flatten it come with the next commits"
-)]
 impl OptionalIdentityArgs {
     /// Whether the command line names any.
     pub(super) fn any(&self) -> bool {

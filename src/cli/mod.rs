@@ -3,8 +3,10 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `audit` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `list`, `pull`, `rm`, `audit` | one command each |
 //! | `client` | a server, as commands see it: URLs, connections, tokens, answers |
+//! | `catalog` | what manifests on a server tell, and its cache |
+//! | `filters` | which uploads a command is about |
 //! | `examples` | the command lines that every `--help` ends with |
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
@@ -20,22 +22,27 @@
 )]
 
 mod audit;
+mod catalog;
 mod certs;
 mod client;
 #[cfg(test)]
 mod examples;
 pub mod exit;
+mod filters;
 mod identity;
 mod keygen;
 mod link;
+mod list;
 mod made;
 mod open;
 mod passphrase;
 mod progress;
+mod pull;
 mod restore;
 mod restored_name;
 mod restored_path;
 mod results;
+mod rm;
 mod seal;
 mod serve;
 mod staged;
@@ -93,6 +100,9 @@ enum Command {
     Seal(seal::SealArgs),
     Open(open::OpenArgs),
     Upload(upload::UploadArgs),
+    List(Box<list::ListArgs>),
+    Pull(Box<pull::PullArgs>),
+    Rm(Box<rm::RmArgs>),
     Audit(audit::AuditArgs),
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -132,6 +142,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Seal(args) => seal::run(&args),
         Command::Open(args) => open::run(&args),
         Command::Upload(args) => upload::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Pull(args) => pull::run(&args),
+        Command::Rm(args) => rm::run(&args),
         Command::Link(command) => link::run(&command),
         Command::Audit(args) => audit::run(&args),
         Command::Token(command) => token::run(command),
