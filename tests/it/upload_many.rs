@@ -321,10 +321,10 @@ fn a_link_can_stand_in_a_file_or_in_the_environment() {
     ];
     let listed: Value = serde_json::from_slice(&bench.run(&list).ok()).unwrap();
     assert_eq!(listed["used"]["uploads"], 6, "{listed}");
-    let line = Ran::of(bench.upload(server.address, &["--link-file", "exposed", "a"])).failed(1);
+    let refused = Ran::of(bench.upload(server.address, &["--link-file", "exposed", "a"])).failed(1);
     assert!(
-        line.contains("chmod 600") && !line.contains(token),
-        "{line}"
+        refused.contains("chmod 600") && !refused.contains(token),
+        "{refused}"
     );
     let fixed = [
         "upload",
@@ -335,8 +335,8 @@ fn a_link_can_stand_in_a_file_or_in_the_environment() {
         link.trim(),
         "a",
     ];
-    let line = bench.run(&fixed).failed(64);
-    assert!(!line.contains(token), "{line}");
+    let refused = bench.run(&fixed).failed(64);
+    assert!(!refused.contains(token), "{refused}");
 }
 
 #[test]
