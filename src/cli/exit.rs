@@ -155,7 +155,9 @@ fn one_line(text: &str) -> String {
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
         let exit = match error {
-            KeyError::Bits { .. } | KeyError::EmptyPassphrase => Exit::Usage,
+            KeyError::Bits { .. } | KeyError::EmptyPassphrase | KeyError::PostQuantumMixed => {
+                Exit::Usage
+            }
             _ => Exit::Other,
         };
         Self::from_error(exit, &error)

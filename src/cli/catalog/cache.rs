@@ -68,7 +68,10 @@ impl Cache {
     /// Reads it. `None` where there is no place for it, or no public key to seal it to.
     pub(super) fn open(url: &str, identities: &[Identity]) -> Option<Self> {
         let folder = folder()?;
-        let recipients: Vec<_> = identities.iter().map(Identity::to_recipient).collect();
+        let recipients: Vec<_> = identities
+            .iter()
+            .filter_map(Identity::to_recipient)
+            .collect();
         let mut keys: Vec<_> = recipients
             .iter()
             .map(|recipient| NamedRecipient::new(recipient.clone(), "").fingerprint())
@@ -215,7 +218,7 @@ mod tests {
         let mut cache = Cache {
             folder: folder.to_owned(),
             name: "x.age".to_owned(),
-            recipient: identities[0].to_recipient(),
+            recipient: identities[0].to_recipient().unwrap(),
             heading: Heading {
                 v: VERSION,
                 server: "https://host/".to_owned(),
