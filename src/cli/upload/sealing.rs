@@ -286,7 +286,7 @@ mod tests {
         fn sealing(&self) -> Sealing {
             let key = Key::X25519(KEY.parse().unwrap());
             let folder = self.dir.path().join("spool");
-            let named = vec![NamedRecipient::new(key.to_recipient(), "")];
+            let named = vec![NamedRecipient::new(key.to_recipient().unwrap(), "")];
             Sealing::new(named, folder, Some(&self.states)).unwrap()
         }
 
