@@ -55,6 +55,11 @@ impl OptionalIdentityArgs {
         !self.files.is_empty()
     }
 
+    /// The files that the command line names.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// Reads all of them, as [`IdentityArgs::read`] does; none where none was named.
     pub(super) fn read(&self) -> Result<Vec<Identity>, Failure> {
         read(&self.files, &self.passphrase)
