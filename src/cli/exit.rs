@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use crate::grant::GrantError;
 use crate::keys::KeyError;
+use crate::seal::OpenError;
 use crate::store::StoreError;
 use crate::tls::dev::DevCertError;
 use crate::tls::{ClientTlsError, TlsError};
@@ -183,6 +184,15 @@ fn exit_of_read(error: &ReadError) -> Exit {
         // What lies in an upload's folder without belonging there, or is missing, is a matter of the data.
         ReadError::Store(StoreError::UnexpectedFile { .. } | StoreError::NotFound) => Exit::Data,
         ReadError::Store(_) => Exit::Other,
+        ReadError::Open { source, .. } => exit_of_open(source),
+        _ => Exit::Data,
+    }
+}
+
+fn exit_of_open(error: &OpenError) -> Exit {
+    match error {
+        // A plugin that is missing, or a card that is: nothing is wrong with the data.
+        OpenError::External(_) => Exit::Other,
         _ => Exit::Data,
     }
 }
@@ -193,7 +203,7 @@ impl From<AgeFileError> for Failure {
             AgeFileError::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Self::broken_pipe();
             }
-            AgeFileError::Open(_) => Exit::Data,
+            AgeFileError::Open(error) => exit_of_open(error),
             AgeFileError::Read(_) | AgeFileError::Write(_) | AgeFileError::Seal(_) => Exit::Other,
         };
         Self::from_error(exit, &error)
@@ -238,7 +248,6 @@ impl From<clap::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seal::OpenError;
 
     #[test]
     fn each_kind_has_its_code() {
