@@ -16,7 +16,7 @@ pub(super) struct IdentityArgs {
     /// A file with an RSA private key, or with lines of AGE-SECRET-KEY-1..., AGE-SECRET-KEY-PQ-1... or
     /// AGE-PLUGIN-NAME-1... (for the program age-plugin-NAME); can be repeated
     #[arg(
-        short,
+        short = 'i',
         long = "identity",
         value_name = "IDENTITY",
         env = "SEALSLOT_IDENTITY",
@@ -34,7 +34,7 @@ pub(super) struct OptionalIdentityArgs {
     /// A file with an RSA private key, or with lines of AGE-SECRET-KEY-1..., AGE-SECRET-KEY-PQ-1... or
     /// AGE-PLUGIN-NAME-1... (for the program age-plugin-NAME); can be repeated
     #[arg(
-        short,
+        short = 'i',
         long = "identity",
         value_name = "IDENTITY",
         env = "SEALSLOT_IDENTITY"
