@@ -56,12 +56,19 @@ pub(super) enum PluginError {
 }
 
 /// An identity that a plugin opens files with.
-pub(super) struct Plugin(PluginIdentity);
+pub(super) struct Plugin {
+    identity: PluginIdentity,
+    /// What it gave last, and for which stanzas: a file that is read twice is no reason to ask for a PIN twice.
+    last: Mutex<Option<(Vec<Stanza>, FileKey)>>,
+}
 
 impl Plugin {
     /// Takes an identity. The plugin is started for each header that it is to open, as the protocol has it.
     pub(super) fn new(identity: PluginIdentity) -> Self {
-        Self(identity)
+        Self {
+            identity,
+            last: Mutex::new(None),
+        }
     }
 }
 
@@ -70,12 +77,20 @@ impl Unwrap for Plugin {
         // A person is asked one thing at a time.
         static ONE: Mutex<()> = Mutex::new(());
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let PluginIdentity { name, line } = &self.0;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((before, key)) = &*last
+            && before == stanzas
+        {
+            return Ok(Some(key.duplicate()));
+        }
+        let PluginIdentity { name, line } = &self.identity;
         let program = process::program(name);
         let answer = Process::start(&program).and_then(|mut process| {
             let mut person = Terminal::new(&program);
             dialogue::unwrap(&mut process, &mut person, &program, line, stanzas)
         });
-        answer.map_err(|error| OpenError::External(error.into()))
+        let key = answer.map_err(|error| OpenError::External(error.into()))?;
+        *last = key.as_ref().map(|key| (stanzas.to_vec(), key.duplicate()));
+        Ok(key)
     }
 }
