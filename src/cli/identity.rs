@@ -52,14 +52,15 @@ impl IdentityArgs {
     }
 }
 
-#[expect(
-    dead_code,
-    reason = "the commands that flatten it come with the next commits"
-)]
 impl OptionalIdentityArgs {
     /// Whether the command line names any.
     pub(super) fn any(&self) -> bool {
         !self.files.is_empty()
+    }
+
+    /// The files that the command line names.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// Reads all of them, as [`IdentityArgs::read`] does; none where none was named.

@@ -18,6 +18,9 @@ use crate::seal::{Recipient, mlkem768x25519, ssh_rsa};
 /// The private key goes to FILE (mode 0600), the public key to FILE.pub and to stdout, as one line: that is what
 /// `sealslot seal -r`, `sealslot serve --recipient` and `age -R` take. Neither file is ever overwritten.
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot keygen
+  sealslot keygen -o backup.pem --comment \"backup of the shop\" --passphrase")]
 pub(super) struct KeygenArgs {
     /// Where the private key goes [default: identity.pem, or identity.txt with --post-quantum]
     #[arg(short, long, value_name = "FILE")]

@@ -18,6 +18,7 @@ mod file_key;
 mod header;
 mod key_text;
 pub mod mlkem768x25519;
+mod rewrap;
 pub mod scrypt;
 pub mod ssh_rsa;
 mod stream;
@@ -31,6 +32,7 @@ pub use armor::{
 pub use file_key::{FILE_KEY_SIZE, FileKey, FileKeyLength};
 pub use header::{Header, HeaderError, MAX_HEADER_SIZE, Stanza};
 pub use key_text::{EncodingError, plugin_name};
+pub use rewrap::rewrap;
 pub use stream::{
     CHUNK_SIZE, ChunkBuffer, NONCE_SIZE, PayloadError, PayloadLayout, PayloadOpener, PayloadSealer,
     SEALED_CHUNK_SIZE, StreamOpener, TAG_SIZE, reseal_as_last,
