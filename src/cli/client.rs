@@ -2,15 +2,25 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | `listing` | the uploads on a server, page by page |
+//! | `patient_server` | asking again while a server cannot be reached |
+//! | `remote_upload` | an upload on a server, read as if it lay here |
+//! | `backoff` | when something is tried again, and when no more |
 //! | `endpoint` | URLs: where uploads are created, and where one goes on |
 //! | `http_client` | connections, TLS, one request and its answer |
 //! | `body` | request bodies |
+//! | `rate` | how fast they go out at most |
 //! | `problem` | how a server explains what it did not do |
 
+pub(in crate::cli) mod backoff;
 pub(in crate::cli) mod body;
 pub(in crate::cli) mod endpoint;
 pub(in crate::cli) mod http_client;
+pub(in crate::cli) mod listing;
+pub(in crate::cli) mod patient_server;
 pub(in crate::cli) mod problem;
+pub(in crate::cli) mod rate;
+pub(in crate::cli) mod remote_upload;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -32,6 +42,7 @@ use crate::tls::client_config;
 use body::Body;
 use endpoint::{Endpoint, UrlError};
 use http_client::{Answer, Download, HttpClient, HttpError};
+use patient_server::PatienceError;
 use problem::{retry_after, said};
 
 /// The token itself. Not an argument: those are visible to everyone on the machine.
@@ -91,15 +102,7 @@ impl ServerError {
     pub(in crate::cli) fn is_passing(&self) -> bool {
         match self {
             Self::Http(error) => error.is_passing(),
-            Self::Refused { status, .. } => {
-                status.is_server_error()
-                    || matches!(
-                        *status,
-                        StatusCode::REQUEST_TIMEOUT
-                            | StatusCode::TOO_EARLY
-                            | StatusCode::TOO_MANY_REQUESTS
-                    )
-            }
+            Self::Refused { status, .. } => Exit::of_status(*status) == Exit::Later,
             Self::Unauthorized | Self::Nonsense => false,
         }
     }
@@ -136,6 +139,11 @@ impl Access {
                 "the URL leads to something on the server: give the server itself, as https://HOST/ or https://HOST:PORT/",
             ));
         }
+        Self::at(endpoint, args)
+    }
+
+    /// The same for any place that takes uploads, a link too.
+    pub(in crate::cli) fn at(endpoint: Endpoint, args: &AccessArgs) -> Result<Self, Failure> {
         Ok(Self {
             endpoint,
             tls: client_config(args.cacert.as_deref())?,
@@ -148,12 +156,27 @@ impl Access {
         &self.endpoint
     }
 
+    /// What requests show, where they show something.
+    pub(in crate::cli) fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+
+    /// A connection that shows nothing by itself, which is made when it is first needed.
+    pub(in crate::cli) fn client(&self) -> Result<HttpClient, HttpError> {
+        HttpClient::new(self.endpoint.clone(), Arc::clone(&self.tls))
+    }
+
     /// A connection of its own, which is made when it is first needed.
     pub(in crate::cli) fn connection(&self) -> Result<Server, HttpError> {
-        let client = HttpClient::new(self.endpoint.clone(), Arc::clone(&self.tls))?;
+        let secret = if self.endpoint.is_of_server() {
+            ""
+        } else {
+            self.endpoint.path()
+        };
         Ok(Server {
-            client,
+            client: self.client()?,
             authorization: self.authorization.clone(),
+            secret: Zeroizing::new(secret.to_owned()),
         })
     }
 }
@@ -162,6 +185,8 @@ impl Access {
 pub(in crate::cli) struct Server {
     client: HttpClient,
     authorization: Option<HeaderValue>,
+    /// A path that no message may repeat.
+    secret: Zeroizing<String>,
 }
 
 impl Server {
@@ -218,7 +243,7 @@ impl Server {
                 let answer = self.client.read(download).await?;
                 Err(ServerError::Refused {
                     status,
-                    said: said(&answer, "").map(|said| printable(&said)),
+                    said: said(&answer, &self.secret).map(|said| printable(&said)),
                     retry_after: retry_after(&answer.headers, std::time::SystemTime::now()),
                 })
             }
@@ -270,12 +295,47 @@ impl From<UrlError> for Failure {
 
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
-        Self::from_error(Exit::Other, &error)
+        Self::from_error(exit_of_http(&error), &error)
+    }
+}
+
+fn exit_of_http(error: &HttpError) -> Exit {
+    if error.is_passing() {
+        Exit::Later
+    } else {
+        Exit::Other
     }
 }
 
 impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Self {
-        Self::from_error(Exit::Other, &error)
+        Self::from_error(exit_of_server(&error), &error)
+    }
+}
+
+fn exit_of_server(error: &ServerError) -> Exit {
+    match (error, error.status()) {
+        (_, Some(status)) => Exit::of_status(status),
+        (ServerError::Http(error), None) => exit_of_http(error),
+        (_, None) => Exit::Other,
+    }
+}
+
+impl From<PatienceError> for Failure {
+    fn from(error: PatienceError) -> Self {
+        match error {
+            PatienceError::Server(error) => error.into(),
+            error => Self::from_error(exit_of_patience(&error), &error),
+        }
+    }
+}
+
+/// What it means for a command that it got no answer.
+pub(in crate::cli) fn exit_of_patience(error: &PatienceError) -> Exit {
+    match error {
+        PatienceError::Server(error) => exit_of_server(error),
+        PatienceError::GaveUp { .. } | PatienceError::Stopped | PatienceError::Changed => {
+            Exit::Later
+        }
     }
 }

@@ -3,14 +3,18 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `audit` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `list`, `pull`, `rm`, `audit` | one command each |
 //! | `client` | a server, as commands see it: URLs, connections, tokens, answers |
+//! | `catalog` | what manifests on a server tell, and its cache |
+//! | `filters` | which uploads a command is about |
 //! | `examples` | the command lines that every `--help` ends with |
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
+//! | `restore` | an opened upload as a file |
 //! | `restored_name` | safe file names from what clients gave |
 //! | `token_file` | tokens that nobody else can read |
 //! | `identity` | private keys that a command line names |
+//! | `plugin` | age plugins, for keys that are not files |
 //! | `passphrase`, `progress`, `results` | what is said to, and asked of, people |
 
 #![expect(
@@ -19,21 +23,28 @@
 )]
 
 mod audit;
+mod catalog;
 mod certs;
 mod client;
 #[cfg(test)]
 mod examples;
 pub mod exit;
+mod filters;
 mod identity;
 mod keygen;
 mod link;
+mod list;
 mod made;
 mod open;
 mod passphrase;
+mod plugin;
 mod progress;
+mod pull;
+mod restore;
 mod restored_name;
 mod restored_path;
 mod results;
+mod rm;
 mod seal;
 mod serve;
 mod staged;
@@ -55,7 +66,9 @@ macro_rules! exit_codes {
     () => {
         "\
 Every command exits with 0 when it did what was asked, 64 when the command line makes no sense, 65 when data does not \
-open or arrived as something else, and 1 when anything else went wrong. Results go to stdout, everything else to stderr."
+open or arrived as something else, 75 when the server or the network does not work for now (the same command goes on \
+where it stopped), 77 when the server refuses it or shows other keys than before, and 1 when anything else went wrong. \
+Results go to stdout, everything else to stderr."
     };
 }
 
@@ -89,6 +102,9 @@ enum Command {
     Seal(seal::SealArgs),
     Open(open::OpenArgs),
     Upload(upload::UploadArgs),
+    List(Box<list::ListArgs>),
+    Pull(Box<pull::PullArgs>),
+    Rm(Box<rm::RmArgs>),
     Audit(audit::AuditArgs),
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -128,6 +144,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Seal(args) => seal::run(&args),
         Command::Open(args) => open::run(&args),
         Command::Upload(args) => upload::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Pull(args) => pull::run(&args),
+        Command::Rm(args) => rm::run(&args),
         Command::Link(command) => link::run(&command),
         Command::Audit(args) => audit::run(&args),
         Command::Token(command) => token::run(command),

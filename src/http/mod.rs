@@ -27,6 +27,7 @@ mod page;
 mod problem;
 pub mod range;
 mod resumable;
+mod rewrap;
 mod route;
 pub mod submission;
 pub mod tus_fields;
@@ -65,6 +66,7 @@ use route::Route;
 
 use crate::audit::AuditLog;
 use crate::grant::{Links, Scope};
+use crate::store::SealedFile;
 use crate::upload::{ClientName, Uploads};
 use crate::webhook::Counters;
 
@@ -107,6 +109,7 @@ pub struct App {
     failures: Failures,
     data_permits: Semaphore,
     private_key_turn: Semaphore,
+    rewrap_permits: Semaphore,
 }
 
 impl App {
@@ -136,6 +139,7 @@ impl App {
             failures: Failures::new(limits.failure_delay),
             data_permits: Semaphore::new(MAX_DATA_REQUESTS),
             private_key_turn: Semaphore::new(1),
+            rewrap_permits: Semaphore::new(rewrap::MAX_AT_ONCE),
             limits,
         }
     }
@@ -314,6 +318,9 @@ async fn dispatch(
             access::require(call, Scope::Read).await?;
             download::sealed_file(app, id, file, head).await
         }
+        (&Method::PUT, Route::SealedFile(id, SealedFile::Meta)) => {
+            rewrap::put(call, id, body).await
+        }
         (&Method::POST, Route::Encrypt) => crypt::encrypt(call, body).await,
         (&Method::POST, Route::Decrypt) => crypt::decrypt(call, body).await,
         (&Method::GET, Route::Recipients) => Ok(recipients(app)),
@@ -331,9 +338,10 @@ async fn dispatch(
 
 /// The public keys, a line each, ready for `age -R`.
 fn recipients(app: &App) -> Response {
-    let lines = app.uploads.named_recipients().iter();
+    let recipients = app.uploads.named_recipients();
     text(
-        lines
+        recipients
+            .iter()
             .map(|recipient| recipient.to_line() + "\n")
             .collect::<String>(),
     )

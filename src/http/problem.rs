@@ -2,6 +2,7 @@
 
 mod links;
 mod resumable;
+mod rewrap;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -224,7 +225,7 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "does-not-open", detail)
     }
 
-    pub(super) fn precondition_failed() -> Self {
+    pub(super) fn does_not_match() -> Self {
         let detail = "What is there is not what `If-Match` names: it has changed. Fetch it anew.";
         Self::new(
             StatusCode::PRECONDITION_FAILED,
@@ -345,6 +346,11 @@ impl From<StoreError> for Problem {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, QUOTA_REACHED, detail)
             }
             StoreError::Unrecorded => Self::audit_unavailable(),
+            StoreError::Replaced => {
+                let detail = "It was sealed anew or deleted in this moment: ask again.";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "replaced", detail).with(RETRY_AFTER, "1")
+            }
             error @ StoreError::Unsettled { .. } => {
                 let detail = "The server failed while it made this visible. It may be stored, whole or, of several files, \
                               some of them: ask whoever runs it before you send it again.";

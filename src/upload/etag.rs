@@ -1,20 +1,9 @@
 //! Entity tags of sealed files (RFC 9110, section 8.8.3): they are strong, and change when the bytes do.
 
-use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
-
 use super::manifest::Record;
 use super::open::{MAX_META_SIZE, ReadError, read_record};
+use super::rewrap::meta_etag;
 use crate::store::{ReadAt, SealedFile, SealedUpload, StoreError, UploadId};
-
-/// Of a digest, as much as makes a tag.
-const DIGITS: usize = 32;
-
-/// The tag of a `meta.age` with these bytes, in quotes.
-pub fn meta_etag(id: &UploadId, meta: &[u8]) -> String {
-    let digest = HEXLOWER.encode(&Sha256::digest(meta));
-    format!("\"{id}.{}.{}\"", SealedFile::Meta, &digest[..DIGITS])
-}
 
 /// The tag of a segment, in quotes: its checksum is in the record. `None`: the record does not name it.
 fn segment_etag(id: &UploadId, segment: SealedFile, record: &Record) -> Option<String> {

@@ -20,12 +20,14 @@ mod payload;
 mod plaintext;
 mod receive;
 mod recipients;
+mod rewrap;
 mod segment;
 mod session;
 mod staged;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -36,7 +38,7 @@ use tokio_util::task::TaskTracker;
 pub use age_file::{AgeFileError, AgeReader, seal_stream};
 pub use client_sealed::{ClientSealedCheck, ClientSealedError};
 pub use digest::{Algorithm, ExpectedDigest, RunningDigest, needs_sha512};
-pub use etag::{TaggedFile, meta_etag};
+pub use etag::TaggedFile;
 pub use manifest::{
     CLIENT_SEALED, ClientName, FIELDS_TYPE, FileEntry, Kind, Manifest, MetadataEntry,
     RECORD_STANZA, Record, SegmentEntry, VERSION, essence, is_client_sealed, to_rfc3339,
@@ -45,6 +47,7 @@ pub use observer::{Begun, Finished, Observer, Removed, Why};
 pub use open::{OpenUpload, ReadError, read_record};
 pub use plaintext::{Plaintext, PlaintextAt, PlaintextRead};
 pub use receive::{NewUpload, ReceiveError, Received, Receiver};
+pub use rewrap::{RewrapError, RewrapRule, Rewrapped, meta_etag, rewrap_headers};
 pub use session::{
     Append, NewSession, Role, Session, SessionError, SessionLimits, UploadUrl, UploadUrlError,
 };
@@ -52,12 +55,12 @@ pub use session::{
 pub use terms::Terms;
 
 use expiry::Expiries;
-use recipients::SealedTo;
 use session::Claims;
+use turns::Turns;
 
 use crate::grant::Links;
 use crate::keys::NamedRecipient;
-use crate::seal::{Identity, Recipient};
+use crate::seal::Identity;
 use crate::store::{RecordStore, SealedFile, SealedUpload, Store, StoreError, UploadId};
 
 /// Bytes that an upload takes beside its sealed content, roughly: headers and manifest.
@@ -102,13 +105,25 @@ pub struct Summary {
     pub link: Option<String>,
     /// When it is to be deleted.
     pub expires: Option<String>,
+    /// `meta.age` itself: when this changes, the upload was sealed anew to other keys.
+    pub meta: MetaEntry,
+}
+
+/// `meta.age`, as a list shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct MetaEntry {
+    /// `meta.age`.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// CRC-64/NVME over it, 16 digits of lowercase hex, where the store noted it.
+    pub crc64nvme: Option<String>,
 }
 
 /// All uploads of one store, with the keys that they are sealed to.
 pub struct Uploads {
     store: Arc<dyn Store>,
-    named: Vec<NamedRecipient>,
-    sealed_to: SealedTo,
+    current: recipients::Current,
     identities: Arc<[Identity]>,
     /// Counts what is staged: neither published nor removed yet.
     staged: TaskTracker,
@@ -117,6 +132,8 @@ pub struct Uploads {
     observer: Arc<dyn Observer>,
     expiries: Arc<Expiries>,
     links: Links,
+    /// Whoever changes a published upload takes its turn.
+    turns: Turns,
 }
 
 impl Uploads {
@@ -132,14 +149,14 @@ impl Uploads {
         Self {
             links: Links::new(records),
             store,
-            sealed_to: SealedTo::new(&recipients),
-            named: recipients,
+            current: recipients::Current::new(recipients),
             identities: identities.into(),
             staged: TaskTracker::new(),
             session_limits,
             claims: Arc::default(),
             observer: Arc::clone(&expiries) as _,
             expiries,
+            turns: Turns::default(),
         }
     }
 
@@ -154,16 +171,6 @@ impl Uploads {
     /// The links of the same store.
     pub fn links(&self) -> &Links {
         &self.links
-    }
-
-    /// The keys that uploads are sealed to where nothing else was agreed, with their names.
-    pub fn named_recipients(&self) -> &[NamedRecipient] {
-        &self.named
-    }
-
-    /// The keys that uploads are sealed to where nothing else was agreed.
-    pub fn recipients(&self) -> &Arc<[Recipient]> {
-        &self.sealed_to.recipients
     }
 
     /// The private keys that this server was given; usually none.
@@ -256,16 +263,21 @@ impl Uploads {
 
     /// `None` where the upload was deleted since it was listed.
     fn summary(&self, id: &UploadId) -> Result<Option<Summary>, StoreError> {
-        let meta = match self
-            .store
-            .open(id)
-            .and_then(|upload| upload.open(SealedFile::Meta))
-        {
-            Err(StoreError::NotFound) => return Ok(None),
-            meta => meta?,
-        };
-        let record = match read_record(&*meta) {
-            Ok(record) => record,
+        let read = self.read(id, |upload| {
+            let meta = upload.open(SealedFile::Meta)?;
+            let entry = MetaEntry {
+                name: SealedFile::Meta.to_string(),
+                size: meta.len(),
+                crc64nvme: upload
+                    .meta_checksum()?
+                    .map(|checksum| format!("{checksum:016x}")),
+            };
+            Ok::<_, ReadError>((read_record(&*meta)?, entry))
+        });
+        let (record, meta) = match read {
+            Ok(read) => read,
+            Err(ReadError::Store(StoreError::NotFound)) => return Ok(None),
+            Err(ReadError::Store(error)) => return Err(error),
             Err(error) => {
                 tracing::warn!(%id, %error, "an upload without a readable record is left out of the list");
                 return Ok(None);
@@ -278,12 +290,31 @@ impl Uploads {
             files: record.files,
             link: record.link,
             expires: record.expires,
+            meta,
         }))
+    }
+
+    /// Reads something of a published upload. What was sealed anew in the midst of it is read again. Blocks.
+    fn read<T, E: From<StoreError> + AsStoreError>(
+        &self,
+        id: &UploadId,
+        read: impl Fn(&dyn SealedUpload) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut tries = 3;
+        loop {
+            tries -= 1;
+            let upload = self.store.open(id)?;
+            match read(&*upload) {
+                // Of a folder that was exchanged a file may be gone already.
+                Err(error) if tries > 0 && error.is_passing() => {}
+                read => return read,
+            }
+        }
     }
 
     /// One sealed file as it is stored, with its entity tag. Blocks.
     pub fn sealed_file(&self, id: &UploadId, file: SealedFile) -> Result<TaggedFile, StoreError> {
-        TaggedFile::open(&*self.store.open(id)?, id, file)
+        self.read(id, |upload| TaggedFile::open(upload, id, file))
     }
 
     /// A published upload, still sealed. Blocks.
@@ -303,6 +334,7 @@ impl Uploads {
         why: Why,
         by: Option<&Terms>,
     ) -> Result<Option<String>, StoreError> {
+        let _turn = self.turns.take(id);
         let link = self.settle_before_removal(id)?;
         self.store.delete(id)?;
         self.observer.removed(&Removed {
@@ -328,5 +360,32 @@ fn verify<'a>(
     match wrong {
         Some(wrong) => Err(ReceiveError::Digest(wrong.algorithm)),
         None => Ok(()),
+    }
+}
+
+/// For reading again.
+trait AsStoreError {
+    fn as_store_error(&self) -> Option<&StoreError>;
+
+    fn is_passing(&self) -> bool {
+        matches!(
+            self.as_store_error(),
+            Some(StoreError::NotFound | StoreError::Replaced)
+        )
+    }
+}
+
+impl AsStoreError for StoreError {
+    fn as_store_error(&self) -> Option<&StoreError> {
+        Some(self)
+    }
+}
+
+impl AsStoreError for ReadError {
+    fn as_store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            _ => None,
+        }
     }
 }

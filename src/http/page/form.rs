@@ -156,7 +156,7 @@ fn promise(reader: Reader<'_>) -> Markup {
             names.push(name);
         }
     }
-    let promise = if server_opens(reader, keys) {
+    let promise = if server_opens(reader, &keys) {
         words.promise_server.clone()
     } else if all_named {
         fill(
@@ -173,7 +173,7 @@ fn promise(reader: Reader<'_>) -> Markup {
                 summary { (words.keys) }
                 p { (words.keys_explained) }
                 ul {
-                    @for key in keys {
+                    @for key in keys.iter() {
                         li { (receipt::key(key.comment().or(Some(&words.unnamed_key)), &key.fingerprint())) }
                     }
                 }
@@ -185,7 +185,8 @@ fn promise(reader: Reader<'_>) -> Markup {
 /// Whether the server holds a private key for one of these.
 fn server_opens(reader: Reader<'_>, keys: &[NamedRecipient]) -> bool {
     let held = reader.app.uploads.identities().iter();
-    let mut held = held.map(|key| NamedRecipient::new(key.to_recipient(), "").fingerprint());
+    let mut held =
+        held.filter_map(|key| Some(NamedRecipient::new(key.to_recipient()?, "").fingerprint()));
     held.any(|held| keys.iter().any(|key| key.fingerprint() == held))
 }
 
@@ -265,7 +266,8 @@ impl<'a> Data<'a> {
         let language = reader.language;
         let limits = &reader.app.limits;
         let link = reader.link();
-        let recipients = reader.recipients().iter().map(|key| Key {
+        let recipients = reader.recipients();
+        let recipients = recipients.iter().map(|key| Key {
             name: key.comment().map(str::to_owned),
             fingerprint: key.fingerprint(),
         });

@@ -92,7 +92,7 @@ impl Upload {
         let (mut segments, mut starts, mut entries) = (Vec::new(), Vec::new(), Vec::new());
         let mut rest = &plain[..];
         for size in sizes {
-            let begun = seal::begin(&[identity.to_recipient()], &[]).unwrap();
+            let begun = seal::begin(&[identity.to_recipient().unwrap()], &[]).unwrap();
             let Begun {
                 prefix,
                 sealer,
