@@ -21,6 +21,7 @@ mod plaintext;
 mod receive;
 mod recipients;
 mod rewrap;
+mod seekable_age_file;
 mod segment;
 mod session;
 mod staged;
@@ -48,6 +49,7 @@ pub use open::{OpenUpload, ReadError, read_record};
 pub use plaintext::{Plaintext, PlaintextAt, PlaintextRead};
 pub use receive::{NewUpload, ReceiveError, Received, Receiver};
 pub use rewrap::{RewrapError, RewrapRule, Rewrapped, meta_etag, rewrap_headers};
+pub use seekable_age_file::SeekableAgeFile;
 pub use session::{
     Append, NewSession, Role, Session, SessionError, SessionLimits, UploadUrl, UploadUrlError,
 };
