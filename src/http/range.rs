@@ -169,7 +169,6 @@ mod tests {
         asked(&headers, size, Some(TAG))
     }
 
-    #[expect(clippy::single_range_in_vec_init, reason = "one range is meant")]
     fn one(range: Range<u64>) -> Asked {
         Asked::Parts(vec![range])
     }

@@ -61,7 +61,7 @@ fn read_failure(error: StoreError) -> AgeFileError {
         StoreError::Io { source, .. }
             if source
                 .get_ref()
-                .is_some_and(|error| error.is::<ReadError>()) =>
+                .is_some_and(<dyn std::error::Error + Send + Sync>::is::<ReadError>) =>
         {
             source
         }

@@ -36,6 +36,7 @@ mod proxies;
 mod proxy;
 mod pull_command;
 mod quota;
+mod ranges;
 mod rates;
 mod resumable;
 mod serve_settings;
