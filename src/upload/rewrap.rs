@@ -5,6 +5,8 @@
 
 mod checks;
 mod checksum;
+#[cfg(test)]
+mod tests;
 use sha2::{Digest, Sha256};
 
 use data_encoding::HEXLOWER;
