@@ -14,6 +14,7 @@
 //! | `restored_name` | safe file names from what clients gave |
 //! | `token_file` | tokens that nobody else can read |
 //! | `identity` | private keys that a command line names |
+//! | `plugin` | age plugins, for keys that are not files |
 //! | `passphrase`, `progress`, `results` | what is said to, and asked of, people |
 
 #![expect(
@@ -36,6 +37,7 @@ mod list;
 mod made;
 mod open;
 mod passphrase;
+mod plugin;
 mod progress;
 mod pull;
 mod restore;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `looks` | when a server is looked at, and how much of it |
 //! | `fetch`, `sealed` | one upload, opened or as it is |
-//! | `inbox` | the output folder: what is not complete, names, receipts |
+//! | `inbox`, `partial` | the output folder: names, receipts, what is not complete |
 //! | `ledger` | what was fetched, for good |
 //! | `receipt` | what stays here of an upload beside its content |
 
@@ -12,6 +12,7 @@ mod fetch;
 mod inbox;
 mod ledger;
 mod looks;
+mod partial;
 mod receipt;
 mod sealed;
 

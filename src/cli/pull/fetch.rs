@@ -8,8 +8,9 @@ use http::{Method, StatusCode};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
-use super::inbox::{Inbox, Partial};
+use super::inbox::Inbox;
 use super::ledger::{Standing, Unopened};
+use super::partial::Partial;
 use super::receipt::{Content, Opened, Receipt};
 use crate::cli::client::ServerError;
 use crate::cli::client::listing::Listed;
