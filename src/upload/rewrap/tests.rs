@@ -1,5 +1,7 @@
 //! New headers for uploads that are there: made with a key, put in place without one.
 
+mod rules;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -213,7 +215,7 @@ async fn what_links_count_and_when_it_expires_stay_as_they_were() {
     let (_, link) = links.create(new, now).unwrap();
     let terms = Terms {
         link: Some(link.id()),
-        keep: Some(Duration::from_secs(3600)),
+        keep: Some(Duration::from_hours(1)),
         ..Terms::default()
     };
     let id = bench.upload(&[b"0123456789", b"01234"], terms).await;
@@ -321,141 +323,6 @@ async fn what_is_read_and_listed_meanwhile_is_whole() {
     });
 }
 
-fn rule(result: Result<(), RewrapError>) -> RewrapRule {
-    match result {
-        Err(RewrapError::Refused(rule)) => rule,
-        Err(error) => panic!("{error:?}"),
-        Ok(()) => panic!("it was taken"),
-    }
-}
-
-#[tokio::test]
-async fn what_breaks_a_rule_is_refused_and_changes_nothing() {
-    let bench = Bench::new();
-    let id = bench.upload(&[b"one", b"two"], Terms::default()).await;
-    let other = bench.upload(&[b"one", b"two"], Terms::default()).await;
-    let (meta, headers) = (bench.meta(&id), bench.headers(&id));
-    let to = [recipient(NEW)];
-    let make = |full: bool| {
-        let headers = full.then_some(&headers[..]);
-        rewrap_headers(&meta, headers, &id, &[identity(OLD)], &to).unwrap()
-    };
-    let seal_with = |record: &[u8], records: usize, recipients: &[Recipient]| {
-        let stanza = Stanza {
-            args: vec![RECORD_STANZA.to_owned()],
-            body: record.to_vec(),
-        };
-        seal::seal(recipients, &vec![stanza; records], b"anything").unwrap()
-    };
-    let record = serde_json::to_value(bench.record(&id)).unwrap();
-    let text = |record: &serde_json::Value| serde_json::to_vec(record).unwrap();
-    let only_meta = |meta| Rewrapped {
-        meta,
-        segments: None,
-    };
-    let refused = |new: Rewrapped| rule(bench.put(&id, &new));
-
-    let header = RewrapRule::Header(SealedFile::Meta);
-    assert_eq!(refused(only_meta(b"nothing".to_vec())), header);
-    assert_eq!(refused(only_meta(Vec::new())), header);
-    let cut = make(false).meta;
-    let (_, new_start) = Header::parse(&cut).unwrap().unwrap();
-    assert_eq!(
-        refused(only_meta(cut[..new_start].to_vec())),
-        RewrapRule::Meta
-    );
-    assert_eq!(
-        refused(only_meta(vec![b'x'; (16 << 20) + 1])),
-        RewrapRule::Meta
-    );
-    for records in [0, 2] {
-        let meta = seal_with(&text(&record), records, &to);
-        assert_eq!(refused(only_meta(meta)), RewrapRule::NoRecord);
-    }
-    let garbled = seal_with(b"{\"v\":1}", 1, &to);
-    assert_eq!(refused(only_meta(garbled)), RewrapRule::NoRecord);
-    // Each key of it, and one more.
-    for (key, value) in [
-        ("id", serde_json::json!(other)),
-        ("time", serde_json::json!("2020-01-01T00:00:00Z")),
-        ("link", serde_json::json!("0".repeat(32))),
-        ("expires", serde_json::json!("2020-01-01T00:00:00Z")),
-        ("files", serde_json::json!([])),
-        ("more", serde_json::json!(null)),
-    ] {
-        let mut changed = record.clone();
-        changed[key] = value;
-        let meta = seal_with(&text(&changed), 1, &to);
-        assert_eq!(refused(only_meta(meta)), RewrapRule::Record, "{key}");
-    }
-    // With the record alone nobody could open it; a passphrase is for files of another kind.
-    let good = make(false).meta;
-    let find = |what: &[u8]| {
-        good.windows(what.len())
-            .position(|bytes| bytes == what)
-            .unwrap()
-    };
-    let (first, second) = (find(b"-> X25519"), find(b"-> sealslot/record"));
-    let nobody = [&good[..first], &good[second..]].concat();
-    let mut passphrase = good.clone();
-    passphrase[first + 3..first + 9].copy_from_slice(b"scrypt");
-    for meta in [nobody, passphrase] {
-        let recipients = RewrapRule::Recipients(SealedFile::Meta);
-        assert_eq!(refused(only_meta(meta)), recipients);
-    }
-
-    let segment = SealedFile::Segment;
-    let full = |change: &dyn Fn(&mut Vec<Vec<u8>>)| {
-        let mut new = make(true);
-        change(new.segments.as_mut().unwrap());
-        refused(new)
-    };
-    let count = |headers| RewrapRule::Count {
-        headers,
-        segments: 2,
-    };
-    assert_eq!(full(&|segments| drop(segments.pop())), count(1));
-    assert_eq!(
-        full(&|segments| segments.push(segments[0].clone())),
-        count(3)
-    );
-    assert_eq!(
-        full(&|segments| segments.swap(0, 1)),
-        RewrapRule::Nonce(segment(0))
-    );
-    assert_eq!(
-        full(&|segments| *segments[1].last_mut().unwrap() ^= 1),
-        RewrapRule::Nonce(segment(1))
-    );
-    // Other headers than those that the record was made for.
-    assert_eq!(
-        full(&|segments| *segments = headers.clone()),
-        RewrapRule::Record
-    );
-    // Segments that stay, with a record for others.
-    assert_eq!(refused(only_meta(make(true).meta)), RewrapRule::Record);
-    let torn = make(true);
-    let bytes = torn.to_bytes();
-    for (count, number) in [(3, 2), (4, 2)] {
-        let meta_as_header = Rewrapped::from_bytes(&bytes, count);
-        // The third is meta.age itself: what follows it is no header.
-        match meta_as_header {
-            Ok(new) => drop(rule(bench.put(&id, &new))),
-            Err(rule) => {
-                assert!(matches!(rule, RewrapRule::Header(SealedFile::Segment(n)) if n >= number))
-            }
-        }
-    }
-    assert!(matches!(
-        Rewrapped::from_bytes(&bytes, 10_001),
-        Err(RewrapRule::Count { .. })
-    ));
-
-    assert_eq!(bench.meta(&id), meta);
-    assert_eq!(bench.headers(&id), headers);
-    assert_eq!(bench.open(&id, OLD).unwrap(), b"onetwo");
-}
-
 #[tokio::test]
 async fn damage_stays_visible_as_damage() {
     let bench = Bench::new();
@@ -471,51 +338,6 @@ async fn damage_stays_visible_as_damage() {
     bench.rewrap(&id, true).unwrap();
     assert!(!bench.is_as_recorded(&id));
     assert!(bench.open(&id, NEW).is_err());
-}
-
-#[tokio::test]
-async fn without_the_right_key_or_id_nothing_is_made() {
-    let bench = Bench::new();
-    let id = bench.upload(&[b"one"], Terms::default()).await;
-    let other = bench.upload(&[b"one"], Terms::default()).await;
-    let (meta, headers) = (bench.meta(&id), bench.headers(&id));
-    let to = [recipient(NEW)];
-    let [old, strange] = [OLD, NEW].map(|key| [identity(key)]);
-    let made = |headers: Option<&[Vec<u8>]>, id: &UploadId, keys: &[Identity], to: &[Recipient]| {
-        rewrap_headers(&meta, headers, id, keys, to).err().unwrap()
-    };
-    assert!(matches!(
-        made(None, &id, &strange, &to),
-        RewrapError::Read(ReadError::Open { .. })
-    ));
-    assert!(matches!(
-        made(None, &other, &old, &to),
-        RewrapError::Read(ReadError::Exchanged)
-    ));
-    assert!(matches!(
-        rewrap_headers(&meta, None, &id, &old, &[]).err().unwrap(),
-        RewrapError::Seal(SealError::NoRecipients)
-    ));
-    assert!(matches!(
-        rewrap_headers(&meta, Some(&[]), &id, &old, &to)
-            .err()
-            .unwrap(),
-        RewrapError::Refused(RewrapRule::Count { .. })
-    ));
-    // A header that is not the segment's own.
-    let foreign = bench.headers(&other);
-    assert!(matches!(
-        made(Some(&foreign), &id, &old, &to),
-        RewrapError::Read(ReadError::Open {
-            source: OpenError::Mac,
-            ..
-        })
-    ));
-    let cut = [headers[0][..headers[0].len() - 1].to_vec()];
-    assert!(matches!(
-        made(Some(&cut), &id, &old, &to),
-        RewrapError::Read(ReadError::Open { .. })
-    ));
 }
 
 #[tokio::test]
