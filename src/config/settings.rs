@@ -102,7 +102,8 @@ settings! {
     /// Where server.pem and server.key are [default: certs]
     #[arg(long, env = "SEALSLOT_CERTS", value_name = "DIR")]
     certs: Option<PathBuf>,
-    /// A public key to seal to, or a file of them; may be repeated
+    /// A public key to seal to, or a file of them; may be repeated. Post-quantum keys (`age1pq1...`) and others do not
+    /// go together
     #[arg(long, env = "SEALSLOT_RECIPIENT", value_name = "RECIPIENT", value_delimiter = '\n')]
     recipient: Vec<String>,
     /// A private key that this server shall hold, for /decrypt and plaintext downloads; may be repeated
