@@ -3,11 +3,11 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `list`, `pull`, `rm`, `audit` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `list`, `pull`, `rm`, `audit`, `completions`, `man` | one command each |
 //! | `client` | a server, as commands see it: URLs, connections, tokens, answers |
 //! | `catalog` | what manifests on a server tell, and its cache |
 //! | `filters` | which uploads a command is about |
-//! | `examples` | the command lines that every `--help` ends with |
+//! | `examples` | the command lines that every `--help` and man page ends with |
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restore` | an opened upload as a file |
@@ -26,7 +26,7 @@ mod audit;
 mod catalog;
 mod certs;
 mod client;
-#[cfg(test)]
+mod completions;
 mod examples;
 pub mod exit;
 mod filters;
@@ -35,6 +35,7 @@ mod keygen;
 mod link;
 mod list;
 mod made;
+mod man;
 mod open;
 mod passphrase;
 mod plugin;
@@ -61,13 +62,22 @@ use clap::{Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
 
+/// What the list of exit codes begins with.
+const EXIT_CODES: &str = "Exit codes:";
+
 /// A macro, so that it stands in both forms of the help.
 macro_rules! exit_codes {
     () => {
         "\
-Every command exits with 0 when it did what was asked, 64 when the command line makes no sense, 65 when data does not \
-open or arrived as something else, 75 when the server or the network does not work for now (the same command goes on \
-where it stopped), 77 when the server refuses it or shows other keys than before, and 1 when anything else went wrong. \
+Exit codes:
+   0  it did what was asked
+  64  the command line makes no sense
+  65  data does not open, or arrived as something else
+  75  the server or the network does not work for now: the same command
+      goes on where it stopped
+  77  the server refuses, or has other keys than before
+   1  anything else went wrong
+
 Results go to stdout, everything else to stderr."
     };
 }
@@ -79,9 +89,9 @@ const AFTER_LONG_HELP: &str = concat!(
     "
 
 Examples:
-  sealslot keygen
   sealslot serve
-  sealslot open -i identity.pem -o received data/uploads/2026-11-25/*"
+  sealslot upload https://127.0.0.1:8443/ --cacert certs/ca.pem report.pdf
+  sealslot open -i data/keys/identity.pem -o received data/uploads/2026-11-25/*"
 );
 
 /// A mail slot for files: whatever is pushed through it is sealed while it streams in, and only the private key opens
@@ -99,6 +109,10 @@ enum Command {
     Serve(Box<serve::ServeCommand>),
     Keygen(keygen::KeygenArgs),
     Certs(certs::CertsArgs),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    #[command(subcommand)]
+    Link(link::LinkCommand),
     Seal(seal::SealArgs),
     Open(open::OpenArgs),
     Upload(upload::UploadArgs),
@@ -106,10 +120,8 @@ enum Command {
     Pull(Box<pull::PullArgs>),
     Rm(Box<rm::RmArgs>),
     Audit(audit::AuditArgs),
-    #[command(subcommand)]
-    Token(token::TokenCommand),
-    #[command(subcommand)]
-    Link(link::LinkCommand),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs one command line, the program's name first, and gives the exit code. What went wrong stands on stderr, in one
@@ -150,6 +162,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Link(command) => link::run(&command),
         Command::Audit(args) => audit::run(&args),
         Command::Token(command) => token::run(command),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 
@@ -163,6 +177,20 @@ fn forbid_core_dumps() {
             "sealslot: warning: core dumps could not be switched off: {errno}"
         ));
     }
+}
+
+/// Every command, below its full name.
+#[cfg(test)]
+fn commands() -> Vec<(String, clap::Command)> {
+    let mut open = vec![(String::new(), <Cli as clap::CommandFactory>::command())];
+    let mut all = Vec::new();
+    while let Some((above, command)) = open.pop() {
+        let name = format!("{above}{}", command.get_name());
+        let below = command.get_subcommands().cloned();
+        open.extend(below.map(|below| (format!("{name} "), below)));
+        all.push((name, command));
+    }
+    all
 }
 
 #[cfg(test)]
