@@ -13,6 +13,8 @@ use crate::audit::{Hash, Verified, Verifier, VerifyError};
 
 /// Look into the audit log
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot audit verify audit.log")]
 pub(super) struct AuditArgs {
     #[command(subcommand)]
     command: AuditCommand,
@@ -30,6 +32,9 @@ enum AuditCommand {
 /// by a head that was kept elsewhere: the server logs it when it starts and stops, and every hour. Exits with 65 where
 /// the log is damaged, and names the first line that is wrong.
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot audit verify audit.log.1 audit.log
+  sealslot audit verify --json /var/log/sealslot/audit.log")]
 struct VerifyArgs {
     /// The files of one log, oldest first
     #[arg(required = true, value_name = "FILE")]

@@ -14,6 +14,9 @@ use crate::tls::{self, HostName, dev};
 /// Writes ca.pem, ca.key, server.pem and server.key. The authority can vouch for the named hosts only. The server
 /// needs the two server files; ca.key is best kept elsewhere, or deleted.
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot certs
+  sealslot certs --dir /etc/sealslot/certs --host files.example.org,192.0.2.7")]
 pub(super) struct CertsArgs {
     /// The folder that the four files go into
     #[arg(

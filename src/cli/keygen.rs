@@ -16,6 +16,9 @@ use crate::keys::{self, DEFAULT_BITS, MAX_BITS, MIN_BITS};
 /// The private key goes to FILE (mode 0600), the public key to FILE.pub and to stdout, as an `ssh-rsa` line: that is
 /// what `sealslot seal -r`, `sealslot serve --recipient` and `age -R` take. Neither file is ever overwritten.
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot keygen
+  sealslot keygen -o backup.pem --comment \"backup of the shop\" --passphrase")]
 pub(super) struct KeygenArgs {
     /// Where the private key goes
     #[arg(short, long, value_name = "FILE", default_value = "identity.pem")]

@@ -25,6 +25,9 @@ use crate::upload::to_rfc3339;
 
 /// Make, list and revoke upload links: who has one can hand in files, and nothing else
 #[derive(Subcommand, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot link create --token-file admin.token https://files.example.org/
+  sealslot link list --token-file admin.token https://files.example.org/")]
 pub(super) enum LinkCommand {
     Create(Box<CreateArgs>),
     List(ListArgs),
@@ -36,6 +39,10 @@ pub(super) enum LinkCommand {
 /// The link is shown this once: the server keeps only a hash of it. Whoever has it can hand in files through a page of its
 /// own, with curl or with `sealslot upload`, and sees nothing of what was handed in.
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot link create --token-file admin.token --expires 3d --max-uploads 1 https://files.example.org/
+  sealslot link create --title \"Dr. Weber\" --field \"name=Your name\" --qr https://files.example.org/
+  sealslot link create --token-file admin.token --type application/pdf --max-file 20MiB https://files.example.org/")]
 pub(super) struct CreateArgs {
     #[command(flatten)]
     server: ServerArgs,
@@ -109,6 +116,9 @@ pub(super) struct CreateArgs {
 
 /// List upload links, the newest first, with what has been handed in through each
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot link list --token-file admin.token https://files.example.org/
+  sealslot link list --json --token-file admin.token https://files.example.org/")]
 pub(super) struct ListArgs {
     #[command(flatten)]
     server: ServerArgs,
@@ -120,6 +130,8 @@ pub(super) struct ListArgs {
 
 /// Revoke upload links: from now on they take nothing, not even the rest of what is on its way
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot link revoke --token-file admin.token https://files.example.org/ 06f1c8v5g8p2kq3m7t9d4n6r2s5u1v0g")]
 pub(super) struct RevokeArgs {
     #[command(flatten)]
     server: ServerArgs,

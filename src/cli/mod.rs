@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `audit` | one command each |
 //! | `client` | a server, as commands see it: URLs, connections, tokens, answers |
+//! | `examples` | the command lines that every `--help` ends with |
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restored_name` | safe file names from what clients gave |
@@ -20,6 +21,8 @@
 mod audit;
 mod certs;
 mod client;
+#[cfg(test)]
+mod examples;
 pub mod exit;
 mod identity;
 mod keygen;
@@ -47,14 +50,32 @@ use clap::{Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
 
-const AFTER_HELP: &str = "\
+/// A macro, so that it stands in both forms of the help.
+macro_rules! exit_codes {
+    () => {
+        "\
 Every command exits with 0 when it did what was asked, 64 when the command line makes no sense, 65 when data does not \
-open or arrived as something else, and 1 when anything else went wrong. Results go to stdout, everything else to stderr.";
+open or arrived as something else, and 1 when anything else went wrong. Results go to stdout, everything else to stderr."
+    };
+}
+
+const AFTER_HELP: &str = exit_codes!();
+
+const AFTER_LONG_HELP: &str = concat!(
+    exit_codes!(),
+    "
+
+Examples:
+  sealslot keygen
+  sealslot serve
+  sealslot open -i identity.pem -o received data/uploads/2026-11-25/*"
+);
 
 /// A mail slot for files: whatever is pushed through it is sealed while it streams in, and only the private key opens
 /// it again.
 #[derive(Parser, Debug)]
-#[command(name = "sealslot", version, after_help = AFTER_HELP, arg_required_else_help = false)]
+#[command(name = "sealslot", version, after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
+#[command(arg_required_else_help = false)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

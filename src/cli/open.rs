@@ -27,6 +27,10 @@ use crate::upload::AgeFileError;
 /// of a damaged one is printed. Only what comes from a pipe is printed as it is verified, piece by piece: every byte
 /// is genuine, but only exit code 0 says that none is missing.
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot open -i identity.pem report.pdf.age -o report.pdf
+  sealslot open -i identity.pem -o received data/uploads/2026-11-25/*
+  sealslot open -i identity.pem - < photos.tar.age | tar -x")]
 pub(super) struct OpenArgs {
     #[command(flatten)]
     identities: IdentityArgs,

@@ -17,6 +17,10 @@ use crate::upload::seal_stream;
 
 /// Seal a file or stdin, as an age file that only the recipients can open
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot seal -r identity.pem.pub -o report.pdf.age report.pdf
+  tar -c photos | sealslot seal -r age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p > photos.tar.age
+  sealslot seal -r keys.txt --armor note.txt")]
 pub(super) struct SealArgs {
     /// Whom to seal to: an `ssh-rsa` or `age1...` public key, or a file of them; can be repeated
     #[arg(

@@ -45,6 +45,10 @@ const FILE_WATCH: Duration = Duration::from_secs(2);
 /// an address that other machines can reach it makes nothing up. Every setting is also an environment variable and a
 /// key of sealslot.toml; what stands on the command line wins.
 #[derive(clap::Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot serve
+  sealslot serve --listen 0.0.0.0:443 --certs /etc/sealslot/certs --recipient identity.pem.pub --data /var/lib/sealslot
+  sealslot serve --config /etc/sealslot/sealslot.toml")]
 pub(super) struct ServeCommand {
     #[command(flatten)]
     settings: ServeArgs,

@@ -21,6 +21,9 @@ use crate::store::LocalRecords;
 ///
 /// A running server knows of every change at once. Run it as the user that the server runs as.
 #[derive(Subcommand, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot token create backup
+  sealslot token list")]
 pub(super) enum TokenCommand {
     Create(CreateArgs),
     List(ListArgs),
@@ -44,6 +47,9 @@ struct DataArgs {
 ///
 /// It is printed this once, and only a hash of it is kept: `(umask 077; sealslot token create backup > backup.token)`.
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot token create backup --data /var/lib/sealslot > backup.token
+  sealslot token create auditor --scope read --expires 7d")]
 pub(super) struct CreateArgs {
     /// What to call it, in lists and in the audit log: letters, digits, `.`, `_` and `-`
     name: TokenName,
@@ -70,6 +76,9 @@ pub(super) struct CreateArgs {
 ///
 /// A token that has been over for 30 days may be gone from the list. Exits with 65 where a record is damaged, and names it.
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot token list --data /var/lib/sealslot
+  sealslot token list --json")]
 pub(super) struct ListArgs {
     #[command(flatten)]
     data: DataArgs,
@@ -81,6 +90,8 @@ pub(super) struct ListArgs {
 
 /// End a token at once, and print its id
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot token revoke backup")]
 pub(super) struct RevokeArgs {
     /// Its name or its id, as the list shows them; a name ends every token of that name
     #[arg(value_name = "NAME|ID")]
@@ -95,6 +106,8 @@ pub(super) struct RevokeArgs {
 /// It is good for as long as the one before was when it was made. That one stays good for a while, so that whoever has it
 /// can change over.
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot token rotate backup --overlap 1d > backup.token")]
 pub(super) struct RotateArgs {
     /// The name of the token
     name: TokenName,

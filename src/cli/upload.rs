@@ -54,6 +54,9 @@ const MAX_PARALLEL: u16 = 64;
 /// For each upload, its id, size, SHA-256 and name are printed. By then the server has it sealed and synced to disk,
 /// and the SHA-256 is that of what was read here.
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  sealslot upload https://files.example.org/ report.pdf photos.zip
+  pg_dump shop | sealslot upload --token-file backup.token https://files.example.org/ -")]
 pub(super) struct UploadArgs {
     /// Trust the certificate authorities in FILE (PEM) instead of the system's
     #[arg(long, value_name = "FILE", env = "SEALSLOT_CACERT")]
