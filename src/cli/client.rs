@@ -2,15 +2,21 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | `patient_server` | asking again while a server cannot be reached |
+//! | `remote_upload` | an upload on a server, read as if it lay here |
+//! | `backoff` | when something is tried again, and when no more |
 //! | `endpoint` | URLs: where uploads are created, and where one goes on |
 //! | `http_client` | connections, TLS, one request and its answer |
 //! | `body` | request bodies |
 //! | `problem` | how a server explains what it did not do |
 
+pub(in crate::cli) mod backoff;
 pub(in crate::cli) mod body;
 pub(in crate::cli) mod endpoint;
 pub(in crate::cli) mod http_client;
+pub(in crate::cli) mod patient_server;
 pub(in crate::cli) mod problem;
+pub(in crate::cli) mod remote_upload;
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -8,6 +8,7 @@
 //! | `examples` | the command lines that every `--help` ends with |
 //! | [`exit`] | exit codes, and the one line that says why |
 //! | `staged` | output files that appear whole or not at all |
+//! | `restore` | an opened upload as a file |
 //! | `restored_name` | safe file names from what clients gave |
 //! | `token_file` | tokens that nobody else can read |
 //! | `identity` | private keys that a command line names |
@@ -31,6 +32,7 @@ mod made;
 mod open;
 mod passphrase;
 mod progress;
+mod restore;
 mod restored_name;
 mod restored_path;
 mod results;

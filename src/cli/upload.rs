@@ -6,11 +6,9 @@
 //! | `resumable`, `answers` | the draft's requests, and what their answers mean |
 //! | `source` | what is sent |
 //! | `transfer` | one upload from creation to receipt; what is tried again |
-//! | `backoff` | when it is tried again, and when no more |
 //! | `state` | what a later run goes on with |
 
 mod answers;
-mod backoff;
 mod resumable;
 mod source;
 mod state;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::sealed_file::MAX_SEGMENTS;
+use super::sealed_file::{MAX_SEGMENTS, SealedFile};
 
 /// Why a store refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,15 @@ pub enum StoreError {
     Unsettled {
         /// What failed.
         source: Box<StoreError>,
+    },
+
+    /// What is stored lies elsewhere, and did not come from there.
+    #[error("cannot fetch {file}")]
+    Elsewhere {
+        /// Which file.
+        file: SealedFile,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 
     /// Any other failure of the operating system.

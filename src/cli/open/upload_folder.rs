@@ -1,41 +1,40 @@
 //! One upload, as the server stores it: a folder with a manifest and segments.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use data_encoding::HEXLOWER;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::Opener;
 use crate::cli::progress::Progress;
-use crate::cli::restored_path::{RestoredPath, restored_path};
+use crate::cli::restore;
+use crate::cli::restored_path::RestoredPath;
 use crate::cli::results::{print, print_json};
 use crate::cli::staged::{self, Joins, Staged};
 use crate::cli::{Exit, Failure};
 use crate::seal::Identity;
 use crate::store::{LocalFolder, SealedFile, UploadId};
-use crate::upload::{
-    AgeFileError, AgeReader, Kind, Manifest, OpenUpload, PlaintextRead, ReadError, to_rfc3339,
-};
+use crate::upload::{OpenUpload, ReadError, to_rfc3339};
 
 pub(super) fn open(opener: &mut Opener<'_>, folder: &Path) -> Result<(), Failure> {
     let about = |failure: Failure| failure.about(folder.display());
     let upload = open_manifest(folder, &opener.identities)?;
     let manifest = upload.manifest();
     let inner = manifest.is_client_sealed() && !opener.args.outer;
-    let restored = path_of(manifest, inner);
+    let restored = restore::path_of(manifest, inner);
 
     let into = opener.args.output.as_deref().unwrap_or(Path::new("."));
     staged::make_folder(into)?;
     let mut staged = Staged::in_folder(into)?;
     let progress = Progress::new(&folder.to_string_lossy(), Some(manifest.size));
+    let advance = |bytes| progress.advance(bytes);
     let size = if inner {
-        copy_inner(&upload, &mut staged, &opener.identities, &progress).map_err(about)?
+        restore::copy_inner(&upload, &mut staged, &opener.identities, advance)
     } else {
-        copy(&upload, &mut staged, &progress).map_err(about)?
+        restore::copy(&upload, &mut staged, advance)
     };
+    let size = size.map_err(|error| about(error.into()))?;
     drop(progress);
 
     let path = publish(opener, staged, &restored)?;
@@ -82,26 +81,6 @@ fn open_manifest(folder: &Path, identities: &[Identity]) -> Result<Arc<OpenUploa
         .map_err(|error| about(error.into()))
 }
 
-/// Where the content goes.
-fn path_of(manifest: &Manifest, inner: bool) -> RestoredPath {
-    let id = manifest.id.to_string();
-    let fallback = match manifest.kind {
-        Kind::File => id,
-        Kind::Fields => format!("fields-{id}.json"),
-    };
-    let (Some(given), Kind::File) = (&manifest.name, manifest.kind) else {
-        return RestoredPath {
-            folders: Vec::new(),
-            name: fallback,
-        };
-    };
-    let given = match given.strip_suffix(".age") {
-        Some(stem) if inner => stem,
-        _ => given,
-    };
-    restored_path(given, &fallback)
-}
-
 fn publish(
     opener: &mut Opener<'_>,
     staged: Staged,
@@ -126,79 +105,4 @@ fn publish(
     };
     opener.made.insert(&path);
     Ok(path)
-}
-
-/// Copies the payload, and gives its size once its digest has been checked.
-fn copy(
-    upload: &Arc<OpenUpload>,
-    output: &mut Staged,
-    progress: &Progress,
-) -> Result<u64, Failure> {
-    upload.copy_to(|piece| {
-        progress.advance(piece.len());
-        let written = output.write_all(piece);
-        written.map_err(|error| Failure::from(AgeFileError::Write(error)))
-    })?;
-    Ok(upload.manifest().size)
-}
-
-/// Copies what is in the payload, which the sender had sealed as an age file, and gives its size once both layers
-/// have been verified to their ends.
-fn copy_inner(
-    upload: &Arc<OpenUpload>,
-    output: &mut Staged,
-    identities: &[Identity],
-    progress: &Progress,
-) -> Result<u64, Failure> {
-    let manifest = upload.manifest();
-    let mut payload = Digesting {
-        payload: upload.plaintext(0..manifest.size).into(),
-        digest: Sha256::new(),
-    };
-    let mut size = 0;
-    let mut copy = || {
-        let mut reader = AgeReader::open(progress.watch(&mut payload), identities)?;
-        while let Some(chunk) = reader.next_chunk()? {
-            output.write_all(chunk).map_err(AgeFileError::Write)?;
-            size += chunk.len() as u64;
-        }
-        Ok(())
-    };
-    copy().map_err(inner_failure)?;
-    // The inner layer ends with its last chunk; the digest covers all of the outer one.
-    io::copy(&mut payload, &mut io::sink())
-        .map_err(|error| inner_failure(AgeFileError::Read(error)))?;
-    if HEXLOWER.encode(&payload.digest.finalize()) != manifest.sha256 {
-        return Err(ReadError::Digest.into());
-    }
-    Ok(size)
-}
-
-/// Which layer it was that failed.
-fn inner_failure(error: AgeFileError) -> Failure {
-    match error {
-        AgeFileError::Open(error) => Failure::from_error(Exit::Data, &error).about(
-            "the inner layer, sealed by the sender, does not open with this identity (--outer leaves it sealed)",
-        ),
-        // Reading the inner layer is opening the outer one.
-        AgeFileError::Read(error) => match error.downcast::<ReadError>() {
-            Ok(outer) => outer.into(),
-            Err(error) => AgeFileError::Read(error).into(),
-        },
-        error => error.into(),
-    }
-}
-
-/// The payload as a reader that takes its digest on the way.
-struct Digesting {
-    payload: PlaintextRead,
-    digest: Sha256,
-}
-
-impl Read for Digesting {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let size = self.payload.read(into)?;
-        self.digest.update(&into[..size]);
-        Ok(size)
-    }
 }

@@ -6,7 +6,7 @@ use http::StatusCode;
 use tokio::time::timeout;
 
 use super::answers::{Receipt, RequestError, Verdict};
-use super::backoff::Backoff;
+use crate::cli::client::backoff::Backoff;
 use super::resumable::{Appended, Creation, Resumable, Standing};
 use super::source::{Source, SourceError};
 use super::state::{State, StateError};

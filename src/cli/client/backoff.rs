@@ -8,7 +8,7 @@ const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Randomised exponential backoff that begins anew with every progress.
-pub(super) struct Backoff {
+pub(in crate::cli) struct Backoff {
     patience: Duration,
     failures: u32,
     /// When the first failure was that no progress followed.
@@ -17,7 +17,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Gives up after `patience` without progress. With none, the first failure is the last.
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(in crate::cli) fn new(patience: Duration) -> Self {
         Self {
             patience,
             failures: 0,
@@ -26,13 +26,13 @@ impl Backoff {
     }
 
     /// Something more has been achieved.
-    pub(super) fn progress(&mut self) {
+    pub(in crate::cli) fn progress(&mut self) {
         self.failures = 0;
         self.since = None;
     }
 
     /// Something failed: how long to wait, at least as long as the server asked for. `None`: it is time to give up.
-    pub(super) fn after_failure(
+    pub(in crate::cli) fn after_failure(
         &mut self,
         now: Instant,
         asked: Option<Duration>,
