@@ -23,6 +23,7 @@ mod staged;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -45,6 +46,7 @@ pub use session::{
 };
 
 pub use terms::Terms;
+pub use verify::{Finding, Pace, Problem, Stored, Verified, Verifier};
 
 use expiry::Expiries;
 use recipients::SealedTo;

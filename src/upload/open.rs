@@ -16,7 +16,7 @@ use crate::seal::{
 use crate::store::{ReadAt, SealedFile, SealedUpload, StoreError, UploadId};
 
 /// The longest `meta.age` that is read, in bytes.
-const MAX_META_SIZE: u64 = 16 << 20;
+pub(super) const MAX_META_SIZE: u64 = 16 << 20;
 /// Sealed bytes that are read at a time.
 const READ_SIZE: usize = 4 * SEALED_CHUNK_SIZE;
 

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
+use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
+use rustix::fs::{Advice, FileType, fadvise};
 use rustix::io::Errno;
 
 use super::directory::Directory;
@@ -102,5 +103,15 @@ impl ReadAt for LocalFile {
             }
         }
         Ok(filled)
+    }
+
+    fn read_once(&self, end: u64) {
+        // Advice: where the system does not take it, everything works as before.
+        if end == 0 {
+            let _ = fadvise(&self.file, 0, None, Advice::Sequential);
+            let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
+        } else {
+            let _ = fadvise(&self.file, 0, NonZero::new(end), Advice::DontNeed);
+        }
     }
 }
