@@ -51,6 +51,16 @@ pub enum StoreError {
         path: PathBuf,
     },
 
+    /// The file that was being read is not the upload's any more: it was deleted, or sealed anew to other keys.
+    #[error("it was deleted or sealed anew while it was read; read it again")]
+    Replaced,
+
+    /// The file system has no way to put one folder into the place of another in one step.
+    #[error(
+        "the file system of the data folder cannot exchange two folders in one step, which sealing segments anew needs; seal the manifests anew without them, or move the data folder to another file system"
+    )]
+    CannotExchange,
+
     /// What was to be published could not be written down first where all of it is. Nothing was published.
     #[error("it could not be written down before it was published, so it was not")]
     Unrecorded,

@@ -8,7 +8,7 @@
 //! data/sessions/{id}.mend         the new end of one of its segments, until it is in its place
 //! data/staging/{id}.deleted/      an upload on its way out
 //! data/records/                   links, tokens and what is to be told (`records`)
-//! data/uploads/{day}/{id}/        a published upload
+//! data/uploads/{day}/{id}/        a published upload; its meta.age has an extended attribute (`meta`)
 //! ```
 //!
 //! A folder is renamed from `staging/` to `uploads/` to publish it and back to delete it, so whatever a crash leaves
@@ -19,6 +19,9 @@ mod directory;
 mod durable;
 mod erase;
 mod folder;
+mod meta;
+mod published;
+mod reader;
 mod records;
 mod room;
 mod sessions;
@@ -33,14 +36,15 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{Access, AtFlags, FileType, StatVfsMountFlags, accessat, fstatvfs};
+use rustix::fs::{Access, AtFlags, StatVfsMountFlags, accessat, fstatvfs};
 use rustix::io::Errno;
 
 use self::directory::Directory;
 pub use self::folder::LocalFolder;
+use self::published::{Published, open_if_there};
+pub use self::reader::LocalReader;
 pub use self::records::LocalRecords;
 use self::room::Room;
 pub use self::room::StoreLimits;
@@ -58,10 +62,9 @@ const DELETED: &str = ".deleted";
 pub struct LocalStore {
     staging: Directory,
     sessions: Directory,
-    uploads: Directory,
+    published: Published,
     /// The day folder that was published to last, known to be there and durable. Nearly every upload goes to the same.
     current_day: Mutex<Option<(Day, Arc<Directory>)>>,
-    warned_of_strangers: AtomicBool,
     suspects: Arc<Suspects>,
     records: LocalRecords,
     room: Arc<Room>,
@@ -100,9 +103,8 @@ impl LocalStore {
         let store = Self {
             staging: open("staging")?.counting(&room),
             sessions: open("sessions")?,
-            uploads: open("uploads")?.counting(&room),
+            published: Published::new(open("uploads")?.counting(&room)),
             current_day: Mutex::new(None),
-            warned_of_strangers: AtomicBool::new(false),
             suspects: Arc::default(),
             records: LocalRecords::open(&data)?,
             room,
@@ -126,7 +128,7 @@ impl LocalStore {
     }
 
     fn measure(&self) -> Result<u64, StoreError> {
-        Ok(room::measure(&self.staging)? + room::measure(&self.uploads)?)
+        Ok(room::measure(&self.staging)? + room::measure(self.published.folder())?)
     }
 
     /// Removes everything that is staged and that no session record goes on with. Stopped half-way, the next run goes on.
@@ -194,10 +196,8 @@ impl LocalStore {
         folder
             .remove(&name)
             .map_err(|errno| folder.error("remove", &name, errno))?;
-        let mut writer = LocalWriter::create(&folder, &name)?;
-        writer.write(meta)?;
         // Guards the bytes of meta.age; those of the segments were synced when each was finished.
-        Box::new(writer).finish()?;
+        meta::write(&folder, &name, meta)?;
         // Guards the names of all files in the folder.
         folder.sync()
     }
@@ -209,15 +209,15 @@ impl LocalStore {
             return Ok(Arc::clone(folder));
         }
         let name = day.to_string();
-        self.uploads
+        let uploads = self.published.folder();
+        uploads
             .make_folder(&name)
-            .map_err(|errno| self.uploads.error("create", &name, errno))?;
+            .map_err(|errno| uploads.error("create", &name, errno))?;
         // Guards the day folder's name, also where it was there before: the run that made it may have ended in between.
-        self.uploads.sync()?;
-        let folder = self
-            .uploads
+        uploads.sync()?;
+        let folder = uploads
             .open_folder(&name)
-            .map_err(|errno| self.uploads.error("open", &name, errno))?;
+            .map_err(|errno| uploads.error("open", &name, errno))?;
         let folder = Arc::new(folder);
         *current = Some((day, Arc::clone(&folder)));
         Ok(folder)
@@ -228,8 +228,7 @@ impl LocalStore {
         if let Some((_, folder)) = self.current_day().as_ref().filter(|(name, _)| *name == day) {
             return Ok(Some(Arc::clone(folder)));
         }
-        let folder = open_if_there(&self.uploads, &day.to_string())?;
-        Ok(folder.map(Arc::new))
+        Ok(self.published.day(day)?.map(Arc::new))
     }
 
     fn current_day(&self) -> MutexGuard<'_, Option<(Day, Arc<Directory>)>> {
@@ -278,69 +277,6 @@ impl LocalStore {
             day.sync().map_err(failed)?;
         }
         revealed.map_err(failed)
-    }
-
-    /// Hands the name of every folder in `parent` to `take`, which says whether it belongs there. Strangers are reported
-    /// once.
-    fn each_folder(
-        &self,
-        parent: &Directory,
-        mut take: impl FnMut(&str) -> bool,
-    ) -> Result<(), StoreError> {
-        let unreadable = |errno| StoreError::io("read", parent.path(), errno);
-        let mut strangers = 0_usize;
-        for entry in parent.entries().map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let name = entry
-                .name
-                .to_str()
-                .filter(|_| entry.kind == FileType::Directory);
-            if !name.is_some_and(&mut take) {
-                strangers += 1;
-            }
-        }
-        if strangers > 0 && !self.warned_of_strangers.swap(true, Ordering::Relaxed) {
-            let folder = parent.path().display();
-            tracing::warn!(%folder, strangers, "ignoring what is no upload of this store; look where it came from");
-        }
-        Ok(())
-    }
-
-    /// The days from `first` on that have a folder, in order.
-    fn days(&self, first: Option<Day>) -> Result<Vec<Day>, StoreError> {
-        let mut days = Vec::new();
-        self.each_folder(&self.uploads, |name| {
-            let day = name.parse::<Day>();
-            days.extend(
-                day.ok()
-                    .filter(|day| first.is_none_or(|first| *day >= first)),
-            );
-            day.is_ok()
-        })?;
-        days.sort_unstable();
-        Ok(days)
-    }
-
-    /// The first `limit` ids of a day after `after`, in order. No more than these are kept, however many there are.
-    fn ids(
-        &self,
-        day: Day,
-        after: Option<&UploadId>,
-        limit: usize,
-    ) -> Result<BTreeSet<UploadId>, StoreError> {
-        let mut ids = BTreeSet::new();
-        let Some(folder) = open_if_there(&self.uploads, &day.to_string())? else {
-            return Ok(ids);
-        };
-        self.each_folder(&folder, |name| {
-            let id = name.parse::<UploadId>().ok().filter(|id| id.day() == day);
-            ids.extend(id.filter(|id| after.is_none_or(|after| id > after)));
-            if ids.len() > limit {
-                ids.pop_last();
-            }
-            id.is_some()
-        })?;
-        Ok(ids)
     }
 }
 
@@ -416,7 +352,7 @@ impl Store for LocalStore {
         // In the order of publishing, and for the same reasons.
         self.staging.sync()?;
         day.sync()?;
-        self.uploads.sync()
+        self.published.folder().sync()
     }
 
     fn discard(&self, id: &UploadId) -> Result<(), StoreError> {
@@ -434,15 +370,7 @@ impl Store for LocalStore {
     }
 
     fn list(&self, after: Option<&UploadId>, limit: usize) -> Result<Vec<UploadId>, StoreError> {
-        let mut listed = Vec::new();
-        for day in self.days(after.map(UploadId::day))? {
-            let room = limit - listed.len();
-            if room == 0 {
-                break;
-            }
-            listed.extend(self.ids(day, after, room)?);
-        }
-        Ok(listed)
+        self.published.list(after, limit)
     }
 
     fn delete(&self, id: &UploadId) -> Result<(), StoreError> {
@@ -453,7 +381,8 @@ impl Store for LocalStore {
             day.rename_new(&name, &self.staging, &deleted)
         });
         let failed = |errno| {
-            self.uploads
+            self.published
+                .folder()
                 .error("delete", format!("{}/{name}", id.day()), errno)
         };
         match moved {
@@ -499,17 +428,5 @@ impl Store for LocalStore {
 
     fn stored(&self) -> Result<u64, StoreError> {
         self.room.counted().map_or_else(|| self.measure(), Ok)
-    }
-}
-
-/// Opens a folder in `parent` if there is one. A link or a file in its place is an error: nothing is read through it.
-fn open_if_there(parent: &Directory, name: &str) -> Result<Option<Directory>, StoreError> {
-    match parent.open_folder(name) {
-        Ok(folder) => Ok(Some(folder)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(Errno::NOTDIR | Errno::LOOP) => Err(StoreError::UnexpectedFile {
-            path: parent.path().join(name),
-        }),
-        Err(errno) => Err(parent.error("open", name, errno)),
     }
 }

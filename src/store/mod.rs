@@ -19,7 +19,7 @@ pub(crate) mod conformance;
 
 pub use error::{NameError, StoreError};
 pub use id::{Day, UploadId};
-pub use local::{LocalFolder, LocalRecords, LocalStore, StoreLimits};
+pub use local::{LocalFolder, LocalReader, LocalRecords, LocalStore, StoreLimits};
 pub use records::{Change, Collection, MAX_RECORD, RecordName, RecordStore};
 pub use sealed_file::{MAX_SEGMENTS, SealedFile};
 pub use sessions::{ENTRY_SIZE, EntryBytes, SessionStore};
@@ -115,6 +115,12 @@ pub trait SealedUpload: Send + Sync {
 
     /// Opens one of the files, or says [`StoreError::NotFound`]. May block.
     fn open(&self, file: SealedFile) -> Result<Box<dyn ReadAt>, StoreError>;
+
+    /// CRC-64/NVME over `meta.age`, as the store noted it when it wrote that file; `None` where it keeps no such note, or lost
+    /// it. May block. It finds damage; nothing that opens an upload depends on it.
+    fn meta_checksum(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
 }
 
 /// Reads a sealed file at any offset, from any number of threads.

@@ -304,10 +304,10 @@ impl Uploads {
         if staged && !unmade {
             return Ok(Fate::InProgress);
         }
-        match self.store.open(id) {
-            Ok(upload) => return Ok(Fate::Published(plaintext_size(&*upload)?)),
-            Err(StoreError::NotFound) => {}
-            Err(error) => return Err(error.into()),
+        match self.read(id, plaintext_size) {
+            Ok(size) => return Ok(Fate::Published(size)),
+            Err(ReadError::Store(StoreError::NotFound)) => {}
+            Err(error) => return Err(error),
         }
         if unmade {
             // Its parts are still there and will be put together once more: nobody was told of this one.

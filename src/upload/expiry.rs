@@ -124,8 +124,8 @@ impl Uploads {
 
     /// When an upload is to be deleted, as its record says.
     fn expiry(&self, id: &UploadId) -> Result<Option<SystemTime>, ReadError> {
-        let meta = self.store.open(id)?.open(SealedFile::Meta)?;
-        let Some(expires) = read_record(&*meta)?.expires else {
+        let record = self.read(id, |upload| read_record(&*upload.open(SealedFile::Meta)?))?;
+        let Some(expires) = record.expires else {
             return Ok(None);
         };
         let expires = humantime::parse_rfc3339(&expires);

@@ -99,6 +99,19 @@ pub struct Summary {
     pub link: Option<String>,
     /// When it is to be deleted.
     pub expires: Option<String>,
+    /// `meta.age` itself: when this changes, the upload was sealed anew to other keys.
+    pub meta: MetaEntry,
+}
+
+/// `meta.age`, as a list shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct MetaEntry {
+    /// `meta.age`.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// CRC-64/NVME over it, 16 digits of lowercase hex, where the store noted it.
+    pub crc64nvme: Option<String>,
 }
 
 /// All uploads of one store, with the keys that they are sealed to.
@@ -253,16 +266,21 @@ impl Uploads {
 
     /// `None` where the upload was deleted since it was listed.
     fn summary(&self, id: &UploadId) -> Result<Option<Summary>, StoreError> {
-        let meta = match self
-            .store
-            .open(id)
-            .and_then(|upload| upload.open(SealedFile::Meta))
-        {
-            Err(StoreError::NotFound) => return Ok(None),
-            meta => meta?,
-        };
-        let record = match read_record(&*meta) {
-            Ok(record) => record,
+        let read = self.read(id, |upload| {
+            let meta = upload.open(SealedFile::Meta)?;
+            let entry = MetaEntry {
+                name: SealedFile::Meta.to_string(),
+                size: meta.len(),
+                crc64nvme: upload
+                    .meta_checksum()?
+                    .map(|checksum| format!("{checksum:016x}")),
+            };
+            Ok::<_, ReadError>((read_record(&*meta)?, entry))
+        });
+        let (record, meta) = match read {
+            Ok(read) => read,
+            Err(ReadError::Store(StoreError::NotFound)) => return Ok(None),
+            Err(ReadError::Store(error)) => return Err(error),
             Err(error) => {
                 tracing::warn!(%id, %error, "an upload without a readable record is left out of the list");
                 return Ok(None);
@@ -275,7 +293,26 @@ impl Uploads {
             files: record.files,
             link: record.link,
             expires: record.expires,
+            meta,
         }))
+    }
+
+    /// Reads something of a published upload. What was sealed anew in the midst of it is read again. Blocks.
+    fn read<T, E: From<StoreError> + AsStoreError>(
+        &self,
+        id: &UploadId,
+        read: impl Fn(&dyn SealedUpload) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut tries = 3;
+        loop {
+            tries -= 1;
+            let upload = self.store.open(id)?;
+            match read(&*upload) {
+                // Of a folder that was exchanged a file may be gone already.
+                Err(error) if tries > 0 && error.is_passing() => {}
+                read => return read,
+            }
+        }
     }
 
     /// One sealed file as it is stored. Blocks.
@@ -284,7 +321,7 @@ impl Uploads {
         id: &UploadId,
         file: SealedFile,
     ) -> Result<Box<dyn ReadAt>, StoreError> {
-        self.store.open(id)?.open(file)
+        self.read(id, |upload| upload.open(file))
     }
 
     /// A published upload, still sealed. Blocks.
@@ -329,5 +366,32 @@ fn verify<'a>(
     match wrong {
         Some(wrong) => Err(ReceiveError::Digest(wrong.algorithm)),
         None => Ok(()),
+    }
+}
+
+/// For reading again.
+trait AsStoreError {
+    fn as_store_error(&self) -> Option<&StoreError>;
+
+    fn is_passing(&self) -> bool {
+        matches!(
+            self.as_store_error(),
+            Some(StoreError::NotFound | StoreError::Replaced)
+        )
+    }
+}
+
+impl AsStoreError for StoreError {
+    fn as_store_error(&self) -> Option<&StoreError> {
+        Some(self)
+    }
+}
+
+impl AsStoreError for ReadError {
+    fn as_store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            _ => None,
+        }
     }
 }

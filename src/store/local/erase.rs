@@ -16,7 +16,7 @@ use super::durable;
 use crate::store::{SealedFile, StoreError};
 
 /// The longest header that an age file has here. Where no end of it is found, so much is overwritten.
-const MAX_HEADER: u64 = 4 << 20;
+pub(super) const MAX_HEADER: u64 = 4 << 20;
 /// How the last line of a header begins. Nothing before it in the header looks like that.
 const LAST_LINE: &[u8] = b"\n---";
 const ZEROS: [u8; 4096] = [0; 4096];

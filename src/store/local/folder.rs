@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::ErrorKind;
 use std::num::NonZero;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, FileType, fadvise};
 use rustix::io::Errno;
 
 use super::directory::Directory;
+use super::{erase, meta};
 use crate::store::{ReadAt, SealedFile, SealedUpload, StoreError};
 
 /// An upload's folder on disk, read-only, wherever it lies: in a store, or copied out of one. Links in it are not
@@ -72,6 +73,15 @@ impl SealedUpload for LocalFolder {
             path,
         }))
     }
+
+    fn meta_checksum(&self) -> Result<Option<u64>, StoreError> {
+        let name = SealedFile::Meta.to_string();
+        match self.folder.open_file(&name) {
+            Ok(file) => Ok(meta::checksum_of(&file)),
+            Err(Errno::NOENT) => Err(StoreError::NotFound),
+            Err(errno) => Err(self.folder.error("open", name, errno)),
+        }
+    }
 }
 
 struct LocalFile {
@@ -102,6 +112,9 @@ impl ReadAt for LocalFile {
                 Err(source) => return Err(StoreError::io("read", &self.path, source)),
             }
         }
+        if offset < erase::MAX_HEADER && filled > 0 && self.is_erased() {
+            return Err(StoreError::Replaced);
+        }
         Ok(filled)
     }
 
@@ -112,6 +125,24 @@ impl ReadAt for LocalFile {
             let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
         } else {
             let _ = fadvise(&self.file, 0, NonZero::new(end), Advice::DontNeed);
+        }
+    }
+}
+
+impl LocalFile {
+    /// Whether what was just read may be zeros, because the upload was deleted or sealed anew since this file was opened: the
+    /// first byte is overwritten before all others. In a file that still is the upload's own it is damage, and is shown as it is.
+    fn is_erased(&self) -> bool {
+        let mut first = [1];
+        if !matches!(self.file.read_at(&mut first, 0), Ok(1)) || first[0] != 0 {
+            return false;
+        }
+        let own = self.file.metadata();
+        let named = std::fs::symlink_metadata(&self.path);
+        match (own, named) {
+            (Ok(own), Ok(named)) => (own.dev(), own.ino()) != (named.dev(), named.ino()),
+            (_, Err(error)) => error.kind() == ErrorKind::NotFound,
+            (Err(_), _) => false,
         }
     }
 }

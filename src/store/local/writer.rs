@@ -56,6 +56,10 @@ impl LocalWriter {
         }
     }
 
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Sets the disk to work on what was written so far, unless it still is on what was before that.
     fn write_behind(&mut self) -> io::Result<()> {
         if self.behind.as_ref().is_some_and(|sync| !sync.is_finished()) {
