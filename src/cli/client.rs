@@ -97,15 +97,7 @@ impl ServerError {
     pub(in crate::cli) fn is_passing(&self) -> bool {
         match self {
             Self::Http(error) => error.is_passing(),
-            Self::Refused { status, .. } => {
-                status.is_server_error()
-                    || matches!(
-                        *status,
-                        StatusCode::REQUEST_TIMEOUT
-                            | StatusCode::TOO_EARLY
-                            | StatusCode::TOO_MANY_REQUESTS
-                    )
-            }
+            Self::Refused { status, .. } => Exit::of_status(*status) == Exit::Later,
             Self::Unauthorized | Self::Nonsense => false,
         }
     }
@@ -276,12 +268,25 @@ impl From<UrlError> for Failure {
 
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
-        Self::from_error(Exit::Other, &error)
+        Self::from_error(exit_of_http(&error), &error)
+    }
+}
+
+fn exit_of_http(error: &HttpError) -> Exit {
+    if error.is_passing() {
+        Exit::Later
+    } else {
+        Exit::Other
     }
 }
 
 impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Self {
-        Self::from_error(Exit::Other, &error)
+        let exit = match (&error, error.status()) {
+            (_, Some(status)) => Exit::of_status(status),
+            (ServerError::Http(error), None) => exit_of_http(error),
+            (_, None) => Exit::Other,
+        };
+        Self::from_error(exit, &error)
     }
 }

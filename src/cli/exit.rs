@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use http::StatusCode;
+
 use crate::grant::GrantError;
 use crate::keys::KeyError;
 use crate::store::StoreError;
@@ -14,11 +16,17 @@ use crate::tls::{ClientTlsError, TlsError};
 use crate::upload::{AgeFileError, ReadError};
 
 /// What kind of failure ended a command (DESIGN.md section 3.1). Success is 0. Ordered by which one tells more where
-/// several inputs failed.
+/// several inputs failed: where it is [`Later`](Self::Later), nothing else stands in the way of all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// Anything that is neither of the others: a file that is not there, a full disk, a key that cannot be read.
+    /// The server, or the way to it, does not work for now: the same command may well succeed later, and goes on where it
+    /// stopped where there is something to go on with. `EX_TEMPFAIL` of sysexits.
+    Later,
+    /// Anything that is none of the others: a file that is not there, a full disk, a key that cannot be read.
     Other,
+    /// The server does not let this through, or not any more (401, 403, 410), or has other keys than it had: somebody has to
+    /// allow it first. `EX_NOPERM` of sysexits.
+    Refused,
     /// The data does not open: damaged, incomplete, exchanged, or sealed to other keys. `EX_DATAERR` of sysexits.
     Data,
     /// The command line asks for something that does not exist or makes no sense. `EX_USAGE` of sysexits.
@@ -32,6 +40,20 @@ impl Exit {
             Self::Other => 1,
             Self::Usage => 64,
             Self::Data => 65,
+            Self::Later => 75,
+            Self::Refused => 77,
+        }
+    }
+
+    /// What a server's answer with this status, which is no success, makes of a command.
+    pub(super) fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::GONE => Self::Refused,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+                Self::Later
+            }
+            status if status.is_server_error() => Self::Later,
+            _ => Self::Other,
         }
     }
 }
@@ -240,10 +262,35 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_code() {
-        assert_eq!(
-            [Exit::Other, Exit::Usage, Exit::Data].map(Exit::code),
-            [1, 64, 65]
-        );
+        let all = [
+            Exit::Other,
+            Exit::Usage,
+            Exit::Data,
+            Exit::Later,
+            Exit::Refused,
+        ];
+        assert_eq!(all.map(Exit::code), [1, 64, 65, 75, 77]);
+    }
+
+    #[test]
+    fn to_come_back_later_helps_only_where_nothing_else_failed() {
+        let mut all = [Exit::Usage, Exit::Later, Exit::Refused, Exit::Other];
+        all.sort();
+        assert_eq!(all[0], Exit::Later);
+    }
+
+    #[test]
+    fn a_status_says_whether_to_ask_again_or_to_ask_somebody() {
+        for (exit, statuses) in [
+            (Exit::Refused, &[401, 403, 410][..]),
+            (Exit::Later, &[408, 425, 429, 500, 502, 503, 507]),
+            (Exit::Other, &[301, 400, 404, 409, 413, 415, 422]),
+        ] {
+            for &status in statuses {
+                let status = StatusCode::from_u16(status).unwrap();
+                assert_eq!(Exit::of_status(status), exit, "{status}");
+            }
+        }
     }
 
     #[test]

@@ -57,7 +57,9 @@ macro_rules! exit_codes {
     () => {
         "\
 Every command exits with 0 when it did what was asked, 64 when the command line makes no sense, 65 when data does not \
-open or arrived as something else, and 1 when anything else went wrong. Results go to stdout, everything else to stderr."
+open or arrived as something else, 75 when the server or the network does not work for now (the same command goes on \
+where it stopped), 77 when the server refuses it or shows other keys than before, and 1 when anything else went wrong. \
+Results go to stdout, everything else to stderr."
     };
 }
 

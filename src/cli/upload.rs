@@ -254,8 +254,10 @@ impl From<StateError> for Failure {
 
 impl From<TransferError> for Failure {
     fn from(error: TransferError) -> Self {
-        let exit = match error {
+        let exit = match &error {
             TransferError::Mismatch { .. } => Exit::Data,
+            TransferError::GaveUp { .. } => Exit::Later,
+            TransferError::Request(error) => error.exit(),
             TransferError::Source(SourceError::Folder) => Exit::Usage,
             _ => Exit::Other,
         };

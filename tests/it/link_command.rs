@@ -103,7 +103,7 @@ fn a_link_is_printed_alone_and_takes_what_was_said() {
     assert!(row.starts_with(&id));
 
     assert_eq!(line(bench.link(&server, "revoke", &[&id])), id);
-    let refused = upload("a.txt").failed(1);
+    let refused = upload("a.txt").failed(77);
     assert!(
         refused.contains("410") && refused.contains("revoked"),
         "{refused}"
@@ -206,10 +206,10 @@ fn what_a_server_refuses_is_said() {
     let fixed = ["--cacert", "certs/ca.pem", &url];
     let line = bench
         .run(&[&["link", "list"][..], &fixed].concat())
-        .failed(1);
+        .failed(77);
     assert!(line.contains("--token-file FILE"), "{line}");
     let with = [&["link", "list", "--token-file", "tokens"][..], &fixed].concat();
-    let line = bench.run(&with).failed(1);
+    let line = bench.run(&with).failed(77);
     assert!(
         line.contains("403") && line.contains("may not do that"),
         "{line}"

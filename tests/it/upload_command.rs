@@ -408,11 +408,11 @@ fn creating_takes_the_token_of_a_private_file_or_the_environment() {
     bench.write("file", "hello");
     let upload = |args: &[&str]| bench.upload(server.address, args);
 
-    let line = Ran::of(upload(&["file"])).failed(1);
+    let line = Ran::of(upload(&["file"])).failed(77);
     assert!(line.contains("--token-file FILE"), "{line}");
     let mut wrong = upload(&["file"]);
     wrong.env("SEALSLOT_TOKEN", "a-token-that-is-quite-wrong");
-    let line = Ran::of(wrong).failed(1);
+    let line = Ran::of(wrong).failed(77);
     assert!(
         line.contains("401") && !line.contains("quite-wrong"),
         "{line}"

@@ -339,10 +339,10 @@ fn a_receipt_for_something_else_is_an_error() {
 
 #[test]
 fn what_does_not_pass_is_final() {
-    for (status, kept) in [(403, 1), (422, 0), (413, 0)] {
+    for (status, kept, code) in [(403, 1, 77), (422, 0, 1), (413, 0, 1)] {
         let (bench, _) = with_file(5);
         let server = Faulty::with(&bench, &[("PATCH", problem(status, "Not\u{1b}[2J that."))]);
-        let line = server.upload(&["file"]).failed(1);
+        let line = server.upload(&["file"]).failed(code);
         assert!(line.contains(&format!("{status}")), "{line}");
         assert!(line.ends_with(": Not [2J that"), "{line}");
         assert_eq!(server.kept(), kept, "{status}");
@@ -374,13 +374,13 @@ fn a_later_run_goes_on_even_where_all_has_arrived() {
     let (bench, bytes) = with_file(300_000);
     let patience = ["--retry-for", "0s", "file"];
     let server = Faulty::with(&bench, &[("PATCH", Fault::CutAfter(100_000))]);
-    let line = server.upload(&patience).failed(1);
+    let line = server.upload(&patience).failed(75);
     assert!(line.contains("gave up after 0s"), "{line}");
     assert!(line.contains("the same command goes on"), "{line}");
     assert_eq!(server.kept(), 1);
     let lost = ("PATCH", Fault::LoseAnswer);
     server.upload.lock().unwrap().faults.push_back(lost);
-    server.upload(&patience).failed(1);
+    server.upload(&patience).failed(75);
     assert_eq!(server.kept(), 1);
     let receipt = receipt(server.upload(&patience));
     assert_eq!(receipt["size"], bytes.len());
@@ -394,7 +394,7 @@ fn a_later_run_goes_on_even_where_all_has_arrived() {
 fn what_arrived_before_is_digested_too() {
     let (bench, _) = with_file(300_000);
     let server = Faulty::with(&bench, &[("PATCH", Fault::CutAfter(100_000))]);
-    server.upload(&["--retry-for", "0s", "file"]).failed(1);
+    server.upload(&["--retry-for", "0s", "file"]).failed(75);
     server.upload.lock().unwrap().content[50_000] ^= 1;
     let line = server.upload(&["file"]).failed(65);
     assert!(line.contains("SHA-256"), "{line}");
@@ -407,7 +407,7 @@ fn patience_ends() {
     let began = Instant::now();
     let ran = server.upload(&["--retry-for", "2s", "file"]);
     assert!(began.elapsed() >= Duration::from_secs(2) && began.elapsed() < PATIENCE);
-    assert_eq!(ran.code(), Some(1));
+    assert_eq!(ran.code(), Some(75));
     assert!(
         ran.stderr()
             .contains("gave up after 2s without progress: the server answered 503")
@@ -417,7 +417,7 @@ fn patience_ends() {
 
     let later = Fault::Answer(503, "Retry-After: 3600\r\n".to_owned());
     let server = Faulty::with(&bench, &[("POST", later)]);
-    let line = server.upload(&["file"]).failed(1);
+    let line = server.upload(&["file"]).failed(75);
     assert!(line.contains("gave up"), "{line}");
     assert!(began.elapsed() < PATIENCE);
 }
@@ -439,17 +439,18 @@ fn a_server_that_cannot_resume_is_told_apart() {
     let (bench, _) = with_file(5);
     let plain = "Location: /uploads/x\r\nContent-Length: 2\r\n\r\n{}".to_owned();
     let elsewhere = "Location: https://other/x\r\nUpload-Complete: ?0\r\n".to_owned();
-    for (answer, expected) in [
-        (Fault::Answer(201, plain), "takes no resumable uploads"),
-        (Fault::Answer(201, elsewhere), "on another server"),
-        (status(404), "no uploads are taken at this path"),
-        (status(405), "no uploads are taken at this path"),
-        (status(401), "--token-file FILE"),
-        (status(308), "the server answered 308"),
-        (problem(413, "Too large."), "Too large"),
+    for (answer, code, expected) in [
+        (Fault::Answer(201, plain), 1, "takes no resumable uploads"),
+        (Fault::Answer(201, elsewhere), 1, "on another server"),
+        (status(404), 1, "no uploads are taken at this path"),
+        (status(405), 1, "no uploads are taken at this path"),
+        (status(401), 77, "--token-file FILE"),
+        (status(410), 77, "no uploads are taken at this path"),
+        (status(308), 1, "the server answered 308"),
+        (problem(413, "Too large."), 1, "Too large"),
     ] {
         let server = Faulty::with(&bench, &[("POST", answer)]);
-        let line = server.upload(&["file"]).failed(1);
+        let line = server.upload(&["file"]).failed(code);
         assert!(line.contains(expected), "{line}");
         assert_eq!(server.requests(), ["POST"]);
         assert_eq!(server.kept(), 0);

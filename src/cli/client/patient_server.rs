@@ -67,11 +67,13 @@ type Says = Box<dyn Fn(Contact<'_>) + Send + Sync>;
 
 /// Cheap to clone; the clones share connections, and what is known of the server.
 #[derive(Clone)]
-pub(in crate::cli) struct PatientServer(Arc<Shared>);
+pub(in crate::cli) struct PatientServer {
+    shared: Arc<Shared>,
+    patience: Duration,
+}
 
 struct Shared {
     access: Access,
-    patience: Duration,
     stop: CancellationToken,
     says: Says,
     lost: AtomicBool,
@@ -93,14 +95,22 @@ impl PatientServer {
         stop: CancellationToken,
         says: impl Fn(Contact<'_>) + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             access,
-            patience,
             stop,
             says: Box::new(says),
             lost: AtomicBool::new(false),
             idle: Mutex::default(),
-        }))
+        });
+        Self { shared, patience }
+    }
+
+    /// The same server, asked for so long.
+    pub(in crate::cli) fn with_patience(&self, patience: Duration) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            patience,
+        }
     }
 
     /// Asks until there is an answer, and gives it where it is a success. What is asked must be safe to ask twice.
@@ -133,7 +143,7 @@ impl PatientServer {
         let asked = tokio::select! {
             asked = server.ask(method, path, document) => asked,
             // Whoever tries again finds out that it is to end.
-            () = self.0.stop.cancelled() => return Err(stopped()),
+            () = self.shared.stop.cancelled() => return Err(stopped()),
         };
         if !matches!(asked, Err(ServerError::Http(_))) {
             self.put_back(server);
@@ -150,7 +160,7 @@ impl PatientServer {
         let mut server = self.connection()?;
         let fetched = tokio::select! {
             fetched = server.fetch(Method::GET, path, headers, Body::empty()) => fetched,
-            () = self.0.stop.cancelled() => return Err(stopped()),
+            () = self.shared.stop.cancelled() => return Err(stopped()),
         };
         match fetched {
             Ok(download) => Ok(Coming { server, download }),
@@ -176,28 +186,29 @@ impl PatientServer {
     /// Counts what is tried for one thing.
     pub(super) fn tries(&self) -> Tries<'_> {
         Tries {
-            shared: &self.0,
-            backoff: Backoff::new(self.0.patience),
+            shared: &self.shared,
+            patience: self.patience,
+            backoff: Backoff::new(self.patience),
             in_a_row: 0,
         }
     }
 
     /// Cancelled when all of it is to end.
     pub(in crate::cli) fn stop(&self) -> &CancellationToken {
-        &self.0.stop
+        &self.shared.stop
     }
 
     fn connection(&self) -> Result<Server, ServerError> {
-        let idle = self.0.idle.lock();
+        let idle = self.shared.idle.lock();
         let idle = idle.unwrap_or_else(PoisonError::into_inner).pop();
         match idle {
             Some(server) => Ok(server),
-            None => Ok(self.0.access.connection()?),
+            None => Ok(self.shared.access.connection()?),
         }
     }
 
     fn put_back(&self, server: Server) {
-        let idle = self.0.idle.lock();
+        let idle = self.shared.idle.lock();
         idle.unwrap_or_else(PoisonError::into_inner).push(server);
     }
 }
@@ -209,6 +220,7 @@ fn stopped() -> ServerError {
 /// The attempts at one thing.
 pub(super) struct Tries<'a> {
     shared: &'a Shared,
+    patience: Duration,
     backoff: Backoff,
     in_a_row: u32,
 }
@@ -242,7 +254,7 @@ impl Tries<'_> {
         };
         let Some(wait) = self.backoff.after_failure(Instant::now(), asked) else {
             return Err(PatienceError::GaveUp {
-                patience: self.shared.patience,
+                patience: self.patience,
                 last: failed,
             });
         };

@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use sfv::{Item, Parser};
 
+use crate::cli::Exit;
 use crate::cli::client::endpoint::UploadUrl;
 use crate::cli::client::http_client::{Answer, HttpError};
 use crate::cli::client::problem::{retry_after, said};
@@ -71,6 +72,17 @@ impl RequestError {
         matches!(self, Self::Refused { passing: false, .. })
     }
 
+    /// What it makes of the command where it was the end.
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Unauthorized => Exit::Refused,
+            Self::NoEndpoint(status) | Self::Refused { status, .. } => Exit::of_status(*status),
+            Self::Http(error) if error.is_passing() => Exit::Later,
+            // Of an upload, 410 says no more than that it is not there.
+            Self::Http(_) | Self::Gone(_) | Self::NotResumable | Self::Nonsense(_) => Exit::Other,
+        }
+    }
+
     pub(super) fn verdict(&self) -> Verdict {
         match self {
             Self::Http(error) if error.is_passing() => Verdict::Retry(None),
@@ -124,12 +136,7 @@ pub(super) fn accepted(answer: Answer, upload: &UploadUrl) -> Result<Answer, Req
 
 pub(super) fn refused(answer: &Answer, path: &str, conflict: bool) -> RequestError {
     let status = answer.status;
-    let passing = conflict
-        || status.is_server_error()
-        || matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
-        );
+    let passing = conflict || Exit::of_status(status) == Exit::Later;
     RequestError::Refused {
         status,
         said: said(answer, path),
