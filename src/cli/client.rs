@@ -2,6 +2,7 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | `listing` | the uploads on a server, page by page |
 //! | `patient_server` | asking again while a server cannot be reached |
 //! | `remote_upload` | an upload on a server, read as if it lay here |
 //! | `backoff` | when something is tried again, and when no more |
@@ -14,6 +15,7 @@ pub(in crate::cli) mod backoff;
 pub(in crate::cli) mod body;
 pub(in crate::cli) mod endpoint;
 pub(in crate::cli) mod http_client;
+pub(in crate::cli) mod listing;
 pub(in crate::cli) mod patient_server;
 pub(in crate::cli) mod problem;
 pub(in crate::cli) mod remote_upload;
@@ -38,6 +40,7 @@ use crate::tls::client_config;
 use body::Body;
 use endpoint::{Endpoint, UrlError};
 use http_client::{Answer, Download, HttpClient, HttpError};
+use patient_server::PatienceError;
 use problem::{retry_after, said};
 
 /// The token itself. Not an argument: those are visible to everyone on the machine.
@@ -288,5 +291,14 @@ impl From<ServerError> for Failure {
             (_, None) => Exit::Other,
         };
         Self::from_error(exit, &error)
+    }
+}
+
+impl From<PatienceError> for Failure {
+    fn from(error: PatienceError) -> Self {
+        match error {
+            PatienceError::Server(error) => error.into(),
+            error => Self::from_error(Exit::Other, &error),
+        }
     }
 }

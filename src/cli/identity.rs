@@ -14,7 +14,7 @@ use crate::seal::Identity;
 pub(super) struct IdentityArgs {
     /// A file with an RSA private key or AGE-SECRET-KEY-1... lines; can be repeated
     #[arg(
-        short,
+        short = 'i',
         long = "identity",
         value_name = "IDENTITY",
         env = "SEALSLOT_IDENTITY",
@@ -31,7 +31,7 @@ pub(super) struct IdentityArgs {
 pub(super) struct OptionalIdentityArgs {
     /// A file with an RSA private key or AGE-SECRET-KEY-1... lines; can be repeated
     #[arg(
-        short,
+        short = 'i',
         long = "identity",
         value_name = "IDENTITY",
         env = "SEALSLOT_IDENTITY"
@@ -49,10 +49,6 @@ impl IdentityArgs {
     }
 }
 
-#[expect(
-    dead_code,
-    reason = "the commands that flatten it come with the next commits"
-)]
 impl OptionalIdentityArgs {
     /// Whether the command line names any.
     pub(super) fn any(&self) -> bool {

@@ -3,10 +3,12 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `audit` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `verify`, `rewrap`, `audit` | one command each |
 //! | `client` | a server, as commands see it: URLs, connections, tokens, answers |
 //! | `examples` | the command lines that every `--help` ends with |
 //! | [`exit`] | exit codes, and the one line that says why |
+//! | `filters` | which uploads a command is about |
+//! | `stored` | uploads in a data folder or on a server, one after another |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restore` | an opened upload as a file |
 //! | `restored_name` | safe file names from what clients gave |
@@ -25,6 +27,7 @@ mod client;
 #[cfg(test)]
 mod examples;
 pub mod exit;
+mod filters;
 mod identity;
 mod keygen;
 mod link;
@@ -40,9 +43,11 @@ mod seal;
 mod serve;
 mod staged;
 mod stdout;
+mod stored;
 mod token;
 mod token_file;
 mod upload;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -93,6 +98,7 @@ enum Command {
     Seal(seal::SealArgs),
     Open(open::OpenArgs),
     Upload(upload::UploadArgs),
+    Verify(Box<verify::VerifyArgs>),
     Audit(audit::AuditArgs),
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -133,6 +139,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Open(args) => open::run(&args),
         Command::Upload(args) => upload::run(&args),
         Command::Link(command) => link::run(&command),
+        Command::Verify(args) => verify::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Token(command) => token::run(command),
     }

@@ -139,8 +139,6 @@ impl ServerPlace {
                     Ok(Some(next)) => page = next.into_iter(),
                     Ok(None) => return None,
                     Err(error) => {
-                        // There is no going on behind it.
-                        pages = Pages::ended(self.server.clone());
                         return Some(Err(error.into()));
                     }
                 }

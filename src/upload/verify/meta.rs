@@ -5,7 +5,7 @@ use super::super::open::MAX_META_SIZE;
 use super::reading::{Reading, checksum};
 use super::{Problem, problem_of};
 use crate::seal::{Header, PayloadLayout};
-use crate::store::{ReadAt, SealedFile, SealedUpload, StoreError, UploadId};
+use crate::store::{SealedFile, SealedUpload, StoreError, UploadId};
 
 /// What was read of a `meta.age`.
 #[derive(Default)]
