@@ -16,6 +16,7 @@ mod armor;
 mod audit;
 mod file_key;
 mod header;
+mod rewrap;
 pub mod ssh_rsa;
 mod stream;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use armor::{
 };
 pub use file_key::{FILE_KEY_SIZE, FileKey, FileKeyLength};
 pub use header::{Header, HeaderError, MAX_HEADER_SIZE, Stanza};
+pub use rewrap::rewrap;
 pub use stream::{
     CHUNK_SIZE, ChunkBuffer, NONCE_SIZE, PayloadError, PayloadLayout, PayloadOpener, PayloadSealer,
     SEALED_CHUNK_SIZE, StreamOpener, TAG_SIZE, reseal_as_last,

@@ -7,6 +7,7 @@
 //! data/sessions/{id}.entries      its entries, one behind the other
 //! data/sessions/{id}.mend         the new end of one of its segments, until it is in its place
 //! data/staging/{id}.deleted/      an upload on its way out
+//! data/staging/{id}.replaced      new headers on their way in, or old ones on their way out (`rewrap`)
 //! data/records/                   links, tokens and what is to be told (`records`)
 //! data/uploads/{day}/{id}/        a published upload; its meta.age has an extended attribute (`meta`)
 //! ```
@@ -23,6 +24,7 @@ mod meta;
 mod published;
 mod reader;
 mod records;
+mod rewrap;
 mod room;
 mod sessions;
 mod staging;
@@ -46,13 +48,14 @@ pub use self::folder::LocalFolder;
 use self::published::{Published, open_if_there};
 pub use self::reader::LocalReader;
 pub use self::records::LocalRecords;
+use self::rewrap::REPLACED;
 use self::room::Room;
 pub use self::room::StoreLimits;
 use self::suspects::{NotingWriter, Suspects};
 use self::writer::LocalWriter;
 use super::{
     Change, Collection, Day, MAX_SEGMENTS, RecordName, RecordStore, SealedFile, SealedUpload,
-    SegmentWriter, Store, StoreError, UploadId,
+    SegmentHeader, SegmentWriter, Store, StoreError, UploadId,
 };
 
 /// How the name of an upload in `staging/` ends that is on its way out.
@@ -148,6 +151,11 @@ impl LocalStore {
         });
         for leftover in &leftovers {
             let name = &leftover.name;
+            let replaced = name.to_str().and_then(|name| name.strip_suffix(REPLACED));
+            if let Some(id) = replaced.and_then(|id| id.parse().ok()) {
+                self.sweep_replaced(&id)?;
+                continue;
+            }
             if name.as_bytes().ends_with(DELETED.as_bytes()) {
                 self.destroy(name)?;
                 continue;
@@ -396,7 +404,18 @@ impl Store for LocalStore {
         if let Some(day) = day {
             day.sync()?;
         }
-        self.destroy(&deleted)
+        self.destroy(&deleted)?;
+        // Where what was once replaced could not be removed, it still is there.
+        self.destroy_replaced(id)
+    }
+
+    fn rewrap(
+        &self,
+        id: &UploadId,
+        meta: &[u8],
+        headers: Option<&[SegmentHeader<'_>]>,
+    ) -> Result<(), StoreError> {
+        self.rewrap_upload(id, meta, headers)
     }
 
     fn check(&self) -> Result<(), StoreError> {

@@ -75,6 +75,27 @@ pub trait Store: Staging + SessionStore + RecordStore {
     /// the same order, when the store is next opened.
     fn delete(&self, id: &UploadId) -> Result<(), StoreError>;
 
+    /// Puts new headers in the place of those of a published upload: the bytes of a new `meta.age`, and, where `headers` are
+    /// given, one for each of its segments, in order, whose payloads stay.
+    ///
+    /// Whoever opens the upload finds all of the old or all of the new, at any time and after any crash; when this returns, the new
+    /// survives power loss. Then the old `meta.age` and the old headers are overwritten, as far as the medium can do that, and
+    /// removed. What a crash leaves of either is overwritten and removed when the store is next opened. Whoever is reading the old
+    /// files gets [`StoreError::Replaced`] or [`StoreError::NotFound`] where they are gone.
+    ///
+    /// With `headers` the segments are copied, which needs [room](Self::has_room) for another of each, and is
+    /// [`StoreError::CannotExchange`] where the store cannot put all of them in place in one step. An upload that has other
+    /// segments than `headers` are given for is [`StoreError::UnexpectedFile`] or [`StoreError::NotFound`].
+    ///
+    /// After an error the upload is as it was, or as it is to be; [`StoreError::Unsettled`] says that it may not stay so before the
+    /// store was opened anew. An id is rewrapped or deleted by one caller at a time.
+    fn rewrap(
+        &self,
+        id: &UploadId,
+        meta: &[u8],
+        headers: Option<&[SegmentHeader<'_>]>,
+    ) -> Result<(), StoreError>;
+
     /// Whether the store can take uploads now. Cheap enough for a readiness probe.
     fn check(&self) -> Result<(), StoreError>;
 
@@ -87,6 +108,15 @@ pub trait Store: Staging + SessionStore + RecordStore {
     /// Bytes of all sealed files, staged and published. Where the store has no quota to hold them to it measures them first,
     /// which takes its time.
     fn stored(&self) -> Result<u64, StoreError>;
+}
+
+/// What is to stand in front of a segment's payload.
+#[derive(Debug, Clone, Copy)]
+pub struct SegmentHeader<'a> {
+    /// Bytes of what stands there now: header and nonce.
+    pub old_size: u64,
+    /// The new header and nonce.
+    pub new: &'a [u8],
 }
 
 /// Writes one segment file of a staged upload.

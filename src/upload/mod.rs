@@ -17,12 +17,14 @@ mod observer;
 mod open;
 mod receive;
 mod recipients;
+mod rewrap;
 mod segment;
 mod session;
 mod staged;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod verify;
 
 use std::sync::Arc;
@@ -41,6 +43,7 @@ pub use manifest::{
 pub use observer::{Begun, Finished, Observer, Removed, Why};
 pub use open::{OpenUpload, Plaintext, PlaintextRead, ReadError, read_record};
 pub use receive::{NewUpload, ReceiveError, Received, Receiver};
+pub use rewrap::{RewrapError, RewrapRule, Rewrapped, meta_etag, rewrap_headers};
 pub use session::{
     Append, NewSession, Role, Session, SessionError, SessionLimits, UploadUrl, UploadUrlError,
 };
@@ -51,6 +54,7 @@ pub use verify::{Finding, Pace, Problem, Stored, Verified, Verifier};
 use expiry::Expiries;
 use recipients::SealedTo;
 use session::Claims;
+use turns::Turns;
 
 use crate::grant::Links;
 use crate::keys::NamedRecipient;
@@ -127,6 +131,8 @@ pub struct Uploads {
     observer: Arc<dyn Observer>,
     expiries: Arc<Expiries>,
     links: Links,
+    /// Whoever changes a published upload takes its turn.
+    turns: Turns,
 }
 
 impl Uploads {
@@ -150,6 +156,7 @@ impl Uploads {
             claims: Arc::default(),
             observer: Arc::clone(&expiries) as _,
             expiries,
+            turns: Turns::default(),
         }
     }
 
@@ -341,6 +348,7 @@ impl Uploads {
         why: Why,
         by: Option<&Terms>,
     ) -> Result<Option<String>, StoreError> {
+        let _turn = self.turns.take(id);
         let link = self.settle_before_removal(id)?;
         self.store.delete(id)?;
         self.observer.removed(&Removed {

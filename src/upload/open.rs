@@ -58,7 +58,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    fn open(file: SealedFile) -> impl Fn(OpenError) -> Self {
+    pub(super) fn open(file: SealedFile) -> impl Fn(OpenError) -> Self {
         move |source| Self::Open { file, source }
     }
 }
@@ -174,16 +174,30 @@ impl OpenUpload {
 }
 
 fn open_manifest(meta: &dyn ReadAt, identities: &[Identity]) -> Result<Manifest, ReadError> {
-    let size = usize::try_from(meta.len().min(MAX_META_SIZE)).map_err(|_| ReadError::Manifest)?;
+    open_meta(&read_meta(meta)?, identities).map(|(manifest, _)| manifest)
+}
+
+/// Reads a whole `meta.age`, cut where it is longer than any may be. Blocks.
+pub(super) fn read_meta(meta: &dyn ReadAt) -> Result<Vec<u8>, StoreError> {
+    let size = usize::try_from(meta.len().min(MAX_META_SIZE)).unwrap_or(usize::MAX);
     let mut file = vec![0; size];
     let size = meta.read_at(&mut file, 0)?;
-    let plaintext =
-        seal::open(&file[..size], identities).map_err(ReadError::open(SealedFile::Meta))?;
+    file.truncate(size);
+    Ok(file)
+}
+
+/// Opens the bytes of a `meta.age`. Gives the manifest, and the text that it stands in.
+pub(super) fn open_meta(
+    meta: &[u8],
+    identities: &[Identity],
+) -> Result<(Manifest, Zeroizing<Vec<u8>>), ReadError> {
+    let plaintext = seal::open(meta, identities).map_err(ReadError::open(SealedFile::Meta))?;
     let manifest: Manifest = serde_json::from_slice(&plaintext).map_err(|_| ReadError::Manifest)?;
-    manifest
-        .is_consistent()
-        .then_some(manifest)
-        .ok_or(ReadError::Manifest)
+    if manifest.is_consistent() {
+        Ok((manifest, plaintext))
+    } else {
+        Err(ReadError::Manifest)
+    }
 }
 
 /// One segment, ready to give any of its chunks.

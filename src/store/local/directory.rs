@@ -125,6 +125,33 @@ impl Directory {
         fs::renameat(&self.handle, name.as_ref(), &self.handle, new_name.as_ref())
     }
 
+    /// The same into the folder `to`.
+    pub(super) fn rename_over(
+        &self,
+        name: impl AsRef<OsStr>,
+        to: &Self,
+        new_name: impl AsRef<OsStr>,
+    ) -> Result<()> {
+        fs::renameat(&self.handle, name.as_ref(), &to.handle, new_name.as_ref())
+    }
+
+    /// Lets `name` and `other_name` in the folder `other` change places, in one step. Both must be there: `Errno::NOENT`.
+    pub(super) fn exchange(
+        &self,
+        name: impl AsRef<OsStr>,
+        other: &Self,
+        other_name: impl AsRef<OsStr>,
+    ) -> Result<()> {
+        let (name, other_name) = (name.as_ref(), other_name.as_ref());
+        fs::renameat_with(
+            &self.handle,
+            name,
+            &other.handle,
+            other_name,
+            RenameFlags::EXCHANGE,
+        )
+    }
+
     /// Moves `name` into the folder `to`, where `new_name` must not exist yet: `Errno::EXIST` or `Errno::NOTEMPTY`.
     pub(super) fn rename_new(
         &self,

@@ -48,7 +48,8 @@ pub(super) fn erase_keys(folder: &Directory) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn erase(name: SealedFile, file: &File) -> io::Result<()> {
+/// Overwrites what opens this file, and makes that durable.
+pub(super) fn erase(name: SealedFile, file: &File) -> io::Result<()> {
     let metadata = file.metadata()?;
     match name {
         SealedFile::Meta => erase_to(file, metadata.len(), None)?,

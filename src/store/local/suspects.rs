@@ -25,6 +25,11 @@ impl Suspects {
         result
     }
 
+    /// What the disk has of it nobody knows.
+    pub(super) fn suspect(&self, id: &UploadId) {
+        self.lock().insert(*id);
+    }
+
     pub(super) fn contains(&self, id: &UploadId) -> bool {
         self.lock().contains(id)
     }

@@ -1,7 +1,7 @@
 //! Writing a sealed file, with the disk at work while the rest still arrives.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,6 +16,9 @@ use crate::store::{SegmentWriter, StoreError};
 /// After so many bytes the disk is set to work on them. A short upload never gets there; a long one has little left to
 /// wait for in the end, and never fills the memory with what is still to be written.
 const WRITE_BEHIND: u64 = 32 * 1024 * 1024;
+
+/// So much is copied before it is looked whether the disk has enough left.
+const COPY_AT_ONCE: u64 = 64 * 1024 * 1024;
 
 /// A file that is being written.
 pub(super) struct LocalWriter {
@@ -74,6 +77,40 @@ impl LocalWriter {
             .name("write-behind".to_owned())
             .spawn(sync)
             .ok();
+        Ok(())
+    }
+
+    /// Appends all of `source` from byte `at` on, without a way through this process where the file system can do that. Blocks.
+    pub(super) fn append_from(&mut self, mut source: &File, at: u64) -> Result<(), StoreError> {
+        let failed = |source| StoreError::io("copy to", &self.path, source);
+        let mut left = source
+            .metadata()
+            .and_then(|metadata| {
+                source.seek(SeekFrom::Start(at))?;
+                Ok(metadata.len().saturating_sub(at))
+            })
+            .map_err(failed)?;
+        while left > 0 {
+            let size = left.min(COPY_AT_ONCE);
+            if let Some(room) = &self.room {
+                room.check(0, &self.file)?;
+                room.take(size)?;
+            }
+            let copied = io::copy(&mut source.take(size), &mut &self.file);
+            if let (Some(room), Ok(file)) = (&self.room, self.file.metadata()) {
+                // Some of it may have been where it failed.
+                room.resized(self.written + size, file.len());
+                self.written = file.len();
+            }
+            let copied = copied.map_err(|source| StoreError::io("copy to", &self.path, source))?;
+            if copied < size {
+                let cut = io::ErrorKind::UnexpectedEof;
+                return Err(StoreError::io("copy to", &self.path, cut));
+            }
+            left -= size;
+            self.write_behind()
+                .map_err(|source| StoreError::io("sync", &self.path, source))?;
+        }
         Ok(())
     }
 

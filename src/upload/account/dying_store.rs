@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::store::{
     Change, Collection, EntryBytes, LocalStore, RecordName, RecordStore, SealedUpload,
-    SegmentWriter, SessionStore, Staging, Store, StoreError, UploadId,
+    SegmentHeader, SegmentWriter, SessionStore, Staging, Store, StoreError, UploadId,
 };
 
 pub(super) struct DyingStore {
@@ -166,6 +166,15 @@ impl Store for DyingStore {
 
     fn delete(&self, id: &UploadId) -> Result<(), StoreError> {
         self.changing()?.delete(id)
+    }
+
+    fn rewrap(
+        &self,
+        id: &UploadId,
+        meta: &[u8],
+        headers: Option<&[SegmentHeader<'_>]>,
+    ) -> Result<(), StoreError> {
+        self.changing()?.rewrap(id, meta, headers)
     }
 
     fn has_room(&self, bytes: u64) -> Result<(), StoreError> {
