@@ -39,6 +39,7 @@ mod restore;
 mod restored_name;
 mod restored_path;
 mod results;
+mod rewrap;
 mod seal;
 mod serve;
 mod staged;
@@ -99,6 +100,7 @@ enum Command {
     Open(open::OpenArgs),
     Upload(upload::UploadArgs),
     Verify(Box<verify::VerifyArgs>),
+    Rewrap(Box<rewrap::RewrapArgs>),
     Audit(audit::AuditArgs),
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -140,6 +142,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Upload(args) => upload::run(&args),
         Command::Link(command) => link::run(&command),
         Command::Verify(args) => verify::run(&args),
+        Command::Rewrap(args) => rewrap::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Token(command) => token::run(command),
     }

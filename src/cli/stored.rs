@@ -56,9 +56,20 @@ pub(super) struct Found {
     pub(super) listed: Option<Listed>,
 }
 
+impl Found {
+    /// One that is not from a list.
+    pub(super) fn named(id: UploadId) -> Self {
+        Self {
+            id,
+            before: None,
+            listed: None,
+        }
+    }
+}
+
 impl PlaceArgs {
     /// The server at `url`.
-    pub(super) fn server(&self, url: &str) -> Result<ServerPlace, Failure> {
+    fn server(&self, url: &str) -> Result<ServerPlace, Failure> {
         let access = Access::to(url, &self.access)?;
         // Requests come from threads of their own; what goes on behind them needs few.
         let runtime = Builder::new_multi_thread()

@@ -41,7 +41,7 @@ pub use manifest::{
     RECORD_STANZA, Record, SegmentEntry, VERSION, essence, is_client_sealed, to_rfc3339,
 };
 pub use observer::{Begun, Finished, Observer, Removed, Why};
-pub use open::{OpenUpload, Plaintext, PlaintextRead, ReadError, read_record};
+pub use open::{OpenUpload, Plaintext, PlaintextRead, ReadError, read_header, read_record};
 pub use receive::{NewUpload, ReceiveError, Received, Receiver};
 pub use rewrap::{RewrapError, RewrapRule, Rewrapped, meta_etag, rewrap_headers};
 pub use session::{
