@@ -31,7 +31,7 @@ fn main() {
     let identity = x25519();
     let mut group = criterion.benchmark_group("payload");
     group.throughput(Throughput::Bytes(SIZE as u64));
-    bench_sealing(&mut group, &identity.to_recipient());
+    bench_sealing(&mut group, &identity.to_recipient().expect("a key at hand"));
     bench_opening(&mut group, &identity);
     bench_sha256(&mut group);
     group.finish();
@@ -117,7 +117,12 @@ fn bench_opening(group: &mut BenchmarkGroup<'_, WallTime>, identity: &Identity) 
         );
     });
     group.bench_function("open", |bencher| {
-        let file = seal::seal(&[identity.to_recipient()], &[], &vec![0; SIZE]).expect("sealed");
+        let file = seal::seal(
+            &[identity.to_recipient().expect("a key at hand")],
+            &[],
+            &vec![0; SIZE],
+        )
+        .expect("sealed");
         let (header, start) = Header::parse(&file).expect("ours").expect("whole");
         let file_key = header
             .unwrap_file_key(std::slice::from_ref(identity))
@@ -156,7 +161,7 @@ fn bench_header(criterion: &mut Criterion, x25519: &Identity) {
     let rsa = Identity::SshRsa(ssh_rsa::Identity::new(&key).expect("an RSA key"));
     let mut group = criterion.benchmark_group("16 bytes");
     for (name, identity) in [("RSA-3072", &rsa), ("X25519", x25519)] {
-        let recipients = [identity.to_recipient()];
+        let recipients = [identity.to_recipient().expect("a key at hand")];
         let identities = std::slice::from_ref(identity);
         group.bench_function(format!("seal, {name}"), |bencher| {
             bencher.iter(|| seal::seal(&recipients, &[], &[0; 16]).expect("sealed"));

@@ -74,7 +74,7 @@ fn open_nonsense(payload: &[u8]) {
 }
 
 fn check_file(plaintext: &[u8], change: &Change) {
-    let recipients = [IDENTITY[0].to_recipient()];
+    let recipients = [IDENTITY[0].to_recipient().expect("a key at hand")];
     let mut file = Vec::new();
     let size = seal_stream(&mut &plaintext[..], &mut file, &recipients, false).expect("sealed");
     assert_eq!(size, plaintext.len() as u64);

@@ -9,6 +9,7 @@
 //! | `endpoint` | URLs: where uploads are created, and where one goes on |
 //! | `http_client` | connections, TLS, one request and its answer |
 //! | `body` | request bodies |
+//! | `rate` | how fast they go out at most |
 //! | `problem` | how a server explains what it did not do |
 
 pub(in crate::cli) mod backoff;
@@ -18,6 +19,7 @@ pub(in crate::cli) mod http_client;
 pub(in crate::cli) mod listing;
 pub(in crate::cli) mod patient_server;
 pub(in crate::cli) mod problem;
+pub(in crate::cli) mod rate;
 pub(in crate::cli) mod remote_upload;
 
 use std::env;
@@ -137,6 +139,11 @@ impl Access {
                 "the URL leads to something on the server: give the server itself, as https://HOST/ or https://HOST:PORT/",
             ));
         }
+        Self::at(endpoint, args)
+    }
+
+    /// The same for any place that takes uploads, a link too.
+    pub(in crate::cli) fn at(endpoint: Endpoint, args: &AccessArgs) -> Result<Self, Failure> {
         Ok(Self {
             endpoint,
             tls: client_config(args.cacert.as_deref())?,
@@ -149,12 +156,27 @@ impl Access {
         &self.endpoint
     }
 
+    /// What requests show, where they show something.
+    pub(in crate::cli) fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+
+    /// A connection that shows nothing by itself, which is made when it is first needed.
+    pub(in crate::cli) fn client(&self) -> Result<HttpClient, HttpError> {
+        HttpClient::new(self.endpoint.clone(), Arc::clone(&self.tls))
+    }
+
     /// A connection of its own, which is made when it is first needed.
     pub(in crate::cli) fn connection(&self) -> Result<Server, HttpError> {
-        let client = HttpClient::new(self.endpoint.clone(), Arc::clone(&self.tls))?;
+        let secret = if self.endpoint.is_of_server() {
+            ""
+        } else {
+            self.endpoint.path()
+        };
         Ok(Server {
-            client,
+            client: self.client()?,
             authorization: self.authorization.clone(),
+            secret: Zeroizing::new(secret.to_owned()),
         })
     }
 }
@@ -163,6 +185,8 @@ impl Access {
 pub(in crate::cli) struct Server {
     client: HttpClient,
     authorization: Option<HeaderValue>,
+    /// A path that no message may repeat.
+    secret: Zeroizing<String>,
 }
 
 impl Server {
@@ -219,7 +243,7 @@ impl Server {
                 let answer = self.client.read(download).await?;
                 Err(ServerError::Refused {
                     status,
-                    said: said(&answer, "").map(|said| printable(&said)),
+                    said: said(&answer, &self.secret).map(|said| printable(&said)),
                     retry_after: retry_after(&answer.headers, std::time::SystemTime::now()),
                 })
             }
@@ -285,12 +309,15 @@ fn exit_of_http(error: &HttpError) -> Exit {
 
 impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Self {
-        let exit = match (&error, error.status()) {
-            (_, Some(status)) => Exit::of_status(status),
-            (ServerError::Http(error), None) => exit_of_http(error),
-            (_, None) => Exit::Other,
-        };
-        Self::from_error(exit, &error)
+        Self::from_error(exit_of_server(&error), &error)
+    }
+}
+
+fn exit_of_server(error: &ServerError) -> Exit {
+    match (error, error.status()) {
+        (_, Some(status)) => Exit::of_status(status),
+        (ServerError::Http(error), None) => exit_of_http(error),
+        (_, None) => Exit::Other,
     }
 }
 
@@ -298,7 +325,17 @@ impl From<PatienceError> for Failure {
     fn from(error: PatienceError) -> Self {
         match error {
             PatienceError::Server(error) => error.into(),
-            error => Self::from_error(Exit::Other, &error),
+            error => Self::from_error(exit_of_patience(&error), &error),
+        }
+    }
+}
+
+/// What it means for a command that it got no answer.
+pub(in crate::cli) fn exit_of_patience(error: &PatienceError) -> Exit {
+    match error {
+        PatienceError::Server(error) => exit_of_server(error),
+        PatienceError::GaveUp { .. } | PatienceError::Stopped | PatienceError::Changed => {
+            Exit::Later
         }
     }
 }

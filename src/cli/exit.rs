@@ -155,7 +155,9 @@ fn one_line(text: &str) -> String {
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
         let exit = match error {
-            KeyError::Bits { .. } | KeyError::EmptyPassphrase => Exit::Usage,
+            KeyError::Bits { .. } | KeyError::EmptyPassphrase | KeyError::PostQuantumMixed => {
+                Exit::Usage
+            }
             _ => Exit::Other,
         };
         Self::from_error(exit, &error)
@@ -202,6 +204,10 @@ fn exit_of_read(error: &ReadError) -> Exit {
     match error {
         // What lies in an upload's folder without belonging there, or is missing, is a matter of the data.
         ReadError::Store(StoreError::UnexpectedFile { .. } | StoreError::NotFound) => Exit::Data,
+        // It is read from a server.
+        ReadError::Store(StoreError::Elsewhere { source, .. }) => source
+            .downcast_ref()
+            .map_or(Exit::Other, super::client::exit_of_patience),
         ReadError::Store(_) => Exit::Other,
         _ => Exit::Data,
     }

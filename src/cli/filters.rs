@@ -93,7 +93,13 @@ mod tests {
         let ago: Moment = "1h".parse().unwrap();
         let hour = SystemTime::now().duration_since(ago.0).unwrap();
         assert!((3600..3700).contains(&hour.as_secs()));
-        for text in ["", "yesterday", "2026-13-01", "-1h", "2026-11-23T14:00:00+01:00"] {
+        for text in [
+            "",
+            "yesterday",
+            "2026-13-01",
+            "-1h",
+            "2026-11-23T14:00:00+01:00",
+        ] {
             assert!(text.parse::<Moment>().is_err(), "{text}");
         }
     }

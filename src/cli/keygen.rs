@@ -1,30 +1,37 @@
-//! `sealslot keygen`: a new RSA key pair.
+//! `sealslot keygen`: a new key pair.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use clap::Args;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::Failure;
 use super::passphrase::{PassphraseArgs, ask_new};
 use super::results::{note, print, print_json};
-use crate::keys::{self, DEFAULT_BITS, MAX_BITS, MIN_BITS};
+use super::{Exit, Failure};
+use crate::keys::{self, DEFAULT_BITS, KeypairFiles, MAX_BITS, MIN_BITS, NamedRecipient};
+use crate::seal::{Recipient, mlkem768x25519, ssh_rsa};
 
-/// Make an RSA key that age, rage and ssh-keygen read too
+/// Make an RSA key that age, rage and ssh-keygen read too, or a post-quantum age key
 ///
-/// The private key goes to FILE (mode 0600), the public key to FILE.pub and to stdout, as an `ssh-rsa` line: that is
-/// what `sealslot seal -r`, `sealslot serve --recipient` and `age -R` take. Neither file is ever overwritten.
+/// The private key goes to FILE (mode 0600), the public key to FILE.pub and to stdout, as one line: that is what
+/// `sealslot seal -r`, `sealslot serve --recipient` and `age -R` take. Neither file is ever overwritten.
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   sealslot keygen
   sealslot keygen -o backup.pem --comment \"backup of the shop\" --passphrase")]
 pub(super) struct KeygenArgs {
-    /// Where the private key goes
-    #[arg(short, long, value_name = "FILE", default_value = "identity.pem")]
-    output: PathBuf,
+    /// Where the private key goes [default: identity.pem, or identity.txt with --post-quantum]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
 
-    /// Size of the key
+    /// Make a post-quantum key (age's `mlkem768x25519`), which age reads from version 1.3 on. What is sealed to it stays
+    /// sealed when RSA is broken; it does not go together with other keys
+    #[arg(long, env = "SEALSLOT_POST_QUANTUM", value_parser = clap::builder::BoolishValueParser::new())]
+    post_quantum: bool,
+
+    /// Size of an RSA key
     #[arg(
         long,
         env = "SEALSLOT_BITS",
@@ -41,7 +48,7 @@ pub(super) struct KeygenArgs {
     #[command(flatten)]
     given: PassphraseArgs,
 
-    /// A comment for the public key, visible to all who see it
+    /// A comment for an RSA public key, visible to all who see it
     #[arg(
         long,
         value_name = "TEXT",
@@ -50,21 +57,19 @@ pub(super) struct KeygenArgs {
     )]
     comment: String,
 
-    /// Print one JSON object: private, public, bits, fingerprint, recipient
+    /// Print one JSON object: private, public, bits (of an RSA key), fingerprint, recipient
     #[arg(long, env = "SEALSLOT_JSON", value_parser = clap::builder::BoolishValueParser::new())]
     json: bool,
 }
 
 pub(super) fn run(args: &KeygenArgs) -> Result<(), Failure> {
     let passphrase = new_passphrase(args)?;
-    let bits = usize::try_from(args.bits).map_err(Failure::usage)?;
-    let key = keys::generate(bits)?;
     let passphrase = passphrase.as_ref().map(|text| text.as_str());
-    let files = keys::write_keypair(&args.output, &key, passphrase, &args.comment)?;
-
-    let recipient = crate::seal::ssh_rsa::Recipient::new(rsa::PublicKey::from(&key));
-    let recipient = crate::seal::Recipient::SshRsa(recipient);
-    let recipient = keys::NamedRecipient::new(recipient, &args.comment);
+    let (files, recipient) = if args.post_quantum {
+        make_post_quantum(args, passphrase)?
+    } else {
+        make_rsa(args, passphrase)?
+    };
     if args.json {
         return print_json(&json!({
             "private": files.private.to_string_lossy(),
@@ -81,6 +86,31 @@ pub(super) fn run(args: &KeygenArgs) -> Result<(), Failure> {
     note(format_args!("public key:  {}", files.public.display()));
     note(format_args!("fingerprint: {}", recipient.fingerprint()));
     print(recipient.to_line())
+}
+
+fn make_rsa(
+    args: &KeygenArgs,
+    passphrase: Option<&str>,
+) -> Result<(KeypairFiles, NamedRecipient), Failure> {
+    let bits = usize::try_from(args.bits).map_err(Failure::usage)?;
+    let key = keys::generate(bits)?;
+    let path = args.output.as_deref().unwrap_or(Path::new("identity.pem"));
+    let files = keys::write_keypair(path, &key, passphrase, &args.comment)?;
+    let recipient = ssh_rsa::Recipient::new(rsa::PublicKey::from(&key));
+    let recipient = NamedRecipient::new(Recipient::SshRsa(recipient), &args.comment);
+    Ok((files, recipient))
+}
+
+fn make_post_quantum(
+    args: &KeygenArgs,
+    passphrase: Option<&str>,
+) -> Result<(KeypairFiles, NamedRecipient), Failure> {
+    let identity = mlkem768x25519::Identity::generate()
+        .map_err(|error| Failure::from_error(Exit::Other, &error))?;
+    let path = args.output.as_deref().unwrap_or(Path::new("identity.txt"));
+    let files = keys::write_identity(path, &identity, passphrase, SystemTime::now())?;
+    let recipient = Recipient::MlKem768X25519(identity.to_recipient());
+    Ok((files, NamedRecipient::new(recipient, "")))
 }
 
 /// The passphrase for the new key, where it is to have one. Known before the key is made, which takes a while.

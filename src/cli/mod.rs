@@ -3,11 +3,12 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `verify`, `rewrap`, `audit` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `list`, `pull`, `rm`, `rewrap`, `verify`, `audit` | one command each |
 //! | `client` | a server, as commands see it: URLs, connections, tokens, answers |
+//! | `catalog` | what manifests on a server tell, and its cache |
+//! | `filters` | which uploads a command is about |
 //! | `examples` | the command lines that every `--help` ends with |
 //! | [`exit`] | exit codes, and the one line that says why |
-//! | `filters` | which uploads a command is about |
 //! | `stored` | uploads in a data folder or on a server, one after another |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restore` | an opened upload as a file |
@@ -22,6 +23,7 @@
 )]
 
 mod audit;
+mod catalog;
 mod certs;
 mod client;
 #[cfg(test)]
@@ -31,15 +33,18 @@ mod filters;
 mod identity;
 mod keygen;
 mod link;
+mod list;
 mod made;
 mod open;
 mod passphrase;
 mod progress;
+mod pull;
 mod restore;
 mod restored_name;
 mod restored_path;
 mod results;
 mod rewrap;
+mod rm;
 mod seal;
 mod serve;
 mod staged;
@@ -99,6 +104,9 @@ enum Command {
     Seal(seal::SealArgs),
     Open(open::OpenArgs),
     Upload(upload::UploadArgs),
+    List(Box<list::ListArgs>),
+    Pull(Box<pull::PullArgs>),
+    Rm(Box<rm::RmArgs>),
     Verify(Box<verify::VerifyArgs>),
     Rewrap(Box<rewrap::RewrapArgs>),
     Audit(audit::AuditArgs),
@@ -140,6 +148,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Seal(args) => seal::run(&args),
         Command::Open(args) => open::run(&args),
         Command::Upload(args) => upload::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Pull(args) => pull::run(&args),
+        Command::Rm(args) => rm::run(&args),
         Command::Link(command) => link::run(&command),
         Command::Verify(args) => verify::run(&args),
         Command::Rewrap(args) => rewrap::run(&args),

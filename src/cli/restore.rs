@@ -59,7 +59,6 @@ pub(super) fn path_of(manifest: &Manifest, inner: bool) -> RestoredPath {
     restored_path(given, &fallback)
 }
 
-
 /// Copies the payload from `from` on and takes its digest, which has that of everything before already. It is genuine
 /// once this has come to its end. `advance` is told of bytes that were written.
 pub(super) fn copy_rest(

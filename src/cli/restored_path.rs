@@ -1,5 +1,7 @@
 //! From the name that a client gave to a place below the output folder. What browsers send of a folder has `/` in its names.
 
+use serde::{Deserialize, Serialize};
+
 use super::restored_name::restored_name;
 
 /// The most folders and name together. Nobody's folders are deeper; what is says nothing that is worth a walk.
@@ -8,7 +10,7 @@ const MAX_DEPTH: usize = 32;
 const MAX_FOLDERS: usize = 2048;
 
 /// Where something goes below the output folder: each part is as [`restored_name`] makes it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RestoredPath {
     /// From the outermost on; often none.
     pub(super) folders: Vec<String>,

@@ -17,7 +17,7 @@ use super::progress::Bars;
 use super::results::note;
 use super::stored::{PlaceArgs, in_parallel};
 use super::{Exit, Failure};
-use crate::keys::{NamedRecipient, read_recipients};
+use crate::keys::{NamedRecipient, check_together, read_recipients};
 use crate::store::UploadId;
 use place::Target;
 use report::Report;
@@ -87,6 +87,7 @@ pub(super) fn run(args: &RewrapArgs) -> Result<(), Failure> {
         to.extend(read_recipients(recipient)?);
     }
     distinct(&mut to);
+    check_together(&to)?;
     let keys = Keys::new(args.identities.read()?, &to);
     if !args.dry_run && !args.yes && !keys.has_private_half() {
         confirm(&to)?;

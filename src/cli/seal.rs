@@ -22,7 +22,8 @@ use crate::upload::seal_stream;
   tar -c photos | sealslot seal -r age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p > photos.tar.age
   sealslot seal -r keys.txt --armor note.txt")]
 pub(super) struct SealArgs {
-    /// Whom to seal to: an `ssh-rsa` or `age1...` public key, or a file of them; can be repeated
+    /// Whom to seal to: an `ssh-rsa`, `age1...` or `age1pq1...` public key, or a file of them; can be repeated.
+    /// Post-quantum keys (`age1pq1...`) and others do not go together
     #[arg(
         short,
         long = "recipient",
@@ -110,6 +111,7 @@ fn recipients(arguments: &[String]) -> Result<Vec<NamedRecipient>, Failure> {
     for argument in arguments {
         recipients.extend(keys::read_recipients(argument)?);
     }
+    keys::check_together(&recipients)?;
     for recipient in recipients.iter().filter(|recipient| recipient.is_weak()) {
         note(format_args!(
             "sealslot: warning: {} has fewer than {} bits: make a stronger key with `sealslot keygen`",

@@ -273,9 +273,11 @@ impl Keys {
         if recipients.is_empty() {
             let own = identities
                 .iter()
-                .map(|identity| NamedRecipient::new(identity.to_recipient(), ""));
+                .filter_map(Identity::to_recipient)
+                .map(|recipient| NamedRecipient::new(recipient, ""));
             recipients.extend(own);
         }
+        keys::check_together(&recipients)?;
         Ok(Self {
             recipients,
             identities,

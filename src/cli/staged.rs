@@ -163,21 +163,26 @@ fn exists(path: &Path) -> Failure {
 }
 
 /// Makes the names in a folder durable.
-fn sync_folder(folder: &Path) -> Result<(), Failure> {
+pub(super) fn sync_folder(folder: &Path) -> Result<(), Failure> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(|error| Failure::io("sync", folder, &error))
 }
 
 /// `name`, and then the same with numbers.
-fn with_numbers(name: &str) -> impl Iterator<Item = String> {
+pub(super) fn with_numbers(name: &str) -> impl Iterator<Item = String> {
     let others = (2..=MAX_NUMBER).map(move |number| numbered(name, number));
     std::iter::once(name.to_owned()).chain(others)
 }
 
 /// The folder `name` in `folder`, for this user alone where it has to be made. A link is not followed, wherever it leads, and
 /// nothing is replaced: beside what is no folder, or none that is joined, there is one with a number.
-fn folder_in(folder: &Path, name: &str, joins: Joins, made: &mut Made) -> Result<PathBuf, Failure> {
+pub(super) fn folder_in(
+    folder: &Path,
+    name: &str,
+    joins: Joins,
+    made: &mut Made,
+) -> Result<PathBuf, Failure> {
     for name in with_numbers(name) {
         let path = folder.join(name);
         match DirBuilder::new().mode(0o700).create(&path) {

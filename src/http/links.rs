@@ -24,8 +24,8 @@ use crate::grant::{GrantId, Link, LinkSecret, LinkState, MediaRange, Scope};
 use crate::keys::parse_recipients;
 use crate::upload::{ClientName, essence, to_rfc3339};
 
-/// Bytes in the body of `POST /links`: texts for a page, and some public keys.
-const MAX_BODY: u64 = 128 << 10;
+/// Bytes in the body of `POST /links`: texts for a page, and as many public keys as there may be, of 2 KB each.
+const MAX_BODY: u64 = 192 << 10;
 /// How long that body may take.
 const BODY_TIME: Duration = Duration::from_secs(30);
 

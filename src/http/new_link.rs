@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::keep::MAX_KEEP;
 use super::page::{LinkPageError, link_settings};
 use crate::grant::{LinkPage, MediaRangeError, NewLink};
-use crate::keys::{KeyError, NamedRecipient, parse_recipients};
+use crate::keys::{KeyError, NamedRecipient, check_together, parse_recipients};
 
 /// How long a link is open where nothing else is said.
 const USUAL: Duration = Duration::from_hours(7 * 24);
@@ -162,13 +162,15 @@ fn extensions(texts: &[String]) -> Result<Vec<String>, MalformedLink> {
 
 /// A line for each key, in the one form that it is written in.
 fn recipients(texts: &[String]) -> Result<Vec<String>, MalformedLink> {
-    let mut lines = Vec::new();
+    let mut keys = Vec::new();
     for text in texts {
-        let keys = parse_recipients(text)?;
-        for line in keys.iter().map(NamedRecipient::to_line) {
-            if !lines.contains(&line) {
-                lines.push(line);
-            }
+        keys.extend(parse_recipients(text)?);
+    }
+    check_together(&keys)?;
+    let mut lines = Vec::new();
+    for line in keys.iter().map(NamedRecipient::to_line) {
+        if !lines.contains(&line) {
+            lines.push(line);
         }
     }
     if lines.len() > MAX_ITEMS {

@@ -1,5 +1,6 @@
 //! What can be wrong with a key, and what to do about it.
 
+use crate::seal::OpenError;
 use crate::seal::ssh_rsa::UnusableKey;
 use std::fmt;
 use std::io;
@@ -243,6 +244,32 @@ pub enum KeyError {
         /// The file.
         place: Place,
     },
+
+    /// An identity file that is sealed with age, and does not open for another reason than its passphrase.
+    #[error("{place} is sealed with age and does not open")]
+    Sealed {
+        /// The file.
+        place: Place,
+        /// Why.
+        source: OpenError,
+    },
+
+    /// A plugin's identity, where nobody is there whom the plugin could ask.
+    #[error(
+        "{place} is for an age plugin, which may ask for a PIN or a touch: it opens on your own machine, as with \
+         `sealslot open`, and not on a server"
+    )]
+    PluginUnattended {
+        /// The file and line.
+        place: Place,
+    },
+
+    /// Post-quantum recipients stand beside others.
+    #[error(
+        "post-quantum recipients (age1pq1...) stand beside others, whose keys a quantum computer would break: name one \
+         kind alone"
+    )]
+    PostQuantumMixed,
 
     /// The private key needs a passphrase, and there was no way to get it. For callers of
     /// [`read_identities`](super::read_identities) to answer with.

@@ -1,7 +1,7 @@
-//! Making RSA keys, and writing them where nobody else can read them and nothing is overwritten.
+//! Making keys, and writing them where nobody else can read them and nothing is overwritten.
 
-use super::{KeyError, MAX_BITS, MIN_BITS, NamedRecipient};
-use crate::seal::{Recipient, ssh_rsa};
+use super::{KeyError, MAX_BITS, MIN_BITS, NamedRecipient, sealed};
+use crate::seal::{Recipient, mlkem768x25519, ssh_rsa};
 use getrandom::SysRng;
 use rsa::pkcs1::{EncodeRsaPrivateKey, LineEnding};
 use rsa::rand_core::TryRng;
@@ -13,13 +13,14 @@ use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 /// The bcrypt rounds for a new passphrase, as many as today's `ssh-keygen` makes.
 const BCRYPT_ROUNDS: u32 = 24;
 
-/// Where [`write_keypair`] put the two halves of a key.
+/// Where [`write_keypair`] or [`write_identity`] put the two halves of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeypairFiles {
     /// The private key, mode 0600.
@@ -47,6 +48,55 @@ pub fn write_keypair(
     comment: &str,
 ) -> Result<KeypairFiles, KeyError> {
     check_bits(usize::try_from(key.n().bit_width_vartime()).unwrap_or(usize::MAX))?;
+    let files = files(path)?;
+    let recipient = Recipient::SshRsa(ssh_rsa::Recipient::new(rsa::PublicKey::from(key)));
+    let recipient = NamedRecipient::new(recipient, comment);
+    let private_text = match passphrase {
+        None => key.to_pkcs1_pem(LineEnding::LF).map_err(make_error)?,
+        Some("") => return Err(KeyError::EmptyPassphrase),
+        Some(passphrase) => {
+            encrypted_openssh(key, passphrase, recipient.comment().unwrap_or_default())?
+        }
+    };
+    write(&files, private_text.as_bytes(), &recipient)?;
+    Ok(files)
+}
+
+/// Writes a post-quantum key to `path` as `age-keygen -pq` does, with the time of its creation and its public half in
+/// comments, and its public half to `path` and `.pub`.
+///
+/// With a passphrase the private key's file is sealed with it, as age and rage read it. All else is as with
+/// [`write_keypair`].
+pub fn write_identity(
+    path: &Path,
+    identity: &mlkem768x25519::Identity,
+    passphrase: Option<&str>,
+    created: SystemTime,
+) -> Result<KeypairFiles, KeyError> {
+    let files = files(path)?;
+    let recipient = Recipient::MlKem768X25519(identity.to_recipient());
+    let recipient = NamedRecipient::new(recipient, "");
+    let line = identity.to_line();
+    let created = format!("# created: {}", humantime::format_rfc3339_seconds(created));
+    let public = recipient.to_line();
+    // Of its final size at once, so that no copy is left behind by growing.
+    let mut text = Zeroizing::new(String::with_capacity(line.len() + public.len() + 100));
+    for part in [&created, "\n# public key: ", &public, "\n", &line, "\n"] {
+        text.push_str(part);
+    }
+    match passphrase {
+        None => write(&files, text.as_bytes(), &recipient)?,
+        Some("") => return Err(KeyError::EmptyPassphrase),
+        Some(passphrase) => {
+            let text = sealed::seal(&text, passphrase).map_err(make_error)?;
+            write(&files, &text, &recipient)?;
+        }
+    }
+    Ok(files)
+}
+
+/// Where the two halves go: nowhere where there is something already.
+fn files(path: &Path) -> Result<KeypairFiles, KeyError> {
     let mut public = path.as_os_str().to_owned();
     public.push(".pub");
     let files = KeypairFiles {
@@ -59,31 +109,20 @@ pub fn write_keypair(
             return Err(KeyError::Exists { path: path.clone() });
         }
     }
+    Ok(files)
+}
 
-    let recipient = Recipient::SshRsa(ssh_rsa::Recipient::new(rsa::PublicKey::from(key)));
-    let recipient = NamedRecipient::new(recipient, comment);
-    let private_text = match passphrase {
-        None => key.to_pkcs1_pem(LineEnding::LF).map_err(make_error)?,
-        Some("") => return Err(KeyError::EmptyPassphrase),
-        Some(passphrase) => {
-            encrypted_openssh(key, passphrase, recipient.comment().unwrap_or_default())?
-        }
-    };
-    let private = prepare(&files.private, private_text.as_bytes(), 0o600)?;
-    let public = prepare(
-        &files.public,
-        format!("{}\n", recipient.to_line()).as_bytes(),
-        0o644,
-    )?;
-
+fn write(files: &KeypairFiles, private: &[u8], recipient: &NamedRecipient) -> Result<(), KeyError> {
+    let private = prepare(&files.private, private, 0o600)?;
+    let line = format!("{}\n", recipient.to_line());
+    let public = prepare(&files.public, line.as_bytes(), 0o644)?;
     // The private key is durable before the public one can be seen: the other way round, a crash could leave a public
     // key for people to seal to that nobody can open.
     publish(private, &files.private)?;
     publish(public, &files.public).inspect_err(|_| {
         // Just made by this call, and of no use to anyone yet. A failure here leaves a whole, private key.
         let _ = std::fs::remove_file(&files.private);
-    })?;
-    Ok(files)
+    })
 }
 
 fn check_bits(bits: usize) -> Result<(), KeyError> {

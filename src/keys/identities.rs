@@ -2,8 +2,8 @@
 
 use super::numbers::{self, PrivateNumbers};
 use super::text::{KeyLine, PemBlock, classify, key_lines, pem_block};
-use super::{KeyError, MAX_FILE, Place};
-use crate::seal::{Identity, ssh_rsa};
+use super::{KeyError, MAX_FILE, Place, sealed};
+use crate::seal::{Identity, plugin_name, ssh_rsa};
 use rsa::pkcs1::{self, RsaPrivateKeyRef, Version};
 use rsa::pkcs8::der::Decode;
 use rsa::pkcs8::pkcs5::{self, pbes2};
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 /// The accepted forms, for messages.
 const EXPECTED: &str =
-    "an RSA private key (PKCS#1, PKCS#8 or OpenSSH) or lines of `AGE-SECRET-KEY-1...`";
+    "an RSA private key (PKCS#1, PKCS#8 or OpenSSH) or lines of `AGE-SECRET-KEY-...`";
 
 /// The most bcrypt rounds that are run for an OpenSSH key: half a minute or so. `ssh-keygen` makes 24.
 const MAX_BCRYPT_ROUNDS: u32 = 4096;
@@ -34,33 +34,76 @@ const MAX_SCRYPT_BYTES: u64 = 1 << 30;
 /// Asks for the passphrase of the private key in a file.
 type AskPassphrase<'a> = &'a mut dyn FnMut(&Path) -> Result<Zeroizing<String>, KeyError>;
 
-/// Reads the private keys in the file at `path`: one RSA key, or any number of X25519 ones, never none.
+/// Wraps an identity for an age plugin, for whoever can run it.
+type WithPlugin<'a> = &'a mut dyn FnMut(PluginIdentity) -> Identity;
+
+/// An identity for an age plugin: what the plugin of that name finds its key with.
+pub struct PluginIdentity {
+    /// The plugin's name: letters, digits and `+._-`.
+    pub name: String,
+    /// The line, `AGE-PLUGIN-NAME-1...`. It may well be secret.
+    pub line: Zeroizing<String>,
+}
+
+/// Reads the private keys in the file at `path`: one RSA key, or any number of age ones, never none. Identities for
+/// plugins are refused.
 ///
 /// The file must be a regular one of at most 1 MiB that neither its group nor others can reach; that is checked on the
-/// file as opened. `passphrase` is asked once, and only where the key is encrypted. RSA keys are validated.
+/// file as opened. `passphrase` is asked only where a key or the whole file is encrypted. RSA keys are validated.
 pub fn read_identities(
     path: &Path,
     passphrase: AskPassphrase<'_>,
 ) -> Result<Vec<Identity>, KeyError> {
+    read(path, passphrase, None)
+}
+
+/// Reads private keys as [`read_identities`] does, and identities for plugins too, which `plugin` makes usable.
+pub fn read_identities_and_plugins(
+    path: &Path,
+    passphrase: AskPassphrase<'_>,
+    plugin: &mut dyn FnMut(PluginIdentity) -> Identity,
+) -> Result<Vec<Identity>, KeyError> {
+    read(path, passphrase, Some(plugin))
+}
+
+fn read(
+    path: &Path,
+    passphrase: AskPassphrase<'_>,
+    plugin: Option<WithPlugin<'_>>,
+) -> Result<Vec<Identity>, KeyError> {
     let place = Place::file(path);
-    let bytes = read_private(path, &place)?;
+    let mut passphrase = || passphrase(path);
+    let mut bytes = read_private(path, &place)?;
+    if sealed::is_sealed(&bytes) {
+        bytes = sealed::open(&bytes, &place, EXPECTED, &mut passphrase)?;
+    }
     let text = std::str::from_utf8(&bytes).map_err(|_| KeyError::NotText {
         place: place.clone(),
     })?;
-    if let Some(block) = pem_block(text, &place)? {
-        let key = from_pem(&block, &place, &mut || passphrase(path))?;
+    parse(text, &place, &mut passphrase, plugin)
+}
+
+fn parse(
+    text: &str,
+    place: &Place,
+    passphrase: &mut dyn FnMut() -> Result<Zeroizing<String>, KeyError>,
+    mut plugin: Option<WithPlugin<'_>>,
+) -> Result<Vec<Identity>, KeyError> {
+    if let Some(block) = pem_block(text, place)? {
+        let key = from_pem(&block, place, passphrase)?;
         let identity = ssh_rsa::Identity::new(&key).map_err(|source| KeyError::Unusable {
             place: place.clone(),
             source,
         })?;
         return Ok(vec![Identity::SshRsa(identity)]);
     }
-    let identities = key_lines(text, &place)
-        .map(|(line, place)| from_line(line, place))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut identities = Vec::new();
+    for (line, place) in key_lines(text, place) {
+        identities.push(from_line(line, place, &mut plugin)?);
+    }
     if identities.is_empty() {
         return Err(KeyError::Empty {
-            place,
+            place: place.clone(),
             expected: EXPECTED,
         });
     }
@@ -104,14 +147,33 @@ fn open_without_waiting(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
-fn from_line(line: &str, place: Place) -> Result<Identity, KeyError> {
+fn from_line(
+    line: &str,
+    place: Place,
+    plugin: &mut Option<WithPlugin<'_>>,
+) -> Result<Identity, KeyError> {
     match classify(line) {
         // The parser's own error is left out: it could say which character of the secret it stumbled over.
         KeyLine::AgeIdentity(key) => match key.parse() {
             Ok(key) => Ok(Identity::X25519(key)),
             Err(_) => Err(malformed(&place, "an age identity")),
         },
-        KeyLine::SshRsa(_) | KeyLine::AgeRecipient(_) => Err(KeyError::PublicKeyGiven { place }),
+        KeyLine::HybridIdentity(key) => match key.parse() {
+            Ok(key) => Ok(Identity::MlKem768X25519(key)),
+            Err(_) => Err(malformed(&place, "a post-quantum age identity")),
+        },
+        KeyLine::PluginIdentity(line) => {
+            let Some(plugin) = plugin else {
+                return Err(KeyError::PluginUnattended { place });
+            };
+            let name = plugin_name(line)
+                .map_err(|_| malformed(&place, "an identity for an age plugin"))?;
+            let line = Zeroizing::new(line.to_owned());
+            Ok(plugin(PluginIdentity { name, line }))
+        }
+        KeyLine::SshRsa(_) | KeyLine::AgeRecipient(_) | KeyLine::HybridRecipient(_) => {
+            Err(KeyError::PublicKeyGiven { place })
+        }
         KeyLine::Foreign { found, .. } => Err(unsupported(&place, found)),
         KeyLine::Unknown => Err(KeyError::Unrecognized {
             place,

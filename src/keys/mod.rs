@@ -1,11 +1,11 @@
-//! Keys in files: reading recipients and identities, making RSA key pairs, fingerprints, file permissions.
+//! Keys in files: reading recipients and identities, making key pairs, fingerprints, file permissions.
 //!
 //! What is accepted (DESIGN.md, sections 3.1 and 4.1):
 //!
 //! | | forms |
 //! |---|---|
-//! | recipients ([`read_recipients`]) | lines of `ssh-rsa` and `age1...`, SPKI PEM, PKCS#1 PEM |
-//! | identities ([`read_identities`]) | PKCS#8 PEM, plain or encrypted (PBES2); PKCS#1 PEM; OpenSSH private key, with or without a passphrase; lines of `AGE-SECRET-KEY-1...` |
+//! | recipients ([`read_recipients`]) | lines of `ssh-rsa`, `age1...` and `age1pq1...`, SPKI PEM, PKCS#1 PEM |
+//! | identities ([`read_identities`]) | PKCS#8 PEM, plain or encrypted (PBES2); PKCS#1 PEM; OpenSSH private key, with or without a passphrase; lines of `AGE-SECRET-KEY-1...`, `AGE-SECRET-KEY-PQ-1...` and, where somebody can be asked, `AGE-PLUGIN-NAME-1...`; any of them in an age file that opens with a passphrase |
 //!
 //! Every RSA key has 2048 to 8192 bits, and a private key is checked whole before it is used. A private key file that
 //! its group or others may read is refused. The plaintext of a private key lives in zeroized buffers here; the one
@@ -16,15 +16,16 @@ mod generate;
 mod identities;
 mod numbers;
 mod recipients;
+mod sealed;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::{KeyError, Place};
-pub use generate::{KeypairFiles, generate, write_keypair};
-pub use identities::read_identities;
-pub use recipients::{NamedRecipient, parse_recipients, read_recipients};
+pub use generate::{KeypairFiles, generate, write_identity, write_keypair};
+pub use identities::{PluginIdentity, read_identities, read_identities_and_plugins};
+pub use recipients::{NamedRecipient, check_together, parse_recipients, read_recipients};
 
 /// The shortest RSA modulus that is accepted, in bits.
 pub const MIN_BITS: u32 = 2048;

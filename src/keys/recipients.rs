@@ -2,7 +2,7 @@
 
 use super::text::{KeyLine, PemBlock, classify, key_lines, pem_block};
 use super::{DEFAULT_BITS, KeyError, MAX_FILE, Place, numbers};
-use crate::seal::{Recipient, ssh_rsa};
+use crate::seal::{Recipient, mixes_post_quantum, ssh_rsa};
 use data_encoding::{BASE64, BASE64_NOPAD};
 use rsa::pkcs1::{self, RsaPublicKeyRef};
 use rsa::pkcs8::Document;
@@ -16,7 +16,7 @@ use std::io::Read;
 use std::path::Path;
 
 /// The accepted forms, for messages.
-const EXPECTED: &str = "an `ssh-rsa` line, an `age1...` line, or an RSA public key in PEM";
+const EXPECTED: &str = "an `ssh-rsa`, `age1...` or `age1pq1...` line, or an RSA public key in PEM";
 
 /// A recipient, and the name that its owner gave it.
 pub struct NamedRecipient {
@@ -40,11 +40,11 @@ impl NamedRecipient {
         self.comment.as_deref()
     }
 
-    /// The length of the RSA modulus in bits; `None` for X25519, where all keys are of one size.
+    /// The length of the RSA modulus in bits; `None` for the other types, whose keys are all of one size.
     pub fn bits(&self) -> Option<u32> {
         match &self.recipient {
             Recipient::SshRsa(key) => Some(key.public_key().n().bit_width_vartime()),
-            Recipient::X25519(_) => None,
+            Recipient::X25519(_) | Recipient::MlKem768X25519(_) => None,
         }
     }
 
@@ -54,21 +54,19 @@ impl NamedRecipient {
     }
 
     /// What names this key to people: for RSA what `ssh-keygen -l` prints, `SHA256:` and the unpadded base64 of SHA-256
-    /// over the SSH wire encoding; for X25519 the `age1...` string.
+    /// over the SSH wire encoding; for X25519 the `age1...` string; for a post-quantum key, whose string has 2 KB, the
+    /// same of SHA-256 over its 1216 bytes.
     pub fn fingerprint(&self) -> String {
+        let digest = |bytes: &[u8]| BASE64_NOPAD.encode(&Sha256::digest(bytes));
         match &self.recipient {
-            Recipient::SshRsa(key) => {
-                format!(
-                    "SHA256:{}",
-                    BASE64_NOPAD.encode(&Sha256::digest(key.wire()))
-                )
-            }
+            Recipient::SshRsa(key) => format!("SHA256:{}", digest(key.wire())),
             Recipient::X25519(key) => key.to_string(),
+            Recipient::MlKem768X25519(key) => format!("SHA256:{}", digest(&key.to_bytes())),
         }
     }
 
-    /// The line for a recipients file, without line end: `ssh-rsa AAAA... comment` (RFC 4253, section 6.6) or
-    /// `age1...`. [`parse_recipients`] and `age -R` read it.
+    /// The line for a recipients file, without line end: `ssh-rsa AAAA... comment` (RFC 4253, section 6.6), `age1...` or
+    /// `age1pq1...`. [`parse_recipients`] and `age -R` read it.
     pub fn to_line(&self) -> String {
         match &self.recipient {
             Recipient::SshRsa(key) => {
@@ -79,8 +77,17 @@ impl NamedRecipient {
                 }
             }
             Recipient::X25519(key) => key.to_string(),
+            Recipient::MlKem768X25519(key) => key.to_string(),
         }
     }
+}
+
+/// Refuses post-quantum recipients beside others: what is sealed to both is no safer than the weaker ones.
+pub fn check_together(recipients: &[NamedRecipient]) -> Result<(), KeyError> {
+    if mixes_post_quantum(recipients.iter().map(|named| &named.recipient)) {
+        return Err(KeyError::PostQuantumMixed);
+    }
+    Ok(())
 }
 
 impl fmt::Debug for NamedRecipient {
@@ -122,8 +129,8 @@ pub fn read_recipients(argument: &str) -> Result<Vec<NamedRecipient>, KeyError> 
     parse(text, &place)
 }
 
-/// Reads the text of a recipients file: one PEM block, or lines of `ssh-rsa` and `age1...` keys with blank lines and
-/// `#` comments between them. Any line that is none of these is an error, so that no recipient is left out unseen. The
+/// Reads the text of a recipients file: one PEM block, or lines of `ssh-rsa`, `age1...` and `age1pq1...` keys with
+/// blank lines and `#` comments between them. Any line that is none of these is an error, so that no recipient is left out unseen. The
 /// result is never empty.
 pub fn parse_recipients(text: &str) -> Result<Vec<NamedRecipient>, KeyError> {
     parse(text, &Place::given())
@@ -141,8 +148,8 @@ fn is_key(argument: &str) -> bool {
         KeyLine::Foreign { private, .. } => {
             private || line.trim().contains(char::is_whitespace) || line.starts_with("age1")
         }
-        KeyLine::AgeRecipient(key) => !key.contains(['.', '/']),
-        KeyLine::AgeIdentity(_) => true,
+        KeyLine::AgeRecipient(key) | KeyLine::HybridRecipient(key) => !key.contains(['.', '/']),
+        KeyLine::AgeIdentity(_) | KeyLine::HybridIdentity(_) | KeyLine::PluginIdentity(_) => true,
         KeyLine::Unknown => false,
     })
 }
@@ -171,9 +178,14 @@ fn from_line(line: &str, place: &Place) -> Result<NamedRecipient, KeyError> {
             Ok(key) => Ok(NamedRecipient::new(Recipient::X25519(key), "")),
             Err(source) => Err(malformed(&place, "an age recipient", source)),
         },
-        KeyLine::AgeIdentity(_) | KeyLine::Foreign { private: true, .. } => {
-            Err(KeyError::PrivateKeyGiven { place })
-        }
+        KeyLine::HybridRecipient(key) => match key.parse() {
+            Ok(key) => Ok(NamedRecipient::new(Recipient::MlKem768X25519(key), "")),
+            Err(source) => Err(malformed(&place, "a post-quantum age recipient", source)),
+        },
+        KeyLine::AgeIdentity(_)
+        | KeyLine::HybridIdentity(_)
+        | KeyLine::PluginIdentity(_)
+        | KeyLine::Foreign { private: true, .. } => Err(KeyError::PrivateKeyGiven { place }),
         KeyLine::Foreign { found, .. } => Err(KeyError::Unsupported {
             place,
             found,

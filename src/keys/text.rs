@@ -35,15 +35,22 @@ pub(super) enum KeyLine<'a> {
     SshRsa(&'a str),
     /// `age1...`
     AgeRecipient(&'a str),
+    /// `age1pq1...`
+    HybridRecipient(&'a str),
     /// `AGE-SECRET-KEY-1...`
     AgeIdentity(&'a str),
+    /// `AGE-SECRET-KEY-PQ-1...`
+    HybridIdentity(&'a str),
+    /// `AGE-PLUGIN-NAME-1...`
+    PluginIdentity(&'a str),
     /// Something that is known, but of no use here.
     Foreign { found: String, private: bool },
     /// Anything else.
     Unknown,
 }
 
-const SEALED: &str = "sealed with age (open it with `age -d` first)";
+/// What a file is that is sealed, and not with a passphrase.
+pub(super) const SEALED: &str = "sealed with age (open it with `age -d` first)";
 
 /// The PEM block in `text`, or `None` where `text` is made of lines.
 ///
@@ -120,23 +127,26 @@ pub(super) fn classify(line: &str) -> KeyLine<'_> {
         return foreign(&format!("a key of the type {first}"), false);
     }
     if let Some(data) = line.strip_prefix("age1") {
+        if data.starts_with("pq1") {
+            return KeyLine::HybridRecipient(line);
+        }
         // A Bech32 prefix ends at the last 1, so one more means that the prefix goes on.
         if data.contains('1') {
             return foreign(
-                "an age recipient of another type (a plugin's, or post-quantum)",
+                "an age plugin's recipient (plugins only open: ask its owner for a key that needs none)",
                 false,
             );
         }
         return KeyLine::AgeRecipient(line);
     }
     if starts_with_ignoring_case(line, "AGE-SECRET-KEY-PQ-1") {
-        return foreign("a post-quantum age identity", true);
+        return KeyLine::HybridIdentity(line);
     }
     if starts_with_ignoring_case(line, "AGE-SECRET-KEY-") {
         return KeyLine::AgeIdentity(line);
     }
     if starts_with_ignoring_case(line, "AGE-PLUGIN-") {
-        return foreign("an age plugin's identity", true);
+        return KeyLine::PluginIdentity(line);
     }
     if line.starts_with("PuTTY-User-Key-File-") {
         return foreign("a PuTTY key (export it as an OpenSSH key)", true);

@@ -4,7 +4,7 @@ use data_encoding::BASE64_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{FileKey, Identity, NONCE_SIZE, OpenError, SealError};
+use super::{FileKey, Identity, NONCE_SIZE, OpenError, SealError, scrypt};
 
 const VERSION_LINE: &[u8] = b"age-encryption.org/v1\n";
 const VERSION_PREFIX: &[u8] = b"age-encryption.org/";
@@ -49,6 +49,9 @@ pub enum HeaderError {
     /// A passphrase stanza beside others (specification, "scrypt recipient stanza").
     #[error("a scrypt stanza does not stand alone")]
     ScryptNotAlone,
+    /// A passphrase stanza that asks for more work than [`scrypt::MAX_LOG_N`](super::scrypt::MAX_LOG_N).
+    #[error("a scrypt stanza asks for too much work and memory: open it with `age -d`")]
+    WorkFactor,
 }
 
 /// One recipient stanza: a wrapped file key, or something that others may ignore.
@@ -58,6 +61,27 @@ pub struct Stanza {
     pub args: Vec<String>,
     /// The body, decoded.
     pub body: Vec<u8>,
+}
+
+impl Stanza {
+    /// Writes it as it stands in a header (specification, "Recipient stanza").
+    pub fn encode(&self) -> Result<Vec<u8>, SealError> {
+        let mut text = Vec::with_capacity(256 + self.body.len() * 3 / 2);
+        encode_stanza(&mut text, self)?;
+        Ok(text)
+    }
+
+    /// Parses the stanza at the start of `input`. Gives it with the number of bytes that it took, or `None` where
+    /// `input` ends before it does.
+    pub fn parse(input: &[u8]) -> Result<Option<(Self, usize)>, HeaderError> {
+        let mut lines = Lines { input, position: 0 };
+        let Some(line) = lines.next()? else {
+            return Ok(None);
+        };
+        let arguments = line.strip_prefix(STANZA_PREFIX).ok_or(HeaderError::Line)?;
+        let stanza = parse_stanza(arguments, &mut lines)?;
+        Ok(stanza.map(|stanza| (stanza, lines.position)))
+    }
 }
 
 /// A parsed header with the nonce behind it. That it is genuine only [`Header::verify`] tells.
@@ -88,11 +112,10 @@ impl Header {
                 return Ok(None);
             };
             if let Some(arguments) = line.strip_prefix(STANZA_PREFIX) {
-                let args = parse_arguments(arguments)?;
-                let Some(body) = parse_body(&mut lines)? else {
+                let Some(stanza) = parse_stanza(arguments, &mut lines)? else {
                     return Ok(None);
                 };
-                stanzas.push(Stanza { args, body });
+                stanzas.push(stanza);
             } else if let Some(mac) = line.strip_prefix(MAC_MARK) {
                 if stanzas.is_empty() {
                     return Err(HeaderError::Line);
@@ -125,17 +148,30 @@ impl Header {
     }
 
     /// Finds the file key with the first identity that opens a stanza, and checks the header's MAC with it.
+    ///
+    /// External identities come last: they may ask somebody for something, which is for nothing where a key at hand
+    /// opens the file. One that cannot be used keeps nothing from the others.
     pub fn unwrap_file_key(&self, identities: &[Identity]) -> Result<FileKey, OpenError> {
-        if self.stanzas.len() > 1 && self.stanzas.iter().any(|s| s.args[0] == "scrypt") {
+        if self.stanzas.len() > 1 && self.stanzas.iter().any(scrypt::is_type_of) {
             return Err(HeaderError::ScryptNotAlone.into());
         }
-        for identity in identities {
-            if let Some(file_key) = identity.unwrap(&self.stanzas)? {
-                self.verify(&file_key)?;
-                return Ok(file_key);
+        let (others, own): (Vec<_>, Vec<_>) = identities
+            .iter()
+            .partition(|identity| matches!(identity, Identity::External(_)));
+        let mut unusable = None;
+        for identity in own.into_iter().chain(others) {
+            match identity.unwrap(&self.stanzas) {
+                Ok(Some(file_key)) => {
+                    self.verify(&file_key)?;
+                    return Ok(file_key);
+                }
+                Ok(None) => {}
+                // Another one may still open it; if none does, this is why.
+                Err(error @ OpenError::External(_)) => unusable = unusable.or(Some(error)),
+                Err(error) => return Err(error),
             }
         }
-        Err(OpenError::NoMatch)
+        Err(unusable.unwrap_or(OpenError::NoMatch))
     }
 
     /// Checks in constant time that the header was made with this file key.
@@ -235,6 +271,12 @@ fn check_version(line: &[u8]) -> Result<(), HeaderError> {
     } else {
         Err(HeaderError::NotAge)
     }
+}
+
+fn parse_stanza(arguments: &[u8], lines: &mut Lines<'_>) -> Result<Option<Stanza>, HeaderError> {
+    let args = parse_arguments(arguments)?;
+    let body = parse_body(lines)?;
+    Ok(body.map(|body| Stanza { args, body }))
 }
 
 fn parse_arguments(line: &[u8]) -> Result<Vec<String>, HeaderError> {

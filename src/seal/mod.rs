@@ -16,7 +16,10 @@ mod armor;
 mod audit;
 mod file_key;
 mod header;
+mod key_text;
+pub mod mlkem768x25519;
 mod rewrap;
+pub mod scrypt;
 pub mod ssh_rsa;
 mod stream;
 #[cfg(test)]
@@ -28,6 +31,7 @@ pub use armor::{
 };
 pub use file_key::{FILE_KEY_SIZE, FileKey, FileKeyLength};
 pub use header::{Header, HeaderError, MAX_HEADER_SIZE, Stanza};
+pub use key_text::{EncodingError, plugin_name};
 pub use rewrap::rewrap;
 pub use stream::{
     CHUNK_SIZE, ChunkBuffer, NONCE_SIZE, PayloadError, PayloadLayout, PayloadOpener, PayloadSealer,
@@ -41,6 +45,8 @@ pub enum Recipient {
     SshRsa(ssh_rsa::Recipient),
     /// A native age key (`age1...`).
     X25519(x25519::Recipient),
+    /// A post-quantum hybrid age key (`age1pq1...`).
+    MlKem768X25519(mlkem768x25519::Recipient),
 }
 
 impl Recipient {
@@ -48,8 +54,23 @@ impl Recipient {
         match self {
             Self::SshRsa(recipient) => recipient.wrap(file_key),
             Self::X25519(recipient) => recipient.wrap(file_key),
+            Self::MlKem768X25519(recipient) => recipient.wrap(file_key),
         }
     }
+
+    /// Whether what is sealed to it stays sealed when there are quantum computers for it.
+    pub fn is_post_quantum(&self) -> bool {
+        matches!(self, Self::MlKem768X25519(_))
+    }
+}
+
+/// Whether post-quantum recipients stand beside others (specification, "The MLKEM768-X25519 ... recipient type"). Whoever
+/// can break one of the others would open all of it.
+pub fn mixes_post_quantum<'a>(recipients: impl IntoIterator<Item = &'a Recipient>) -> bool {
+    let mut kinds = recipients.into_iter().map(Recipient::is_post_quantum);
+    kinds
+        .next()
+        .is_some_and(|first| kinds.any(|other| other != first))
 }
 
 /// A private key that opens what was sealed to its recipient.
@@ -58,22 +79,39 @@ pub enum Identity {
     SshRsa(ssh_rsa::Identity),
     /// A native age identity (`AGE-SECRET-KEY-1...`).
     X25519(x25519::Identity),
+    /// A post-quantum hybrid age identity (`AGE-SECRET-KEY-PQ-1...`).
+    MlKem768X25519(mlkem768x25519::Identity),
+    /// Something else that unwraps file keys: a passphrase, an age plugin.
+    External(Box<dyn Unwrap>),
+}
+
+/// What finds a file key where this module holds no private key for it.
+pub trait Unwrap: Send + Sync {
+    /// Tries all stanzas of one header. `None`: none is for it. Where it could not be used at all, it gives
+    /// [`OpenError::External`].
+    fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>, OpenError>;
 }
 
 impl Identity {
-    /// The recipient that belongs to this identity.
-    pub fn to_recipient(&self) -> Recipient {
+    /// The recipient that belongs to this identity; `None` where only somebody else knows it.
+    pub fn to_recipient(&self) -> Option<Recipient> {
         match self {
-            Self::SshRsa(identity) => Recipient::SshRsa(identity.to_recipient()),
-            Self::X25519(identity) => Recipient::X25519(identity.to_recipient()),
+            Self::SshRsa(identity) => Some(Recipient::SshRsa(identity.to_recipient())),
+            Self::X25519(identity) => Some(Recipient::X25519(identity.to_recipient())),
+            Self::MlKem768X25519(identity) => {
+                Some(Recipient::MlKem768X25519(identity.to_recipient()))
+            }
+            Self::External(_) => None,
         }
     }
 
     /// Tries every stanza. `None`: no stanza is for this identity, or none opens with it.
-    fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>, HeaderError> {
+    fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>, OpenError> {
         match self {
-            Self::SshRsa(identity) => identity.unwrap(stanzas),
-            Self::X25519(identity) => identity.unwrap(stanzas),
+            Self::SshRsa(identity) => Ok(identity.unwrap(stanzas)?),
+            Self::X25519(identity) => Ok(identity.unwrap(stanzas)?),
+            Self::MlKem768X25519(identity) => Ok(identity.unwrap(stanzas)?),
+            Self::External(identity) => identity.unwrap(stanzas),
         }
     }
 }
@@ -84,12 +122,21 @@ pub enum SealError {
     /// A file that nobody can open would be a loss, not a seal.
     #[error("no recipient to seal to: name at least one public key")]
     NoRecipients,
+    /// Post-quantum recipients stand beside others.
+    #[error(
+        "post-quantum recipients (age1pq1...) stand beside others, whose keys a quantum computer would break: seal to \
+         one kind alone"
+    )]
+    PostQuantumMixed,
     /// The operating system gave no random bytes.
     #[error("the operating system gave no randomness")]
     Randomness(#[source] getrandom::Error),
     /// RSA-OAEP refused the key.
     #[error("the file key could not be wrapped for an RSA recipient: check the public key")]
     Rsa(#[source] rsa::errors::Error),
+    /// HPKE refused the key.
+    #[error("the file key could not be wrapped for a post-quantum recipient: check the public key")]
+    Hpke(#[source] hpke::HpkeError),
     /// The recipient's point gives an all-zero shared secret: a key that seals nothing.
     #[error("an X25519 recipient is a low-order point: it protects nothing, use another key")]
     LowOrderRecipient,
@@ -114,6 +161,9 @@ pub enum OpenError {
     /// No identity opens any stanza.
     #[error("no identity matches: the file was sealed to other keys")]
     NoMatch,
+    /// An identity that is not a key at hand, like an age plugin, could not be used.
+    #[error("an identity could not be used")]
+    External(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The header was changed after it was made.
     #[error("the age header was altered: its MAC does not fit")]
     Mac,
@@ -140,13 +190,24 @@ pub fn begin(recipients: &[Recipient], extra: &[Stanza]) -> Result<Begun, SealEr
     if recipients.is_empty() {
         return Err(SealError::NoRecipients);
     }
-    let file_key = FileKey::generate()?;
-    let mut stanzas = Vec::with_capacity(recipients.len() + extra.len());
-    for recipient in recipients {
-        stanzas.push(recipient.wrap(&file_key)?);
+    if mixes_post_quantum(recipients) {
+        return Err(SealError::PostQuantumMixed);
     }
-    stanzas.extend_from_slice(extra);
-    let mut prefix = header::encode(&stanzas, &file_key)?;
+    begin_with(|file_key| {
+        let mut stanzas = Vec::with_capacity(recipients.len() + extra.len());
+        for recipient in recipients {
+            stanzas.push(recipient.wrap(file_key)?);
+        }
+        stanzas.extend_from_slice(extra);
+        Ok(stanzas)
+    })
+}
+
+fn begin_with(
+    wrap: impl FnOnce(&FileKey) -> Result<Vec<Stanza>, SealError>,
+) -> Result<Begun, SealError> {
+    let file_key = FileKey::generate()?;
+    let mut prefix = header::encode(&wrap(&file_key)?, &file_key)?;
     let mut nonce = [0; NONCE_SIZE];
     getrandom::fill(&mut nonce).map_err(SealError::Randomness)?;
     prefix.extend_from_slice(&nonce);
@@ -164,11 +225,21 @@ pub fn seal(
     extra: &[Stanza],
     plaintext: &[u8],
 ) -> Result<Vec<u8>, SealError> {
+    seal_all(begin(recipients, extra)?, plaintext)
+}
+
+/// Seals a plaintext that is in memory as one binary age file, which opens with a passphrase (a second of work).
+pub fn seal_with_passphrase(passphrase: &str, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
+    let begun = begin_with(|file_key| Ok(vec![scrypt::wrap(passphrase, file_key)?]))?;
+    seal_all(begun, plaintext)
+}
+
+fn seal_all(begun: Begun, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
     let Begun {
         mut prefix,
         mut sealer,
         ..
-    } = begin(recipients, extra)?;
+    } = begun;
     prefix.reserve(plaintext.len() + (plaintext.len() / CHUNK_SIZE + 1) * TAG_SIZE);
     let mut rest = plaintext;
     let mut buffer = ChunkBuffer::new(1);

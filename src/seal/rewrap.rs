@@ -1,6 +1,6 @@
 //! Wrapping a file key anew, for other recipients, while the payload stays.
 
-use super::{FileKey, Header, Recipient, SealError, header};
+use super::{FileKey, Header, Recipient, SealError, header, mixes_post_quantum};
 
 /// Writes what an age file starts with (header and nonce) for other `recipients`. The file key and the nonce stay, and so
 /// the payload opens behind the new start as it did behind the old one.
@@ -14,6 +14,9 @@ pub fn rewrap(
 ) -> Result<Vec<u8>, SealError> {
     if recipients.is_empty() {
         return Err(SealError::NoRecipients);
+    }
+    if mixes_post_quantum(recipients) {
+        return Err(SealError::PostQuantumMixed);
     }
     let stanzas = recipients.iter().map(|recipient| recipient.wrap(file_key));
     let stanzas = stanzas.collect::<Result<Vec<_>, _>>()?;

@@ -24,7 +24,7 @@ fn rsa_identity() -> &'static Identity {
 }
 
 fn sealed(plaintext: &[u8]) -> Vec<u8> {
-    seal(&[identity().to_recipient()], &[], plaintext).unwrap()
+    seal(&[identity().to_recipient().unwrap()], &[], plaintext).unwrap()
 }
 
 fn pattern(size: usize) -> Vec<u8> {
@@ -47,7 +47,10 @@ fn every_size_around_a_chunk_comes_back() {
 
 #[test]
 fn each_of_several_recipients_opens() {
-    let recipients = [identity().to_recipient(), rsa_identity().to_recipient()];
+    let recipients = [
+        identity().to_recipient().unwrap(),
+        rsa_identity().to_recipient().unwrap(),
+    ];
     let file = seal(&recipients, &[], b"for both").unwrap();
     for own in [&identity(), rsa_identity()] {
         let (header, size) = Header::parse(&file).unwrap().unwrap();
@@ -71,7 +74,7 @@ fn an_extra_stanza_is_kept_and_covered_by_the_mac() {
         body: pattern(48 * 3),
     };
     let file = seal(
-        &[identity().to_recipient()],
+        &[identity().to_recipient().unwrap()],
         std::slice::from_ref(&extra),
         b"x",
     )
@@ -91,7 +94,7 @@ fn a_stanza_argument_outside_visible_ascii_is_refused() {
             args: vec![argument.into()],
             body: vec![],
         };
-        let result = seal(&[identity().to_recipient()], &[extra], b"");
+        let result = seal(&[identity().to_recipient().unwrap()], &[extra], b"");
         assert!(matches!(result, Err(SealError::StanzaArgument)));
     }
 }
@@ -142,7 +145,7 @@ fn swapped_chunks_are_noticed() {
 
 #[test]
 fn another_key_is_no_match() {
-    let other = rsa_identity().to_recipient();
+    let other = rsa_identity().to_recipient().unwrap();
     let file = seal(&[other], &[], b"not for you").unwrap();
     assert!(matches!(
         open(&file, &[identity()]),
@@ -216,7 +219,7 @@ fn a_payload_may_end_anywhere_in_what_a_buffer_grew_to() {
                 mut prefix,
                 sealer,
                 file_key,
-            } = begin(&[identity().to_recipient()], &[]).unwrap();
+            } = begin(&[identity().to_recipient().unwrap()], &[]).unwrap();
             let mut buffer = ChunkBuffer::new(5);
             let (mut head, mut tail) = plaintext.split_at(first);
             buffer.fill(&mut head);
@@ -234,10 +237,7 @@ fn the_identity_is_read_in_either_case_alone() {
     assert!(IDENTITY.to_lowercase().parse::<x25519::Identity>().is_ok());
     let mixed = IDENTITY.replace("EGTZ", "egtz");
     assert!(mixed.parse::<x25519::Identity>().is_err());
-    let recipient = match identity().to_recipient() {
-        Recipient::X25519(recipient) => recipient,
-        Recipient::SshRsa(_) => unreachable!(),
-    };
+    let recipient = IDENTITY.parse::<x25519::Identity>().unwrap().to_recipient();
     assert!(recipient.to_string().parse::<x25519::Identity>().is_err());
     assert!(
         recipient
@@ -308,7 +308,7 @@ proptest! {
     ) {
         let plaintext = pattern(pieces.iter().sum());
         let Begun { mut prefix, mut sealer, file_key } =
-            begin(&[identity().to_recipient()], &[]).unwrap();
+            begin(&[identity().to_recipient().unwrap()], &[]).unwrap();
         let mut buffer = ChunkBuffer::new(chunks);
         let mut held = Vec::new();
         let mut rest = plaintext.as_slice();
@@ -329,4 +329,117 @@ proptest! {
         prop_assert_eq!(&*open_payload(&prefix[start..], &header, &file_key).unwrap(), &plaintext);
         prop_assert_eq!(held, plaintext);
     }
+}
+
+fn hybrid_identity() -> Identity {
+    Identity::MlKem768X25519(mlkem768x25519::Identity::generate().unwrap())
+}
+
+#[test]
+fn a_post_quantum_recipient_opens_and_nobody_else() {
+    let (own, other) = (hybrid_identity(), hybrid_identity());
+    let to = |identities: &[&Identity]| -> Vec<_> {
+        identities
+            .iter()
+            .filter_map(|identity| identity.to_recipient())
+            .collect()
+    };
+    let file = seal(&to(&[&other, &own]), &[], b"for years").unwrap();
+    assert_eq!(*open(&file, &[identity(), own]).unwrap(), b"for years");
+    assert_eq!(*open(&file, &[other]).unwrap(), b"for years");
+    for stranger in [hybrid_identity(), identity()] {
+        assert!(matches!(open(&file, &[stranger]), Err(OpenError::NoMatch)));
+    }
+}
+
+#[test]
+fn post_quantum_and_other_recipients_seal_nothing_together() {
+    let hybrid = hybrid_identity().to_recipient().unwrap();
+    for other in [&identity(), rsa_identity()] {
+        let other = other.to_recipient().unwrap();
+        for recipients in [[hybrid.clone(), other.clone()], [other, hybrid.clone()]] {
+            let answer = seal(&recipients, &[], b"");
+            assert!(matches!(answer, Err(SealError::PostQuantumMixed)));
+        }
+    }
+}
+
+#[test]
+fn a_post_quantum_key_with_a_low_order_point_or_numbers_out_of_range_is_none() {
+    let hybrid = mlkem768x25519::Identity::generate().unwrap().to_recipient();
+    let text = |bytes: &[u8]| {
+        struct Written<'a>(&'a [u8]);
+        impl std::fmt::Display for Written<'_> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                key_text::write_lower(f, "age1pq", self.0)
+            }
+        }
+        Written(bytes).to_string()
+    };
+    let bytes = hybrid.to_bytes();
+    assert_eq!(text(&bytes), hybrid.to_string());
+    let changed = |range: std::ops::Range<usize>, to: u8| {
+        let mut bytes = bytes.clone();
+        bytes[range].fill(to);
+        text(&bytes).parse::<mlkem768x25519::Recipient>().err()
+    };
+    // The point 0, and coefficients of 4095 where 3328 is the most.
+    assert_eq!(changed(1184..1216, 0), Some(EncodingError::Numbers));
+    assert_eq!(changed(0..3, 0xff), Some(EncodingError::Numbers));
+    let short = text(&bytes[..1215]).parse::<mlkem768x25519::Recipient>();
+    assert_eq!(short.err(), Some(EncodingError::Kind));
+}
+
+#[test]
+fn identities_at_hand_come_before_others_which_keep_nothing_from_them() {
+    struct Broken;
+    impl Unwrap for Broken {
+        fn unwrap(&self, _: &[Stanza]) -> Result<Option<FileKey>, OpenError> {
+            Err(OpenError::External("gone".into()))
+        }
+    }
+    struct Untouched;
+    impl Unwrap for Untouched {
+        fn unwrap(&self, _: &[Stanza]) -> Result<Option<FileKey>, OpenError> {
+            panic!("asked for what is at hand")
+        }
+    }
+    let external = |identity: Box<dyn Unwrap>| Identity::External(identity);
+    let file = sealed(b"x");
+    let opened = open(&file, &[external(Box::new(Untouched)), identity()]);
+    assert_eq!(*opened.unwrap(), b"x");
+    let file = seal_with_passphrase("correct horse", b"y").unwrap();
+    let passphrase = || {
+        external(Box::new(scrypt::Identity::new(
+            "correct horse".to_owned().into(),
+        )))
+    };
+    let opened = open(
+        &file,
+        &[external(Box::new(Broken)), identity(), passphrase()],
+    );
+    assert_eq!(*opened.unwrap(), b"y");
+    let none = open(&file, &[external(Box::new(Broken)), identity()]);
+    assert!(
+        matches!(none, Err(OpenError::External(_))),
+        "the reason is told"
+    );
+}
+
+#[test]
+fn a_stanza_is_read_as_it_is_written() {
+    for size in [0, 1, 47, 48, 49, 1000] {
+        let stanza = Stanza {
+            args: vec!["msg".to_owned(), "0".to_owned()],
+            body: pattern(size),
+        };
+        let mut bytes = stanza.encode().unwrap();
+        let whole = bytes.len();
+        for end in 0..whole {
+            assert_eq!(Stanza::parse(&bytes[..end]), Ok(None), "{size}, {end}");
+        }
+        bytes.extend_from_slice(b"-> next\n");
+        assert_eq!(Stanza::parse(&bytes), Ok(Some((stanza, whole))));
+    }
+    assert_eq!(Stanza::parse(b"ok\n"), Err(HeaderError::Line));
 }

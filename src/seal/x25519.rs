@@ -3,31 +3,20 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bech32::{Bech32, Hrp, primitives::decode::CheckedHrpstring};
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce};
 use data_encoding::BASE64_NOPAD;
 use x25519_dalek::{PublicKey, SharedSecret, StaticSecret};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::file_key::{FILE_KEY_SIZE, hkdf_sha256};
+use super::key_text::{self, EncodingError};
 use super::{FileKey, HeaderError, SealError, Stanza, TAG_SIZE};
 
 const TYPE: &str = "X25519";
 const INFO: &[u8] = b"age-encryption.org/v1/X25519";
 const RECIPIENT_HRP: &str = "age";
 const IDENTITY_HRP: &str = "age-secret-key-";
-
-/// A string that is no `age1...` recipient or `AGE-SECRET-KEY-1...` identity. What it held is not repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum EncodingError {
-    /// Not Bech32, or its checksum is wrong.
-    #[error("not a valid age key: check that it was copied whole")]
-    Bech32,
-    /// Bech32 of something else.
-    #[error("an age key of another kind than X25519")]
-    Kind,
-}
 
 /// An `age1...` public key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,15 +48,14 @@ impl FromStr for Recipient {
     type Err = EncodingError;
 
     fn from_str(text: &str) -> Result<Self, EncodingError> {
-        let bytes = decode(text, RECIPIENT_HRP)?;
+        let bytes = key_text::decode(text, RECIPIENT_HRP)?;
         Ok(Self(PublicKey::from(*bytes)))
     }
 }
 
 impl fmt::Display for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hrp = Hrp::parse_unchecked(RECIPIENT_HRP);
-        bech32::encode_lower_to_fmt::<Bech32, _>(f, hrp, self.0.as_bytes()).map_err(|_| fmt::Error)
+        key_text::write_lower(f, RECIPIENT_HRP, self.0.as_bytes())
     }
 }
 
@@ -130,7 +118,7 @@ impl FromStr for Identity {
     type Err = EncodingError;
 
     fn from_str(text: &str) -> Result<Self, EncodingError> {
-        let bytes = decode(text, IDENTITY_HRP)?;
+        let bytes = key_text::decode(text, IDENTITY_HRP)?;
         Ok(Self(StaticSecret::from(*bytes)))
     }
 }
@@ -145,21 +133,10 @@ fn wrap_cipher(
     ChaCha20Poly1305::new((&*key).into())
 }
 
-/// Bech32 without a length limit; only all lower or all upper case (specification, "Conventions").
-fn decode(text: &str, hrp: &str) -> Result<Zeroizing<[u8; 32]>, EncodingError> {
-    let checked = CheckedHrpstring::new::<Bech32>(text).map_err(|_| EncodingError::Bech32)?;
-    if !checked.hrp().as_str().eq_ignore_ascii_case(hrp) {
-        return Err(EncodingError::Kind);
-    }
-    let mut bytes = Zeroizing::new([0; 32]);
-    let mut size = 0;
-    for byte in checked.byte_iter() {
-        *bytes.get_mut(size).ok_or(EncodingError::Kind)? = byte;
-        size += 1;
-    }
-    if size != bytes.len() {
-        bytes.zeroize();
-        return Err(EncodingError::Kind);
-    }
-    Ok(bytes)
+/// Whether a point gives the same shared secret, of zeros, with every private key (RFC 7748, section 6.1). One key is
+/// as good as another to find out: all of them are multiples of 8 and none of a large order's.
+pub(super) fn is_of_low_order(point: &[u8; 32]) -> bool {
+    let any = StaticSecret::from([1; 32]);
+    !any.diffie_hellman(&PublicKey::from(*point))
+        .was_contributory()
 }

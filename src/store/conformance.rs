@@ -1,5 +1,7 @@
 //! What every store must do. A store's own tests call [`run`].
 
+mod rewrap;
+
 use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -18,7 +20,7 @@ type Case = fn(&dyn Place);
 
 /// Runs every case, each in a new place.
 pub(crate) fn run<P: Place>(new_place: impl Fn() -> P) {
-    let cases: [(&str, Case); 23] = [
+    let cases: [(&str, Case); 27] = [
         (
             "invisible before, whole after",
             invisible_before_whole_after,
@@ -75,6 +77,16 @@ pub(crate) fn run<P: Place>(new_place: impl Fn() -> P) {
             a_record_that_is_kept_is_not_written,
         ),
         ("no change of a record is lost", no_change_is_lost),
+        ("a manifest is replaced", rewrap::a_manifest_is_replaced),
+        ("headers are replaced", rewrap::headers_are_replaced),
+        (
+            "what does not fit is not rewrapped",
+            rewrap::what_does_not_fit_is_not_rewrapped,
+        ),
+        (
+            "whoever reads finds old or new",
+            rewrap::whoever_reads_finds_old_or_new,
+        ),
     ];
     for (name, case) in cases {
         // Shown when the case fails.

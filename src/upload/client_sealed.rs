@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::seal::{
-    ArmorDecoder, Header, HeaderError, Recipient, looks_armored, may_become_armored,
+    ArmorDecoder, Header, HeaderError, Recipient, looks_armored, may_become_armored, mlkem768x25519,
 };
 
 /// The longest start of a client-sealed upload that is looked at, in bytes.
@@ -95,11 +95,12 @@ fn parse_start(start: &[u8]) -> Result<Option<Header>, HeaderError> {
     Ok(Header::parse(&bytes)?.map(|(header, _)| header))
 }
 
-/// An X25519 stanza does not say whose it is; that there is one must do.
+/// An X25519 stanza does not say whose it is, nor does a post-quantum one; that there is one must do.
 fn is_for(header: &Header, recipient: &Recipient) -> bool {
     header.stanzas().iter().any(|stanza| match recipient {
         Recipient::SshRsa(key) => key.is_named_by(stanza),
         Recipient::X25519(_) => stanza.args[0] == "X25519",
+        Recipient::MlKem768X25519(_) => mlkem768x25519::is_type_of(stanza),
     })
 }
 
@@ -111,7 +112,9 @@ mod tests {
     fn recipient() -> Recipient {
         const KEY: &str =
             "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
-        Identity::X25519(KEY.parse().unwrap()).to_recipient()
+        Identity::X25519(KEY.parse().unwrap())
+            .to_recipient()
+            .unwrap()
     }
 
     fn check(body: &[u8], step: usize) -> Result<(), ClientSealedError> {

@@ -20,7 +20,7 @@ fn lawyer() -> Identity {
 }
 
 fn lawyer_line() -> String {
-    NamedRecipient::new(lawyer().to_recipient(), "").to_line()
+    NamedRecipient::new(lawyer().to_recipient().unwrap(), "").to_line()
 }
 
 /// Keeps what it is told.
@@ -67,7 +67,7 @@ impl Observer for Told {
 fn open_uploads(data: &TempDir, told: &Arc<Told>) -> Arc<Uploads> {
     let store = LocalStore::open(data.path()).unwrap();
     let identity = Identity::X25519(IDENTITY.parse().unwrap());
-    let recipient = NamedRecipient::new(identity.to_recipient(), "");
+    let recipient = NamedRecipient::new(identity.to_recipient().unwrap(), "");
     let limits = SessionLimits::default();
     let uploads = Uploads::new(Arc::new(store), vec![recipient], vec![identity], limits);
     Arc::new(uploads.observed_by(Arc::clone(told) as Arc<dyn Observer>))
@@ -215,7 +215,7 @@ async fn what_is_for_one_recipient_opens_for_nobody_else() {
         recipients: Some(vec![lawyer_line()]),
         ..Terms::default()
     };
-    let fingerprint = NamedRecipient::new(lawyer().to_recipient(), "").fingerprint();
+    let fingerprint = NamedRecipient::new(lawyer().to_recipient().unwrap(), "").fingerprint();
     let mut receipts = Vec::new();
 
     let received = receive(&uploads, b"one", terms.clone()).await;

@@ -155,7 +155,7 @@ impl Verifier {
         id: &UploadId,
         mut open: impl FnMut() -> Result<Stored, StoreError>,
         wanted: impl Fn(&Record) -> bool,
-    ) -> Result<Option<Verified>, StoreError> {
+    ) -> Result<Option<Verified>, ReadError> {
         let mut before: Option<Look> = None;
         let mut looks = 0;
         loop {
@@ -193,7 +193,7 @@ impl Verifier {
         id: &UploadId,
         checksum: Option<u64>,
         wanted: impl Fn(&Record) -> bool,
-    ) -> Result<Option<Look>, StoreError> {
+    ) -> Result<Option<Look>, ReadError> {
         let mut look = Look::default();
         let meta = read_meta(reading, id, checksum)?;
         if meta.record.as_ref().is_some_and(|record| !wanted(record)) {
@@ -313,7 +313,7 @@ fn problem_of(error: StoreError) -> Result<Problem, StoreError> {
 }
 
 /// What an error of opening says, and of which file.
-fn told(error: ReadError) -> Result<(SealedFile, Problem), StoreError> {
+fn told(error: ReadError) -> Result<(SealedFile, Problem), ReadError> {
     let meta = SealedFile::Meta;
     Ok(match error {
         ReadError::Store(error) => (meta, problem_of(error)?),
@@ -326,6 +326,11 @@ fn told(error: ReadError) -> Result<(SealedFile, Problem), StoreError> {
             source: OpenError::Payload(PayloadError::Length),
         }
         | ReadError::Size(file) => (file, Problem::Size),
+        // A plugin that is not there, say.
+        ReadError::Open {
+            source: OpenError::External(_),
+            ..
+        } => return Err(error),
         ReadError::Open { file, .. } => (file, Problem::DoesNotOpen),
         ReadError::Manifest => (meta, Problem::DoesNotOpen),
         ReadError::Exchanged | ReadError::Record => (meta, Problem::Record),

@@ -82,7 +82,7 @@ fn what_is_no_age_file_or_not_for_us_is_refused() {
         .unwrap();
     let mut broken = sealed.clone();
     broken[30] = b'\n';
-    let foreign = sealed_to(RSA.to_recipient(), &content(600_000));
+    let foreign = sealed_to(RSA.to_recipient().unwrap(), &content(600_000));
     for (body, code) in [
         (Vec::new(), "not-age"),
         (b"age".to_vec(), "not-age"),
@@ -111,9 +111,9 @@ fn what_is_no_age_file_or_not_for_us_is_refused() {
 #[test]
 fn an_rsa_stanza_must_name_our_key() {
     let bench = Bench::new();
-    let line = sealslot::keys::NamedRecipient::new(RSA.to_recipient(), "").to_line();
+    let line = sealslot::keys::NamedRecipient::new(RSA.to_recipient().unwrap(), "").to_line();
     let server = Server::start(&bench, &["--recipient", &line], &[]);
-    let ours = sealed_to(RSA.to_recipient(), b"x");
+    let ours = sealed_to(RSA.to_recipient().unwrap(), b"x");
     server.post("/uploads", "application/age", ours).receipt();
     bench.run(&["keygen", "-o", "other", "--bits", "2048"]).ok();
     let other = sealslot::keys::read_recipients(bench.path("other.pub").to_str().unwrap());

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{Method, Request};
 use rustls::version::TLS13;
-use sealslot::seal::{Identity, Recipient};
+use sealslot::seal;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Multipart, Protocol};
@@ -70,10 +70,8 @@ impl Bench {
     /// The key that the server does not know, as links name it.
     fn strangers_key(&self) -> String {
         let identity = String::from_utf8(self.read("stranger")).unwrap();
-        match Identity::X25519(identity.trim().parse().unwrap()).to_recipient() {
-            Recipient::X25519(recipient) => recipient.to_string(),
-            Recipient::SshRsa(_) => unreachable!(),
-        }
+        let identity: seal::x25519::Identity = identity.trim().parse().unwrap();
+        identity.to_recipient().to_string()
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use sealslot::seal::{Identity, Recipient};
+use sealslot::seal::{self, Identity, Recipient};
 use tempfile::TempDir;
 
 use crate::client::PATIENCE;
@@ -96,14 +96,12 @@ impl Bench {
     }
 
     pub(crate) fn recipient() -> Recipient {
-        Self::identity().to_recipient()
+        Self::identity().to_recipient().unwrap()
     }
 
     pub(crate) fn recipient_text() -> String {
-        match Self::recipient() {
-            Recipient::X25519(recipient) => recipient.to_string(),
-            Recipient::SshRsa(_) => unreachable!(),
-        }
+        let identity: seal::x25519::Identity = IDENTITY.parse().unwrap();
+        identity.to_recipient().to_string()
     }
 
     pub(crate) fn command<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Command {

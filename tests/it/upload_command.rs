@@ -1,19 +1,14 @@
 //! `sealslot upload` against the real server.
 
-use std::collections::VecDeque;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::program::{Bench, Ran};
+use crate::proxy::{Proxy, Stop};
 use crate::server::{Server, content, text, wait_until};
 
 /// More than buffers anywhere hold.
@@ -22,7 +17,7 @@ const TOKEN: &str = "an-upload-token-that-is-long";
 
 impl Bench {
     /// `sealslot upload --json` to a server at this address.
-    fn upload(&self, address: SocketAddr, args: &[&str]) -> Command {
+    pub(crate) fn upload(&self, address: SocketAddr, args: &[&str]) -> Command {
         let url = format!("https://{address}/");
         let fixed = ["upload", "--cacert", "certs/ca.pem", "--json", &url];
         self.command([&fixed[..], args].concat())
@@ -30,12 +25,12 @@ impl Bench {
 
     /// Runs it, and gives the receipts.
     #[track_caller]
-    fn uploaded(&self, address: SocketAddr, args: &[&str]) -> Vec<Value> {
+    pub(crate) fn uploaded(&self, address: SocketAddr, args: &[&str]) -> Vec<Value> {
         receipts(&Ran::of(self.upload(address, args)).ok())
     }
 
     /// What is kept for resuming.
-    fn kept(&self) -> Vec<String> {
+    pub(crate) fn kept(&self) -> Vec<String> {
         let folder = "state/sealslot/uploads";
         if self.path(folder).exists() {
             self.names(folder)
@@ -45,7 +40,7 @@ impl Bench {
     }
 
     /// How many bytes the server has on disk of what is not finished.
-    fn staged(&self) -> u64 {
+    pub(crate) fn staged(&self) -> u64 {
         let folder = self.path("data/staging");
         let files = self.files().into_iter();
         let staged = files.filter(|(path, _)| path.starts_with(&folder));
@@ -53,7 +48,7 @@ impl Bench {
     }
 
     #[track_caller]
-    fn stored_equal(&self, receipt: &Value, name: Option<&str>, content: &[u8]) {
+    pub(crate) fn stored_equal(&self, receipt: &Value, name: Option<&str>, content: &[u8]) {
         let opened = self.open_stored(&receipt["id"]);
         assert!(opened.content == content, "{receipt}");
         assert_eq!(opened.manifest["name"].as_str(), name);
@@ -63,112 +58,11 @@ impl Bench {
     }
 }
 
-fn receipts(stdout: &[u8]) -> Vec<Value> {
+pub(crate) fn receipts(stdout: &[u8]) -> Vec<Value> {
     let lines = std::str::from_utf8(stdout).unwrap().lines();
     lines
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
-}
-
-/// Between a client and the server: counts what the client sends, and stops connections where it is told to.
-struct Proxy {
-    address: SocketAddr,
-    sent: Arc<AtomicU64>,
-    released: Arc<AtomicBool>,
-    server: Arc<Mutex<SocketAddr>>,
-}
-
-/// What happens to a connection after so many bytes from the client.
-#[derive(Clone, Copy)]
-enum Stop {
-    /// It is cut on both sides.
-    Cut(u64),
-    /// It stands still until the proxy is released, and is cut then.
-    Hold(u64),
-}
-
-impl Proxy {
-    /// The first connections stop as told, one after another; those that follow do not.
-    fn before(server: SocketAddr, stops: &[Stop]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = Self {
-            address: listener.local_addr().unwrap(),
-            sent: Arc::default(),
-            released: Arc::default(),
-            server: Arc::new(Mutex::new(server)),
-        };
-        let (sent, released) = (Arc::clone(&proxy.sent), Arc::clone(&proxy.released));
-        let server = Arc::clone(&proxy.server);
-        let stops = Mutex::new(VecDeque::from(stops.to_vec()));
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let address = *server.lock().unwrap();
-                let Ok(server) = TcpStream::connect(address) else {
-                    continue;
-                };
-                let stop = stops.lock().unwrap().pop_front();
-                let (sent, released) = (Arc::clone(&sent), Arc::clone(&released));
-                let (back, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                thread::spawn(move || back_to_client(back, to));
-                thread::spawn(move || {
-                    forward(&client, &server, stop, &sent, &released);
-                    for side in [client, server] {
-                        let _ = side.shutdown(Shutdown::Both);
-                    }
-                });
-            }
-        });
-        proxy
-    }
-
-    fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    /// Those that are held are cut now, and others go to this server.
-    fn release_to(&self, server: SocketAddr) {
-        *self.server.lock().unwrap() = server;
-        self.release();
-    }
-
-    fn release(&self) {
-        self.released.store(true, Ordering::Relaxed);
-    }
-}
-
-fn back_to_client(mut server: TcpStream, mut client: TcpStream) {
-    let _ = io::copy(&mut server, &mut client);
-    let _ = client.shutdown(Shutdown::Both);
-}
-
-fn forward(
-    mut client: &TcpStream,
-    mut server: &TcpStream,
-    stop: Option<Stop>,
-    sent: &AtomicU64,
-    released: &AtomicBool,
-) {
-    let mut left = match stop {
-        Some(Stop::Cut(bytes) | Stop::Hold(bytes)) => bytes,
-        None => u64::MAX,
-    };
-    let mut piece = [0; 16 * 1024];
-    while left > 0 {
-        let wanted = piece.len().min(usize::try_from(left).unwrap());
-        let size = client.read(&mut piece[..wanted]).unwrap_or(0);
-        if size == 0 || server.write_all(&piece[..size]).is_err() {
-            return;
-        }
-        left -= size as u64;
-        sent.fetch_add(size as u64, Ordering::Relaxed);
-    }
-    if matches!(stop, Some(Stop::Cut(_))) {
-        // What the system still holds for the server when the next request takes over is lost.
-        thread::sleep(Duration::from_millis(300));
-    }
-    while matches!(stop, Some(Stop::Hold(_))) && !released.load(Ordering::Relaxed) {
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

@@ -487,7 +487,15 @@ fn a_command_line_that_makes_no_sense_sends_nothing() {
         &["upload", &http, "file"],
         &["upload", SECRET, "file"],
         &["upload", "--cacert", "certs/ca.pem", &url, "-", "-"],
-        &["upload", "--cacert", "certs/ca.pem", &url, "folder"],
+        &[
+            "upload",
+            "--cacert",
+            "certs/ca.pem",
+            "--name",
+            "x",
+            &url,
+            "folder",
+        ],
         &["upload", "--parallel", "0", &url, "file"],
     ];
     for args in cases {

@@ -18,7 +18,7 @@ use crate::server::wait_until;
 const CONTENT: &[u8] = b"what somebody handed in";
 
 /// Puts an upload into the store in `data`, and gives its folder relative to the bench.
-fn upload(
+pub(crate) fn upload(
     bench: &Bench,
     kind: Kind,
     name: Option<&[u8]>,

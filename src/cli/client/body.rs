@@ -4,12 +4,15 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc;
+use tokio::time::{Sleep, sleep_until};
 
+use super::rate::Rate;
 use crate::cli::progress::Bar;
 
 /// The most that goes out at once.
@@ -20,6 +23,16 @@ pub(in crate::cli) struct Body {
     frames: Frames,
     pace: Pace,
     bar: Option<Bar>,
+    limit: Option<Limit>,
+}
+
+/// What holds a body back.
+struct Limit {
+    rate: Arc<Rate>,
+    /// What was read and has not gone out.
+    next: Bytes,
+    /// How many of its bytes may go out when the time has come.
+    taken: Option<(usize, Pin<Box<Sleep>>)>,
 }
 
 enum Frames {
@@ -69,6 +82,7 @@ impl Body {
             frames,
             pace: Pace(Arc::new(size.into())),
             bar: None,
+            limit: None,
         }
     }
 
@@ -78,9 +92,49 @@ impl Body {
         self
     }
 
+    /// Lets no more out than `rate` has for it.
+    pub(in crate::cli) fn within(mut self, rate: Option<&Arc<Rate>>) -> Self {
+        self.limit = rate.map(|rate| Limit {
+            rate: Arc::clone(rate),
+            next: Bytes::new(),
+            taken: None,
+        });
+        self
+    }
+
     /// How many bytes are left, also when the body has been handed over.
     pub(in crate::cli) fn pace(&self) -> Pace {
         self.pace.clone()
+    }
+}
+
+impl Frames {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        match self {
+            Self::Whole(bytes) => Poll::Ready(Some(bytes.split_to(bytes.len().min(FRAME)))),
+            Self::Read(frames) => frames.poll_recv(cx),
+        }
+    }
+}
+
+impl Limit {
+    fn poll_frame(&mut self, frames: &mut Frames, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.next.is_empty() {
+            match ready!(frames.poll_frame(cx)) {
+                // An empty one is no end, where more was announced: the body says what it makes of it.
+                Some(frame) if !frame.is_empty() => self.next = frame,
+                other => return Poll::Ready(other),
+            }
+        }
+        let (size, wait) = self.taken.get_or_insert_with(|| {
+            let size = self.next.len().min(self.rate.piece());
+            let from = self.rate.take(size, Instant::now());
+            (size, Box::pin(sleep_until(from.into())))
+        });
+        ready!(wait.as_mut().poll(cx));
+        let frame = self.next.split_to(*size);
+        self.taken = None;
+        Poll::Ready(Some(frame))
     }
 }
 
@@ -95,9 +149,10 @@ impl http_body::Body for Body {
         if self.pace.left() == 0 {
             return Poll::Ready(None);
         }
-        let frame = match &mut self.frames {
-            Frames::Whole(bytes) => Some(bytes.split_to(bytes.len().min(FRAME))),
-            Frames::Read(frames) => std::task::ready!(frames.poll_recv(cx)),
+        let body = &mut *self;
+        let frame = match &mut body.limit {
+            Some(limit) => ready!(limit.poll_frame(&mut body.frames, cx)),
+            None => ready!(body.frames.poll_frame(cx)),
         };
         let frame = match frame {
             Some(frame) if self.pace.less(frame.len()) => frame,
@@ -130,6 +185,26 @@ mod tests {
             sent.extend_from_slice(frame?.data_ref().unwrap());
         }
         Ok(sent)
+    }
+
+    #[tokio::test]
+    async fn a_limited_body_is_the_same_and_takes_its_time() {
+        let bytes: Vec<u8> = (0..=250).cycle().take(3 * FRAME + 1).collect();
+        let rate = Arc::new(Rate::per_second(2 << 20));
+        let began = Instant::now();
+        let body = Body::whole(bytes.clone().into()).within(Some(&rate));
+        assert!(sent(body).await.unwrap() == bytes);
+        // What comes now would wait for all that went before.
+        let free = rate.take(0, began).duration_since(began);
+        assert!(free >= std::time::Duration::from_millis(187), "{free:?}");
+        let (frames, receiver) = mpsc::channel(1);
+        frames.send(Bytes::from_static(b"ab")).await.unwrap();
+        drop(frames);
+        assert!(
+            sent(Body::read(receiver, 3).within(Some(&rate)))
+                .await
+                .is_err()
+        );
     }
 
     #[tokio::test]

@@ -2,8 +2,10 @@
 
 use std::str::FromStr;
 
+use data_encoding::HEXLOWER;
 use http::Uri;
 use http::uri::Scheme;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// Where a Sealslot server takes uploads.
@@ -21,6 +23,12 @@ pub(in crate::cli) enum UrlError {
     /// `user:password@host`.
     #[error("the URL holds a name or password: give a token with --token-file FILE")]
     Credentials,
+    /// A link, but not of the server that is named.
+    #[error("the link is that of another server, or of none: give its own server as the URL")]
+    OtherServer,
+    /// Not what stands behind `/d/`.
+    #[error("that is no link: give it whole, or what stands behind /d/ in it")]
+    NoLink,
 }
 
 /// A server, and the URL on it that creates uploads.
@@ -92,6 +100,56 @@ impl Endpoint {
     /// Whether it is that of a server, and not of a link or of something below.
     pub(in crate::cli) fn is_of_server(&self) -> bool {
         *self.path == *UPLOADS
+    }
+
+    /// The path below which a link, or the server, answers, without a slash at its end: a secret where it is that of a link.
+    fn base(&self) -> &str {
+        let path = self.path.split('?').next().unwrap_or(&self.path);
+        path.trim_end_matches('/')
+    }
+
+    /// The path of the public keys that what is sent here is sealed to; `None` where it is not clear what is here.
+    pub(in crate::cli) fn recipients_path(&self) -> Option<Zeroizing<String>> {
+        let base = self.base();
+        let below = match base.strip_suffix(UPLOADS) {
+            Some(prefix) => prefix,
+            None if base.rsplit('/').nth(1) == Some("d") => base,
+            None => return None,
+        };
+        Some(Zeroizing::new(format!("{below}/recipients")))
+    }
+
+    /// What names this place in a file that outlives the command: host and port, and of a link a hash, which tells nobody the
+    /// link.
+    pub(in crate::cli) fn place(&self) -> String {
+        let server = format!("{}:{}", self.host, self.port);
+        if self.is_of_server() {
+            return server;
+        }
+        let hash = Sha256::digest(self.base().as_bytes());
+        format!("{server}/{}", HEXLOWER.encode(&hash[..16]))
+    }
+
+    /// The link on this server that `link` names: its token, or its whole URL.
+    pub(in crate::cli) fn with_link(&self, link: &str) -> Result<Self, UrlError> {
+        if link.contains("://") {
+            let other: Self = link.parse()?;
+            let same = (&other.host, other.port) == (&self.host, self.port);
+            return if same && !other.is_of_server() {
+                Ok(other)
+            } else {
+                Err(UrlError::OtherServer)
+            };
+        }
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if link.is_empty() || !link.bytes().all(is_token) {
+            return Err(UrlError::NoLink);
+        }
+        let path = Zeroizing::new(format!("/d/{link}"));
+        Ok(Self {
+            path,
+            ..self.clone()
+        })
     }
 
     /// The creation URL in one form, however it was typed. A secret where it is that of a link.
@@ -182,6 +240,59 @@ mod tests {
             let error = url.parse::<Endpoint>().err();
             assert!(!format!("{error:?}").contains("SECRET"));
             assert_eq!(error, Some(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn keys_are_asked_for_beside_what_takes_the_uploads() {
+        for (url, path) in [
+            ("https://a", Some("/recipients")),
+            ("https://a/uploads/", Some("/recipients")),
+            ("https://a/below/uploads", Some("/below/recipients")),
+            ("https://a/d/token", Some("/d/token/recipients")),
+            (
+                "https://a/below/d/token/?lang=ko",
+                Some("/below/d/token/recipients"),
+            ),
+            ("https://a/elsewhere", None),
+        ] {
+            let found = endpoint(url).recipients_path();
+            assert_eq!(found.as_ref().map(|path| path.as_str()), path, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_named_without_its_secret() {
+        assert_eq!(endpoint("https://A").place(), "a:443");
+        let link = endpoint("https://a/d/SECRET");
+        assert!(link.place().starts_with("a:443/") && !link.place().contains("SECRET"));
+        assert_eq!(
+            link.place(),
+            endpoint("https://a:443/d/SECRET/?lang=ko").place()
+        );
+        assert_ne!(link.place(), endpoint("https://a/d/OTHER").place());
+        assert_ne!(link.place(), endpoint("https://a:444/d/SECRET").place());
+    }
+
+    #[test]
+    fn a_link_is_a_token_or_a_url_of_the_same_server() {
+        let server = endpoint("https://host:8443/");
+        for link in ["token", "https://HOST:8443/d/token"] {
+            assert_eq!(server.with_link(link).ok().unwrap().path(), "/d/token");
+        }
+        for link in [
+            "https://host/d/token",
+            "https://host:8443/",
+            "https://x:8443/d/token",
+        ] {
+            assert_eq!(server.with_link(link).err(), Some(UrlError::OtherServer));
+        }
+        for link in ["", "a/b", "..", "a b", "a?b", "/d/token"] {
+            assert_eq!(
+                server.with_link(link).err(),
+                Some(UrlError::NoLink),
+                "{link}"
+            );
         }
     }
 

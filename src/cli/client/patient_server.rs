@@ -38,14 +38,6 @@ pub(in crate::cli) enum PatienceError {
 }
 
 impl PatienceError {
-    /// Whether the same may well succeed later.
-    pub(in crate::cli) fn is_passing(&self) -> bool {
-        match self {
-            Self::Server(error) => error.is_passing(),
-            Self::GaveUp { .. } | Self::Stopped | Self::Changed => true,
-        }
-    }
-
     /// What the server said in the end, where it said something.
     pub(in crate::cli) fn server_error(&self) -> Option<&ServerError> {
         match self {

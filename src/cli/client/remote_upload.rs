@@ -1,13 +1,14 @@
 //! An upload on a server, read as if it lay here: what opens uploads opens this one while it streams in.
 //!
-//! What is read in order is one request, a bounded piece ahead of the reader; to read elsewhere is another one. A transfer
-//! that breaks goes on with `Range` and `If-Range` (RFC 9110 sections 14.2 and 13.1.5).
+//! Opening a file asks for its beginning, which is all of a small one. What is read in order behind that is one request, a
+//! bounded piece ahead of the reader; to read elsewhere is another one. A transfer that breaks goes on with `Range` and `If-Range` (RFC 9110 sections 14.2 and 13.1.5).
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE};
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
+use http::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,6 +18,9 @@ use super::problem::text;
 use crate::store::{ReadAt, SealedFile, SealedUpload, StoreError, UploadId};
 use crate::upload::read_record;
 
+/// What is asked for of a segment before anybody has read of it: whoever opens one may want its header, and then some part of
+/// the rest.
+const BEGINNING: u64 = 128 << 10;
 /// Pieces that may lie between the connection and the reader. One is at most what hyper reads at once, some hundred KiB.
 const AHEAD: usize = 8;
 /// What is kept of what was read, for a reader that goes back a little: from a header's last bytes to the payload behind it.
@@ -51,7 +55,7 @@ impl RemoteUpload {
         if let Some(meta) = self.meta.get() {
             return Ok(Arc::clone(meta));
         }
-        let file = self.file(SealedFile::Meta)?;
+        let file = self.file(SealedFile::Meta, MAX_META)?;
         let size = file.len();
         if size > MAX_META {
             return Err(elsewhere(SealedFile::Meta, ServerError::Nonsense.into()));
@@ -62,13 +66,14 @@ impl RemoteUpload {
         Ok(Arc::clone(self.meta.get_or_init(|| Arc::new(meta))))
     }
 
-    fn file(&self, file: SealedFile) -> Result<RemoteFile, StoreError> {
+    /// Asks for the first `beginning` bytes of a file.
+    fn file(&self, file: SealedFile, beginning: u64) -> Result<RemoteFile, StoreError> {
         let source = Source {
             server: self.server.clone(),
             path: format!("/uploads/{}/{file}", self.id),
             file,
         };
-        let (head, reader) = source.begin(&self.runtime, 0, None)?;
+        let (head, reader) = source.begin(&self.runtime, 0..beginning, None)?;
         Ok(RemoteFile {
             source,
             head,
@@ -96,7 +101,7 @@ impl SealedUpload for RemoteUpload {
     fn open(&self, file: SealedFile) -> Result<Box<dyn ReadAt>, StoreError> {
         match file {
             SealedFile::Meta => Ok(Box::new(InMemory(self.meta()?))),
-            segment @ SealedFile::Segment(_) => Ok(Box::new(self.file(segment)?)),
+            segment @ SealedFile::Segment(_) => Ok(Box::new(self.file(segment, BEGINNING)?)),
         }
     }
 }
@@ -149,9 +154,10 @@ impl ReadAt for RemoteFile {
             return Ok(0);
         }
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        if !reader.is_near(offset) {
+        if !reader.is_near(offset..offset + size as u64) {
             let tag = self.head.tag.clone();
-            (_, *reader) = self.source.begin(&self.runtime, offset, tag)?;
+            let rest = offset..self.head.size;
+            (_, *reader) = self.source.begin(&self.runtime, rest, tag)?;
         }
         let read = reader.read(buf, offset);
         read.map_err(|error| elsewhere(self.source.file, error))?;
@@ -172,12 +178,15 @@ struct Reader {
     /// What has come and was not dropped yet, and where in the file it begins.
     window: Vec<u8>,
     at: u64,
+    /// Where in the file it ends.
+    end: u64,
 }
 
 impl Reader {
-    /// Whether it comes by this place, or has it still.
-    fn is_near(&self, offset: u64) -> bool {
-        offset >= self.at && offset - self.at <= self.window.len() as u64 + NEAR
+    /// Whether it comes by these bytes, or has them still.
+    fn is_near(&self, bytes: Range<u64>) -> bool {
+        let here = self.at + self.window.len() as u64;
+        bytes.start >= self.at && bytes.start <= here + NEAR && bytes.end <= self.end
     }
 
     /// Fills all of `buf`.
@@ -185,7 +194,7 @@ impl Reader {
         let from = usize::try_from(offset - self.at).map_err(|_| PatienceError::Changed)?;
         let to = from + buf.len();
         while self.window.len() < to {
-            // The stream ends where the file does; nobody asks for more.
+            // Nobody asks for more than was to come.
             let piece = self.pieces.blocking_recv().ok_or(PatienceError::Stopped)?;
             self.window.extend_from_slice(&piece?);
         }
@@ -207,18 +216,20 @@ struct Source {
 }
 
 impl Source {
-    /// Begins to read from `start`, and waits for the head of the answer. `tag`: of the file that it has to be.
+    /// Begins to read these bytes, as far as there are so many, and waits for the head of the answer. `tag`: of the file that
+    /// it has to be.
     fn begin(
         &self,
         runtime: &Handle,
-        start: u64,
+        bytes: Range<u64>,
         tag: Option<HeaderValue>,
     ) -> Result<(Head, Reader), StoreError> {
         let (head_sender, head) = oneshot::channel();
         let (sender, pieces) = mpsc::channel(AHEAD);
         let mut stream = Stream {
             source: self.clone(),
-            at: start,
+            at: bytes.start,
+            end: bytes.end,
             tag,
             size: None,
             head: Some(head_sender),
@@ -229,22 +240,27 @@ impl Source {
                 stream.fail(error).await;
             }
         });
-        let head = runtime.block_on(head).unwrap_or(Err(PatienceError::Stopped));
+        let head = runtime
+            .block_on(head)
+            .unwrap_or(Err(PatienceError::Stopped));
         let head = head.map_err(|error| elsewhere(self.file, error))?;
         let reader = Reader {
             pieces,
             window: Vec::new(),
-            at: start,
+            at: bytes.start,
+            end: bytes.end.min(head.size),
         };
         Ok((head, reader))
     }
 }
 
-/// Brings a file from some place on to its end, through whatever goes wrong on the way.
+/// Brings a part of a file, through whatever goes wrong on the way.
 struct Stream {
     source: Source,
     /// What comes next.
     at: u64,
+    /// Where it ends, unless the file does before.
+    end: u64,
     tag: Option<HeaderValue>,
     size: Option<u64>,
     head: Option<oneshot::Sender<Result<Head, PatienceError>>>,
@@ -281,11 +297,13 @@ impl Stream {
 
     fn wanted(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        if self.at > 0 {
-            let range = HeaderValue::from_str(&format!("bytes={}-", self.at));
-            headers.extend(range.ok().map(|range| (RANGE, range)));
-            headers.extend(self.tag.clone().map(|tag| (IF_RANGE, tag)));
-        }
+        let range = format!("bytes={}-{}", self.at, self.end.saturating_sub(1));
+        headers.extend(
+            HeaderValue::from_str(&range)
+                .ok()
+                .map(|range| (RANGE, range)),
+        );
+        headers.extend(self.tag.clone().map(|tag| (IF_RANGE, tag)));
         headers
     }
 
@@ -293,10 +311,9 @@ impl Stream {
     fn see_head(&mut self, coming: &Coming) -> Result<(), PatienceError> {
         let headers = &coming.download.headers;
         let size = match coming.download.status {
-            StatusCode::OK if self.at == 0 => number(headers, &CONTENT_LENGTH),
             // What `If-Range` named is no longer there.
-            StatusCode::OK => return Err(PatienceError::Changed),
-            StatusCode::PARTIAL_CONTENT => size_in_range(headers, self.at),
+            StatusCode::OK if self.tag.is_some() => return Err(PatienceError::Changed),
+            StatusCode::PARTIAL_CONTENT => size_in_range(headers, self.at..self.end),
             _ => None,
         };
         let size = size.ok_or(ServerError::Nonsense)?;
@@ -352,16 +369,41 @@ enum Passed {
     Broken(ServerError),
 }
 
-fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
-    text(headers, name)?.parse().ok()
-}
-
-/// The size of the whole in a `Content-Range` that begins at `start`.
-fn size_in_range(headers: &HeaderMap, start: u64) -> Option<u64> {
+/// The size of the whole in a `Content-Range` of these bytes, as far as there are so many.
+fn size_in_range(headers: &HeaderMap, bytes: Range<u64>) -> Option<u64> {
     let range = text(headers, &CONTENT_RANGE)?.strip_prefix("bytes ")?;
     let (range, size) = range.split_once('/')?;
     let (first, last) = range.split_once('-')?;
-    let size: u64 = size.parse().ok()?;
-    let is_rest = first.parse() == Ok(start) && last.parse::<u64>().ok()?.checked_add(1) == Some(size);
-    is_rest.then_some(size)
+    let (first, last, size): (u64, u64, u64) =
+        (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
+    let is_it = first == bytes.start && last.checked_add(1) == Some(bytes.end.min(size));
+    is_it.then_some(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_stands_in_a_range_that_is_the_one_asked_for() {
+        let of = |range: &str, bytes: Range<u64>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_RANGE, range.parse().unwrap());
+            size_in_range(&headers, bytes)
+        };
+        assert_eq!(of("bytes 0-9/10", 0..10), Some(10));
+        assert_eq!(of("bytes 0-9/10", 0..99), Some(10));
+        assert_eq!(of("bytes 5-9/100", 5..10), Some(100));
+        for (range, bytes) in [
+            ("bytes 0-9/*", 0..10),
+            ("bytes 1-9/10", 0..10),
+            ("bytes 0-8/10", 0..10),
+            ("bytes 0-9/5", 0..10),
+            ("bytes 0-18446744073709551615/10", 0..10),
+            ("lines 0-9/10", 0..10),
+            ("", 0..10),
+        ] {
+            assert_eq!(of(range, bytes), None, "{range}");
+        }
+    }
 }

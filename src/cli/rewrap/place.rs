@@ -16,7 +16,7 @@ use super::super::exit::chain;
 use super::super::stored::{Found, Place, PlaceArgs, ServerPlace, pages};
 use super::super::{Exit, Failure};
 use crate::keys::NamedRecipient;
-use crate::seal::{Header, MAX_HEADER_SIZE, NONCE_SIZE};
+use crate::seal::{Header, OpenError, MAX_HEADER_SIZE, NONCE_SIZE};
 use crate::store::{LocalReader, LocalStore, SealedFile, StoreError, UploadId};
 use crate::upload::{
     ReadError, RewrapError, Rewrapped, SessionLimits, Uploads, meta_etag, read_header,
@@ -39,6 +39,8 @@ pub(super) enum Trouble {
     Gone,
     /// Somebody else was quicker: from the beginning.
     Changed,
+    /// No key that was given opens it.
+    Unopened,
     /// It is this upload's own, for this reason.
     Refused(String),
     /// The others would fare no better.
@@ -249,6 +251,15 @@ impl From<ReadError> for Trouble {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Store(error) => error.into(),
+            ReadError::Open {
+                file: SealedFile::Meta,
+                source: OpenError::NoMatch,
+            } => Self::Unopened,
+            // A plugin that is not there is not there for the others either.
+            ReadError::Open {
+                source: OpenError::External(_),
+                ..
+            } => Self::Failed(error.into()),
             error => Self::Refused(chain(&error)),
         }
     }

@@ -27,7 +27,7 @@ pub(super) fn is_sealed_to(header: &Header, to: &[(Recipient, Option<&Identity>)
             named.extend(own);
             own.is_some()
         }
-        Recipient::X25519(_) => private.is_some_and(|private| {
+        Recipient::X25519(_) | Recipient::MlKem768X25519(_) => private.is_some_and(|private| {
             header
                 .unwrap_file_key(std::slice::from_ref(private))
                 .is_ok()
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn other_keys_are_told_by_their_private_half_alone() {
         let (one, other) = (x25519(X25519), x25519(OTHER));
-        let (a, b) = (one.to_recipient(), other.to_recipient());
+        let (a, b) = (one.to_recipient().unwrap(), other.to_recipient().unwrap());
         let header = header(&[a.clone(), b.clone()]);
         assert!(is_sealed_to(
             &header,

@@ -1,19 +1,19 @@
 //! One upload: fetched, sealed anew, put back.
 
 use super::super::Failure;
-use super::super::exit::chain;
 use super::super::filters::FilterArgs;
 use super::super::stored::{Found, as_listed};
 use super::place::{Target, Trouble};
 use super::report::Outcome;
 use super::sealed_to::is_sealed_to;
 use crate::keys::NamedRecipient;
-use crate::seal::{self, Header, Identity, OpenError, Recipient};
+use crate::seal::{self, Header, Identity, Recipient};
 use crate::store::{SealedFile, UploadId};
-use crate::upload::{ReadError, Record, RewrapError, Rewrapped, rewrap_headers};
+use crate::upload::{Record, Rewrapped, rewrap_headers};
 
 /// How often it is begun anew where somebody else was quicker.
 const TRIES: u32 = 5;
+const UNOPENED: &str = "no key that was given with -i opens it: it has keys of its own, or was rewrapped before";
 
 /// The private keys at hand, and the keys to seal to.
 pub(super) struct Keys {
@@ -25,12 +25,16 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(identities: Vec<Identity>, to: &[NamedRecipient]) -> Self {
-        let own: Vec<String> = identities
+        // What is not in a file of its own, a plugin say, does not tell whose it is.
+        let own: Vec<Option<String>> = identities
             .iter()
-            .map(|identity| NamedRecipient::new(identity.to_recipient(), "").fingerprint())
+            .map(|identity| {
+                let recipient = identity.to_recipient()?;
+                Some(NamedRecipient::new(recipient, "").fingerprint())
+            })
             .collect();
         let half = |key: &NamedRecipient| {
-            let fingerprint = key.fingerprint();
+            let fingerprint = Some(key.fingerprint());
             own.iter().position(|own| *own == fingerprint)
         };
         Self {
@@ -81,6 +85,7 @@ impl Work<'_> {
                 Ok(Some(Outcome::Already)) if was_sent => return Ok(Some(Outcome::Rewrapped)),
                 Err(Trouble::Changed) => {}
                 Err(Trouble::Gone) => return Ok(Some(Outcome::Gone)),
+                Err(Trouble::Unopened) => return Ok(Some(Outcome::Unopened(UNOPENED.to_owned()))),
                 Err(Trouble::Refused(why)) => return Ok(Some(Outcome::Refused(why))),
                 Err(Trouble::Failed(failure)) => return Err(failure),
                 Ok(outcome) => return Ok(outcome),
@@ -94,10 +99,10 @@ impl Work<'_> {
         let meta = self.target.meta(id)?;
         let header = match Header::parse(&meta) {
             Ok(Some((header, _))) => header,
-            _ => return Ok(Some(refused("meta.age is damaged"))),
+            _ => return Err(refused("meta.age is damaged")),
         };
         let Some(record) = Record::in_header(&header) else {
-            return Ok(Some(refused("meta.age holds no record that can be read")));
+            return Err(refused("meta.age holds no record that can be read"));
         };
         if !self.filter.takes(&as_listed(&record)) {
             return Ok(None);
@@ -117,10 +122,7 @@ impl Work<'_> {
         if is_done {
             return Ok(Some(Outcome::Already));
         }
-        let new = match self.seal_anew(id, &meta, headers.as_deref()) {
-            Ok(new) => new,
-            Err(outcome) => return Ok(Some(outcome)),
-        };
+        let new = self.seal_anew(id, &meta, headers.as_deref())?;
         if !self.dry_run {
             *was_sent = true;
             self.target.put(id, &meta, &new)?;
@@ -133,20 +135,9 @@ impl Work<'_> {
         id: &UploadId,
         meta: &[u8],
         headers: Option<&[Vec<u8>]>,
-    ) -> Result<Rewrapped, Outcome> {
+    ) -> Result<Rewrapped, Trouble> {
         let Keys { identities, to, .. } = self.keys;
-        let new = rewrap_headers(meta, headers, id, identities, to).map_err(|error| {
-            let why = chain(&error);
-            match error {
-                RewrapError::Read(ReadError::Open {
-                    file: SealedFile::Meta,
-                    source: OpenError::NoMatch,
-                }) => Outcome::Unopened(
-                    "no key that was given with -i opens it: it has keys of its own, or was rewrapped before".to_owned(),
-                ),
-                _ => Outcome::Refused(why),
-            }
-        })?;
+        let new = rewrap_headers(meta, headers, id, identities, to)?;
         // Its file key has opened it. Where a private key is at hand, that its wrapping opens is certain too.
         if self.keys.has_private_half() && seal::open(&new.meta, identities).is_err() {
             return Err(refused(
@@ -157,6 +148,6 @@ impl Work<'_> {
     }
 }
 
-fn refused(why: &str) -> Outcome {
-    Outcome::Refused(why.to_owned())
+fn refused(why: &str) -> Trouble {
+    Trouble::Refused(why.to_owned())
 }

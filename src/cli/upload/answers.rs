@@ -33,6 +33,9 @@ pub(super) enum RequestError {
         "no uploads are taken at this path ({0}): give https://HOST/, or the link that you were sent"
     )]
     NoEndpoint(StatusCode),
+    /// The upload whose submission this one was to join is not known any more.
+    #[error("the server does not know the upload any more that others were to join")]
+    UnknownSubmission,
     /// The upload is not known any more.
     #[error("the server does not know this upload any more ({0})")]
     Gone(StatusCode),
@@ -79,7 +82,11 @@ impl RequestError {
             Self::NoEndpoint(status) | Self::Refused { status, .. } => Exit::of_status(*status),
             Self::Http(error) if error.is_passing() => Exit::Later,
             // Of an upload, 410 says no more than that it is not there.
-            Self::Http(_) | Self::Gone(_) | Self::NotResumable | Self::Nonsense(_) => Exit::Other,
+            Self::Http(_)
+            | Self::Gone(_)
+            | Self::UnknownSubmission
+            | Self::NotResumable
+            | Self::Nonsense(_) => Exit::Other,
         }
     }
 
@@ -147,11 +154,17 @@ pub(super) fn refused(answer: &Answer, path: &str, conflict: bool) -> RequestErr
 
 /// Whether a problem is that of an upload link: that there is none, or none any more.
 pub(super) fn is_of_link(answer: &Answer) -> bool {
-    let problem: Option<Value> = serde_json::from_slice(&answer.body).ok();
-    let code = problem
-        .as_ref()
-        .and_then(|problem| problem.get("code")?.as_str());
-    code.is_some_and(|code| code.starts_with("link-") || code == "no-such-link")
+    code(answer).is_some_and(|code| code.starts_with("link-") || code == "no-such-link")
+}
+
+/// Whether it is the problem with this code.
+pub(super) fn has_code(answer: &Answer, expected: &str) -> bool {
+    code(answer).is_some_and(|code| code == expected)
+}
+
+fn code(answer: &Answer) -> Option<String> {
+    let problem: Value = serde_json::from_slice(&answer.body).ok()?;
+    Some(problem.get("code")?.as_str()?.to_owned())
 }
 
 /// `Upload-Complete`.

@@ -8,7 +8,8 @@ use http::header::{
 use http::{HeaderValue, Method, Request, StatusCode};
 
 use super::answers::{
-    COMPLETE, OFFSET, Receipt, RequestError, accepted, is_complete, is_of_link, offset, refused,
+    COMPLETE, OFFSET, Receipt, RequestError, accepted, has_code, is_complete, is_of_link, offset,
+    refused,
 };
 use crate::cli::client::body::Body;
 use crate::cli::client::endpoint::{Endpoint, UploadUrl};
@@ -17,6 +18,8 @@ use crate::cli::client::problem::text;
 
 const INTEROP_VERSION: HeaderName = HeaderName::from_static("upload-draft-interop-version");
 const LENGTH: HeaderName = HeaderName::from_static("upload-length");
+/// The upload whose submission a new one joins.
+const SUBMISSION: HeaderName = HeaderName::from_static("sealslot-submission");
 
 /// How far an upload has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub(super) struct Creation {
     /// The file's name, in whatever encoding.
     pub(super) name: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
+    /// Whether it is an age file that was made here.
+    pub(super) sealed: bool,
     /// `Bearer` and the token.
     pub(super) authorization: Option<HeaderValue>,
 }
@@ -54,7 +59,12 @@ impl Resumable {
     }
 
     /// Creates an upload without sending anything of it yet, so that its URL is known whatever happens to the rest.
-    pub(super) async fn create(&mut self, creation: &Creation) -> Result<UploadUrl, RequestError> {
+    /// Where there is an `anchor`, the upload joins its submission.
+    pub(super) async fn create(
+        &mut self,
+        creation: &Creation,
+        anchor: Option<&UploadUrl>,
+    ) -> Result<UploadUrl, RequestError> {
         let mut request = request(Method::POST, self.endpoint.path(), Body::empty())?;
         let headers = request.headers_mut();
         headers.insert(COMPLETE, HeaderValue::from_static("?0"));
@@ -64,6 +74,16 @@ impl Resumable {
         if let Some(name) = &creation.name {
             headers.insert(CONTENT_DISPOSITION, disposition(name));
         }
+        if creation.sealed {
+            // The server looks whether it is one, for a key of its own.
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/age"));
+        }
+        if let Some(anchor) = anchor {
+            let url = HeaderValue::from_str(anchor.path());
+            let mut url = url.map_err(|_| RequestError::Nonsense("its upload URL is malformed"))?;
+            url.set_sensitive(true);
+            headers.insert(SUBMISSION, url);
+        }
         if let Some(authorization) = &creation.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
@@ -71,6 +91,9 @@ impl Resumable {
         let answer = self.client.send(request).await?;
         match answer.status {
             StatusCode::UNAUTHORIZED => return Err(RequestError::Unauthorized),
+            StatusCode::CONFLICT if has_code(&answer, "unknown-submission") => {
+                return Err(RequestError::UnknownSubmission);
+            }
             // What a server says of its own links is said better.
             _ if is_of_link(&answer) => return Err(refused(&answer, &path, false)),
             status

@@ -3,12 +3,15 @@
 mod file;
 mod stream;
 
+use std::ffi::OsStr;
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::fs::{Mode, OFlags, openat};
 use tokio::task::JoinHandle;
 
 use crate::cli::client::body::Body;
@@ -22,8 +25,11 @@ pub(super) enum SourceError {
     #[error("cannot read it")]
     Read(#[source] io::Error),
     /// Neither a file nor a stream.
-    #[error("it is a folder: pack it first, as in `tar c FOLDER | sealslot upload URL -`")]
+    #[error("it is a folder, and was none before: run the same again")]
     Folder,
+    /// Found as a file in a folder, and now something else.
+    #[error("it is no file any more")]
+    NoFile,
     /// Part of what was sent is of one version, part of another.
     #[error("it changed while it was being sent: send it again when nobody writes to it any more")]
     Changed,
@@ -55,6 +61,49 @@ impl From<&Metadata> for Identity {
     }
 }
 
+/// Something that can be read from its beginning.
+pub(super) enum Opened {
+    /// A file, and its state when it was opened.
+    File(File, Identity),
+    /// Can be read once.
+    Stream(Box<dyn Read + Send>),
+}
+
+impl Opened {
+    /// What `path` names; `-` is standard input. Blocks.
+    pub(super) fn at(path: &Path) -> Result<Self, SourceError> {
+        if path == Path::new("-") {
+            return Ok(Self::Stream(Box::new(io::stdin())));
+        }
+        let file = File::open(path).map_err(SourceError::Read)?;
+        let metadata = file.metadata().map_err(SourceError::Read)?;
+        if metadata.is_dir() {
+            return Err(SourceError::Folder);
+        }
+        // Those in /proc say that they are empty, and are not.
+        let tells_size = metadata.is_file()
+            && (metadata.len() > 0 || file.read_at(&mut [0], 0).map_err(SourceError::Read)? == 0);
+        Ok(if tells_size {
+            Self::File(file, Identity::from(&metadata))
+        } else {
+            Self::Stream(Box::new(file))
+        })
+    }
+
+    /// The file `name` in `folder`, which is no link and nothing else. Blocks.
+    pub(super) fn below(folder: &OwnedFd, name: &OsStr) -> Result<Self, SourceError> {
+        // Whatever took the place of a file meanwhile is neither followed nor waited for.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = openat(folder, name, flags, Mode::empty());
+        let file = File::from(opened.map_err(|error| SourceError::Read(error.into()))?);
+        let metadata = file.metadata().map_err(SourceError::Read)?;
+        if !metadata.is_file() {
+            return Err(SourceError::NoFile);
+        }
+        Ok(Self::File(file, Identity::from(&metadata)))
+    }
+}
+
 /// Something to send.
 pub(super) enum Source {
     /// Can be read again.
@@ -71,37 +120,20 @@ pub(super) struct Rest {
 }
 
 impl Source {
-    /// What `path` names; `-` is standard input. Blocks.
-    pub(super) fn open(path: &Path) -> Result<Self, SourceError> {
-        if path == Path::new("-") {
-            return Ok(Self::Stream(StreamSource::new(io::stdin())));
-        }
-        let file = File::open(path).map_err(SourceError::Read)?;
-        let metadata = file.metadata().map_err(SourceError::Read)?;
-        if metadata.is_dir() {
-            return Err(SourceError::Folder);
-        }
-        // Those in /proc say that they are empty, and are not.
-        let tells_size = metadata.is_file()
-            && (metadata.len() > 0 || file.read_at(&mut [0], 0).map_err(SourceError::Read)? == 0);
-        Ok(if tells_size {
-            Self::File(FileSource::new(file, Identity::from(&metadata)))
-        } else {
-            Self::Stream(StreamSource::new(file))
-        })
-    }
-
-    /// Which state of which file it is; `None` of a stream.
-    pub(super) fn identity(&self) -> Option<&Identity> {
-        match self {
-            Self::File(file) => Some(file.identity()),
-            Self::Stream(_) => None,
+    /// Sends what was opened.
+    pub(super) fn of(opened: Opened) -> Self {
+        match opened {
+            Opened::File(file, identity) => Self::File(FileSource::new(file, identity)),
+            Opened::Stream(stream) => Self::Stream(StreamSource::new(stream)),
         }
     }
 
     /// How many bytes there are, where that is known.
     pub(super) fn size(&self) -> Option<u64> {
-        self.identity().map(|identity| identity.size)
+        match self {
+            Self::File(file) => Some(file.identity().size),
+            Self::Stream(_) => None,
+        }
     }
 
     /// What follows `offset`: of a file everything, of a stream what is left of its piece, or the next one.
@@ -178,13 +210,27 @@ mod tests {
         let path = dir.path().join("file");
         for contents in ["", "hello"] {
             std::fs::write(&path, contents).unwrap();
-            let source = Source::open(&path).unwrap();
+            let source = Source::of(Opened::at(&path).unwrap());
             assert_eq!(source.size(), Some(contents.len() as u64));
         }
         for stream in ["-", "/dev/null", "/proc/self/status"] {
-            let source = Source::open(Path::new(stream)).unwrap();
-            assert!(source.identity().is_none(), "{stream}");
+            let source = Source::of(Opened::at(Path::new(stream)).unwrap());
+            assert!(source.size().is_none(), "{stream}");
         }
-        assert!(matches!(Source::open(dir.path()), Err(SourceError::Folder)));
+        assert!(matches!(Opened::at(dir.path()), Err(SourceError::Folder)));
+    }
+
+    #[test]
+    fn below_a_folder_only_files_are_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "hello").unwrap();
+        std::os::unix::fs::symlink("file", dir.path().join("link")).unwrap();
+        std::fs::create_dir(dir.path().join("folder")).unwrap();
+        let folder = OwnedFd::from(File::open(dir.path()).unwrap());
+        let open = |name: &str| Opened::below(&folder, OsStr::new(name));
+        assert!(matches!(open("file"), Ok(Opened::File(..))));
+        assert!(matches!(open("link"), Err(SourceError::Read(_))));
+        assert!(matches!(open("folder"), Err(SourceError::NoFile)));
+        assert!(matches!(open("gone"), Err(SourceError::Read(_))));
     }
 }

@@ -1,5 +1,6 @@
 //! What is kept of uploads in progress, so that a later run goes on where this one stopped: one small file for each,
-//! which holds the path of the upload URL and is named by what is being sent and where to.
+//! which holds the path of the upload URL, and of what is sealed here what the sealed copy is of. It is named by what is being
+//! sent and where to.
 //!
 //! The file is also the lock: whoever works on the upload holds it locked, and it is replaced only by one that is
 //! locked already.
@@ -26,6 +27,8 @@ const LIFETIME: Duration = Duration::from_hours(30 * 24);
 const MAX_SIZE: u64 = 8 << 10;
 /// How files begin that have not got their name yet.
 const UNNAMED: &str = ".sealslot-";
+/// How those end that are about a whole command line.
+pub(super) const JOURNAL: &str = ".run";
 
 /// Why nothing can be kept.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,27 @@ pub(super) enum StateError {
     Busy,
 }
 
+/// Where everything is that Sealslot keeps for its user: as the XDG base directory specification has it.
+pub(super) fn folder_of_user() -> Result<PathBuf, StateError> {
+    // What is not absolute does not count.
+    let absolute = |name| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let state = absolute("XDG_STATE_HOME")
+        .or_else(|| Some(absolute("HOME")?.join(".local").join("state")))
+        .ok_or(StateError::Nowhere)?;
+    Ok(state.join("sealslot"))
+}
+
+/// Makes a folder that nobody else reads, and those above it.
+pub(super) fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(folder)?;
+    fs::set_permissions(folder, PermissionsExt::from_mode(0o700))
+}
+
 /// The folder of all these files.
 #[derive(Clone, Debug)]
 pub(super) struct StateFolder(PathBuf);
@@ -57,41 +81,40 @@ pub(super) struct StateFolder(PathBuf);
 impl StateFolder {
     /// The user's own, made where it is missing, and rid of what is too old.
     pub(super) fn of_user() -> Result<Self, StateError> {
-        // As the XDG base directory specification has it: what is not absolute does not count.
-        let absolute = |name| {
-            env::var_os(name)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
-        let state = absolute("XDG_STATE_HOME")
-            .or_else(|| Some(absolute("HOME")?.join(".local").join("state")))
-            .ok_or(StateError::Nowhere)?;
-        Self::open(state.join("sealslot").join("uploads"))
+        Self::open(folder_of_user()?.join("uploads"))
     }
 
-    fn open(folder: PathBuf) -> Result<Self, StateError> {
-        let made = DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .and_then(|()| fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)));
-        made.map_err(|source| unusable(&folder, source))?;
+    pub(super) fn open(folder: PathBuf) -> Result<Self, StateError> {
+        make_private(&folder).map_err(|source| unusable(&folder, source))?;
         sweep(&folder);
         Ok(Self(folder))
     }
 
-    /// The state of sending the file with this identity to `endpoint`, which nobody else may work on meanwhile.
-    pub(super) fn claim(
-        &self,
-        endpoint: &Endpoint,
-        path: &Path,
-        identity: &Identity,
-    ) -> Result<State, StateError> {
-        let name = name(endpoint, path, identity);
-        State::claim(&self.0, &name).map_err(|error| match error.kind() {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The state with this name, which nobody else may work on meanwhile.
+    pub(super) fn claim(&self, name: &str) -> Result<State, StateError> {
+        State::claim(&self.0, name).map_err(|error| self.failed(error))
+    }
+
+    /// What an error of the system about something in here means.
+    pub(super) fn failed(&self, error: io::Error) -> StateError {
+        match error.kind() {
             io::ErrorKind::WouldBlock => StateError::Busy,
             _ => unusable(&self.0, error),
-        })
+        }
+    }
+
+    /// Removes the state with this name, where there is one that nobody works on.
+    pub(super) fn remove(&self, name: &str) {
+        if self.0.join(name).exists()
+            && let Ok(mut state) = State::claim(&self.0, name)
+        {
+            state.forget();
+        }
     }
 }
 
@@ -102,11 +125,14 @@ fn unusable(folder: &Path, source: io::Error) -> StateError {
     }
 }
 
-/// What an upload is known by: another file, a changed one or another place to send it to has another name.
-fn name(endpoint: &Endpoint, path: &Path, identity: &Identity) -> String {
+/// What an upload is known by: another file, a changed one, another place to send it to, or another way to do so (`way`), has
+/// another name.
+pub(super) fn name(endpoint: &Endpoint, path: &Path, identity: &Identity, way: &[&[u8]]) -> String {
     let mut digest = Sha256::new();
+    let url = endpoint.url();
+    let fixed = [url.as_bytes(), path.as_os_str().as_bytes()];
     // Each with its length, so that no two can be confused.
-    for text in [endpoint.url().as_bytes(), path.as_os_str().as_bytes()] {
+    for text in fixed.iter().chain(way) {
         digest.update((text.len() as u64).to_be_bytes());
         digest.update(text);
     }
@@ -125,13 +151,86 @@ fn name(endpoint: &Endpoint, path: &Path, identity: &Identity) -> String {
     HEXLOWER.encode(&digest.finalize())
 }
 
+/// A copy that was sealed here, complete on disk: what it is of, and how long it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SealedCopy {
+    /// Of the plaintext: its size in bytes, and its SHA-256 in lowercase hex.
+    pub(super) plaintext: (u64, String),
+    /// Of the sealed file, in bytes.
+    pub(super) size: u64,
+}
+
+/// What a state holds: a line with the path of the upload URL, or an empty one, and, where there is a sealed copy, another
+/// one: `sealed`, the size of the plaintext, its SHA-256, and the size of the copy.
+#[derive(Clone, Default)]
+struct Kept {
+    upload: Option<UploadUrl>,
+    sealed: Option<SealedCopy>,
+}
+
+impl Kept {
+    /// What makes no sense is as good as nothing, and then all of it is.
+    fn parse(text: &str) -> Self {
+        let mut lines = text.lines();
+        let upload = match lines.next() {
+            None | Some("") => None,
+            Some(line) => match line.parse() {
+                Ok(upload) => Some(upload),
+                Err(_) => return Self::default(),
+            },
+        };
+        let sealed = match lines.next().map(SealedCopy::parse) {
+            None => None,
+            Some(Some(sealed)) => Some(sealed),
+            Some(None) => return Self::default(),
+        };
+        Self { upload, sealed }
+    }
+
+    fn to_text(&self) -> Zeroizing<String> {
+        let upload = self.upload.as_ref().map_or("", UploadUrl::path);
+        let mut text = Zeroizing::new(format!("{upload}\n"));
+        if let Some(SealedCopy {
+            plaintext: (plain_size, sha256),
+            size,
+        }) = &self.sealed
+        {
+            let sealed = format!("sealed {plain_size} {sha256} {size}\n");
+            text.push_str(&sealed);
+        }
+        text
+    }
+
+    fn is_empty(&self) -> bool {
+        self.upload.is_none() && self.sealed.is_none()
+    }
+}
+
+impl SealedCopy {
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.strip_prefix("sealed ")?.split(' ');
+        let plain_size = words.next()?.parse().ok()?;
+        let sha256 = words.next()?;
+        let size = words.next()?.parse().ok()?;
+        let is_digest = HEXLOWER
+            .decode(sha256.as_bytes())
+            .is_ok_and(|digest| digest.len() == 32);
+        (is_digest && words.next().is_none()).then(|| Self {
+            plaintext: (plain_size, sha256.to_owned()),
+            size,
+        })
+    }
+}
+
 /// The state of one upload. Locked until it is dropped; dropped while it holds nothing, it is removed.
 pub(super) struct State {
     folder: PathBuf,
     path: PathBuf,
     /// The file that has the name, or had it until something was kept: locked.
     file: File,
-    holds: Option<UploadUrl>,
+    holds: Kept,
+    /// The sealed copy itself, which goes when the rest does.
+    spool: Option<PathBuf>,
 }
 
 impl State {
@@ -149,65 +248,105 @@ impl State {
             let mut text = Zeroizing::new(String::new());
             // What is not text is as good as nothing.
             let read = (&mut file).take(MAX_SIZE).read_to_string(&mut text);
-            let holds = read.ok().and_then(|_| text.trim_end().parse().ok());
             return Ok(Self {
                 folder: folder.to_owned(),
                 path,
                 file,
-                holds,
+                holds: read.map_or_else(|_| Kept::default(), |_| Kept::parse(&text)),
+                spool: None,
             });
         }
     }
 
+    /// What it is known by.
+    pub(super) fn name(&self) -> &str {
+        let name = self.path.file_name().and_then(|name| name.to_str());
+        name.expect("it was given as text")
+    }
+
     /// The upload that an earlier run began.
     pub(super) fn upload(&self) -> Option<&UploadUrl> {
-        self.holds.as_ref()
+        self.holds.upload.as_ref()
+    }
+
+    /// The sealed copy that an earlier run made.
+    pub(super) fn sealed(&self) -> Option<&SealedCopy> {
+        self.holds.sealed.as_ref()
+    }
+
+    /// Says where the sealed copy is that belongs to this.
+    pub(super) fn has_spool_at(&mut self, path: PathBuf) {
+        self.spool = Some(path);
     }
 
     /// Keeps `upload`, durably, in place of what was kept before.
     pub(super) fn keep(&mut self, upload: &UploadUrl) -> Result<(), StateError> {
-        let kept = self.try_keep(upload);
-        kept.map_err(|source| unusable(&self.folder, source))
+        let kept = Kept {
+            upload: Some(upload.clone()),
+            ..self.holds.clone()
+        };
+        self.replace(kept)
     }
 
-    fn try_keep(&mut self, upload: &UploadUrl) -> io::Result<()> {
+    /// Keeps that there is a new sealed copy at `path`, durably. It belongs to no upload yet: one that an earlier copy went to
+    /// gets nothing of this one, which has another key.
+    pub(super) fn keep_sealed(
+        &mut self,
+        copy: SealedCopy,
+        path: PathBuf,
+    ) -> Result<(), StateError> {
+        self.has_spool_at(path);
+        self.replace(Kept {
+            upload: None,
+            sealed: Some(copy),
+        })
+    }
+
+    fn replace(&mut self, kept: Kept) -> Result<(), StateError> {
+        let replaced = self.try_replace(kept);
+        replaced.map_err(|source| unusable(&self.folder, source))
+    }
+
+    fn try_replace(&mut self, kept: Kept) -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(UNNAMED)
             .tempfile_in(&self.folder)?;
         lock(file.as_file())?;
-        let line = Zeroizing::new(format!("{}\n", upload.path()));
-        file.write_all(line.as_bytes())?;
+        file.write_all(kept.to_text().as_bytes())?;
         file.as_file().sync_all()?;
         // The lock goes with the new file before the old one is let go.
         self.file = file.persist(&self.path)?;
-        self.holds = Some(upload.clone());
+        self.holds = kept;
         File::open(&self.folder)?.sync_all()
     }
 
-    /// Forgets what was kept: there is nothing left to go on with.
+    /// Forgets what was kept, a sealed copy too: there is nothing left to go on with.
     pub(super) fn forget(&mut self) {
-        self.holds = None;
+        self.holds = Kept::default();
+        if let Some(spool) = self.spool.take() {
+            let _ = fs::remove_file(spool);
+        }
     }
 }
 
 impl Drop for State {
     fn drop(&mut self) {
         // Before the lock goes with the file.
-        if self.holds.is_none() && is_the_same(&self.file, &self.path).unwrap_or(false) {
+        if self.holds.is_empty() && is_the_same(&self.file, &self.path).unwrap_or(false) {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
 /// Locks without waiting. Where the file system has no locks, going without is better than not going on at all.
-fn lock(file: &File) -> io::Result<()> {
+pub(super) fn lock(file: &File) -> io::Result<()> {
     match flock(file, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from) {
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => Ok(()),
         locked => locked,
     }
 }
 
-fn is_the_same(file: &File, path: &Path) -> io::Result<bool> {
+pub(super) fn is_the_same(file: &File, path: &Path) -> io::Result<bool> {
     let open = file.metadata()?;
     match path.symlink_metadata() {
         Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
@@ -240,11 +379,16 @@ fn sweep(folder: &Path) {
 fn is_ours(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     name.is_some_and(|name| {
-        name.starts_with(UNNAMED)
-            || HEXLOWER
-                .decode(name.as_bytes())
-                .is_ok_and(|id| id.len() == 32)
+        let id = name.strip_suffix(JOURNAL).unwrap_or(name);
+        name.starts_with(UNNAMED) || is_name(id)
     })
+}
+
+/// Whether it is one that [`name`] gives.
+pub(super) fn is_name(name: &str) -> bool {
+    HEXLOWER
+        .decode(name.as_bytes())
+        .is_ok_and(|id| id.len() == 32)
 }
 
 #[cfg(test)]
@@ -264,7 +408,8 @@ mod tests {
     }
 
     fn claim(folder: &StateFolder, path: &str) -> Result<State, StateError> {
-        folder.claim(&endpoint("https://host/"), Path::new(path), &IDENTITY)
+        let host = endpoint("https://host/");
+        folder.claim(&name(&host, Path::new(path), &IDENTITY, &[]))
     }
 
     fn folder() -> (tempfile::TempDir, StateFolder) {
@@ -284,23 +429,25 @@ mod tests {
         let other = |change: fn(&mut Identity)| {
             let mut identity = IDENTITY;
             change(&mut identity);
-            name(&host, a, &identity)
+            name(&host, a, &identity, &[])
         };
         let mut names = vec![
-            name(&host, a, &IDENTITY),
-            name(&endpoint("https://host/d/x"), a, &IDENTITY),
-            name(&endpoint("https://host:444/"), a, &IDENTITY),
-            name(&host, Path::new("/b"), &IDENTITY),
+            name(&host, a, &IDENTITY, &[]),
+            name(&host, a, &IDENTITY, &[b"x"]),
+            name(&host, a, &IDENTITY, &[b"x", b""]),
+            name(&endpoint("https://host/d/x"), a, &IDENTITY, &[]),
+            name(&endpoint("https://host:444/"), a, &IDENTITY, &[]),
+            name(&host, Path::new("/b"), &IDENTITY, &[]),
             other(|identity| identity.device = 9),
             other(|identity| identity.inode = 9),
             other(|identity| identity.size = 9),
             other(|identity| identity.modified = (9, 5)),
             other(|identity| identity.modified = (4, 9)),
         ];
-        assert_eq!(names[0], name(&host, a, &IDENTITY));
+        assert_eq!(names[0], name(&host, a, &IDENTITY, &[]));
         assert_eq!(
             names[0],
-            name(&endpoint("https://HOST:443/uploads"), a, &IDENTITY)
+            name(&endpoint("https://HOST:443/uploads"), a, &IDENTITY, &[])
         );
         assert!(names.iter().all(|name| is_ours(Path::new(name))));
         let all = names.len();
@@ -328,12 +475,54 @@ mod tests {
     }
 
     #[test]
+    fn a_sealed_copy_is_kept_beside_its_upload_and_goes_with_it() {
+        let (dir, folder) = folder();
+        let spool = dir.path().join("spool");
+        fs::write(&spool, "sealed").unwrap();
+        let copy = SealedCopy {
+            plaintext: (5, "ab".repeat(32)),
+            size: 200,
+        };
+        let upload: UploadUrl = "/uploads/a.b".parse().unwrap();
+        let mut state = claim(&folder, "/a").unwrap();
+        state
+            .keep(&"/uploads/of.another-copy".parse().unwrap())
+            .unwrap();
+        state.keep_sealed(copy.clone(), spool.clone()).unwrap();
+        // An upload of an earlier copy is not gone on with.
+        assert!(state.upload().is_none());
+        drop(state);
+        let mut state = claim(&folder, "/a").unwrap();
+        assert_eq!(state.sealed(), Some(&copy));
+        state.keep(&upload).unwrap();
+        drop(state);
+        let mut state = claim(&folder, "/a").unwrap();
+        assert_eq!(state.sealed(), Some(&copy));
+        assert_eq!(state.upload().unwrap().path(), upload.path());
+        assert!(spool.exists());
+        state.has_spool_at(spool.clone());
+        state.forget();
+        drop(state);
+        assert!(!spool.exists());
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
+    }
+
+    #[test]
     fn what_makes_no_sense_is_nothing() {
         let (_dir, folder) = folder();
         let path = claim(&folder, "/a").unwrap().path.clone();
-        for text in [&b""[..], b"\n", b"https://other/", b"//other/x", b"\xff"] {
+        let half = b"/uploads/a.b\nsealed 5 abc 7\n";
+        for text in [
+            &b""[..],
+            b"\n",
+            b"https://other/",
+            b"//other/x",
+            b"\xff",
+            half,
+        ] {
             fs::write(&path, text).unwrap();
-            assert!(claim(&folder, "/a").unwrap().upload().is_none());
+            let state = claim(&folder, "/a").unwrap();
+            assert!(state.upload().is_none() && state.sealed().is_none());
         }
     }
 

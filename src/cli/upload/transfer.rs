@@ -1,16 +1,21 @@
 //! One upload from its creation to its receipt, through whatever goes wrong on the way.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use tokio::time::timeout;
 
 use super::answers::{Receipt, RequestError, Verdict};
-use crate::cli::client::backoff::Backoff;
+use super::journal::Arrived;
 use super::resumable::{Appended, Creation, Resumable, Standing};
+use super::sealing::SealingError;
 use super::source::{Source, SourceError};
 use super::state::{State, StateError};
+use super::submission::Submission;
+use crate::cli::client::backoff::Backoff;
 use crate::cli::client::endpoint::UploadUrl;
+use crate::cli::client::rate::Rate;
 use crate::cli::progress::Bar;
 
 /// How long it may take to have the server forget an upload.
@@ -28,6 +33,9 @@ pub(super) enum TransferError {
     /// What is kept for resuming.
     #[error(transparent)]
     State(#[from] StateError),
+    /// What was to be sealed first.
+    #[error(transparent)]
+    Sealing(SealingError),
     /// There was enough of trying.
     #[error("gave up after {} without progress{}", humantime::format_duration(*.patience), hint(*.resumes))]
     GaveUp {
@@ -71,7 +79,10 @@ impl TransferError {
     fn goes_on(&self) -> bool {
         match self {
             Self::Source(SourceError::Read(_)) | Self::State(_) | Self::GaveUp { .. } => true,
-            Self::Source(_) | Self::Mismatch { .. } | Self::Request(RequestError::Gone(_)) => false,
+            Self::Source(_)
+            | Self::Sealing(_)
+            | Self::Mismatch { .. }
+            | Self::Request(RequestError::Gone(_)) => false,
             // What is wrong with the upload itself will be wrong the next time too.
             Self::Request(RequestError::Refused { status, .. }) => !matches!(
                 *status,
@@ -91,6 +102,11 @@ pub(super) type Notice = Box<dyn Fn(&RequestError, Duration) + Send>;
 /// Everything about one upload.
 pub(super) struct Transfer {
     pub(super) server: Resumable,
+    pub(super) submission: Arc<Submission>,
+    /// How fast it may be.
+    pub(super) rate: Option<Arc<Rate>>,
+    /// Size and SHA-256 of what was sealed into what is sent.
+    pub(super) plaintext: Option<(u64, String)>,
     pub(super) source: Source,
     pub(super) creation: Creation,
     /// Where the upload URL is kept, if it is to be kept.
@@ -101,9 +117,13 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
-    /// Sends everything, and gives the receipt once it is certain that it is for the same content.
-    pub(super) async fn run(self) -> Result<Receipt, TransferError> {
+    /// Sends everything, and gives the receipt once it is certain that it is for the same content. The connection comes back,
+    /// for what is sent next.
+    pub(super) async fn run(self) -> (Result<Arrived, TransferError>, Resumable) {
         let upload = self.state.as_ref().and_then(State::upload).cloned();
+        if let Some(upload) = &upload {
+            self.submission.goes_on(upload);
+        }
         let mut running = Running {
             backoff: Backoff::new(self.patience),
             transfer: self,
@@ -113,8 +133,9 @@ impl Transfer {
             begun_anew: false,
         };
         let ended = running.send().await;
+        let ended = ended.and_then(|receipt| running.remember(receipt));
         running.clean_up(ended.as_ref().err()).await;
-        ended
+        (ended, running.transfer.server)
     }
 }
 
@@ -193,6 +214,7 @@ impl Running {
         self.transfer.bar.jump_to(offset);
         let rest = self.transfer.source.rest(offset).await?;
         let body = rest.body.shown_on(&self.transfer.bar);
+        let body = body.within(self.transfer.rate.as_ref());
         let server = &mut self.transfer.server;
         let appended = server.append(upload, offset, rest.last, body).await;
         // Where reading failed, the request failed of it.
@@ -211,8 +233,8 @@ impl Running {
         if let Some(upload) = &self.upload {
             return Ok(upload.clone());
         }
+        let upload = self.create().await?;
         let transfer = &mut self.transfer;
-        let upload = transfer.server.create(&transfer.creation).await?;
         if let Some(state) = &mut transfer.state {
             // Before anything is sent that could be lost.
             state.keep(&upload)?;
@@ -221,6 +243,38 @@ impl Running {
         self.offset = Some(0);
         self.backoff.progress();
         Ok(upload)
+    }
+
+    /// Creates an upload in the submission of its command line.
+    async fn create(&mut self) -> Result<UploadUrl, TransferError> {
+        let transfer = &mut self.transfer;
+        loop {
+            let turn = transfer.submission.turn().await;
+            let anchor = turn.anchor();
+            match transfer.server.create(&transfer.creation, anchor).await {
+                Ok(upload) => {
+                    // Before the others have their turn.
+                    transfer.submission.created(&upload)?;
+                    return Ok(upload);
+                }
+                Err(RequestError::UnknownSubmission) if anchor.is_some() => {
+                    anchor.inspect(|anchor| transfer.submission.lost(anchor));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// So that a later run of the same command line does not send it again.
+    fn remember(&self, receipt: Receipt) -> Result<Arrived, TransferError> {
+        let arrived = Arrived {
+            receipt: receipt.json,
+            plaintext: self.transfer.plaintext.clone(),
+        };
+        if let Some(state) = &self.transfer.state {
+            self.transfer.submission.remember(state.name(), &arrived)?;
+        }
+        Ok(arrived)
     }
 
     fn reached(&mut self, offset: u64) {
@@ -271,8 +325,13 @@ impl Running {
         if let Some(state) = state.filter(|_| !kept) {
             state.forget();
         }
-        let unfinished =
-            error.is_some_and(|error| !matches!(error, TransferError::Mismatch { .. }));
+        // What has arrived stays, and only its receipt is missing.
+        let unfinished = error.is_some_and(|error| {
+            !matches!(
+                error,
+                TransferError::Mismatch { .. } | TransferError::State(_)
+            )
+        });
         if let Some(upload) = self.upload.as_ref().filter(|_| unfinished && !kept) {
             // As far as that is possible. Otherwise it expires.
             let _ = timeout(CANCEL, self.transfer.server.cancel(upload)).await;

@@ -185,7 +185,8 @@ fn promise(reader: Reader<'_>) -> Markup {
 /// Whether the server holds a private key for one of these.
 fn server_opens(reader: Reader<'_>, keys: &[NamedRecipient]) -> bool {
     let held = reader.app.uploads.identities().iter();
-    let mut held = held.map(|key| NamedRecipient::new(key.to_recipient(), "").fingerprint());
+    let mut held =
+        held.filter_map(|key| Some(NamedRecipient::new(key.to_recipient()?, "").fingerprint()));
     held.any(|held| keys.iter().any(|key| key.fingerprint() == held))
 }
 

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 mod generate;
+mod hybrid;
 mod identities;
 mod recipients;
 
@@ -105,14 +106,14 @@ fn refusal(contents: &str) -> KeyError {
 }
 
 /// The recipients of identities, as lines.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "reads well where identities are made"
+)]
 fn lines(identities: Vec<Identity>) -> Vec<String> {
-    let recipient = |identity| match identity {
-        Identity::SshRsa(identity) => Recipient::SshRsa(identity.to_recipient()),
-        Identity::X25519(identity) => Recipient::X25519(identity.to_recipient()),
-    };
-    identities
-        .into_iter()
-        .map(|identity| NamedRecipient::new(recipient(identity), "").to_line())
+    let recipients = identities.iter().filter_map(Identity::to_recipient);
+    recipients
+        .map(|recipient| NamedRecipient::new(recipient, "").to_line())
         .collect()
 }
 

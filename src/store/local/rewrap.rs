@@ -25,6 +25,20 @@ pub(super) struct Place<'a> {
     name: String,
 }
 
+impl<'a> Place<'a> {
+    /// The `meta.age` in an upload's folder.
+    pub(super) fn meta(folder: &'a Directory) -> Self {
+        let name = SealedFile::Meta.to_string();
+        Self { folder, name }
+    }
+
+    /// The upload's folder, in that of its day.
+    pub(super) fn upload(day: &'a Directory, id: &UploadId) -> Self {
+        let name = id.to_string();
+        Self { folder: day, name }
+    }
+}
+
 impl LocalStore {
     pub(super) fn rewrap_upload(
         &self,
@@ -48,14 +62,8 @@ impl LocalStore {
             Some(headers) => self.stage_copy(id, &folder, meta, headers),
         };
         let place = match headers {
-            None => Place {
-                folder: &folder,
-                name: SealedFile::Meta.to_string(),
-            },
-            Some(_) => Place {
-                folder: &day,
-                name: id.to_string(),
-            },
+            None => Place::meta(&folder),
+            Some(_) => Place::upload(&day, id),
         };
         if let Err(error) = staged.and_then(|()| self.exchange(id, &place, headers.is_none())) {
             if let Err(error) = self.destroy_replaced(id) {

@@ -13,6 +13,7 @@ use crate::store::conformance::{self, Place};
 use crate::store::{MAX_RECORD, ReadAt, SessionStore, Staging};
 
 mod reader;
+mod rewrap;
 
 impl Place for TempDir {
     fn open(&self) -> Box<dyn Store> {

@@ -57,7 +57,7 @@ impl Bench {
                 store => break DyingStore::new(store.unwrap(), calls),
             }
         };
-        let recipient = NamedRecipient::new(identity().to_recipient(), "");
+        let recipient = NamedRecipient::new(identity().to_recipient().unwrap(), "");
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let limits = SessionLimits::default();
         let uploads = Uploads::new(shared, vec![recipient], vec![identity()], limits);

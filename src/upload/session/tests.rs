@@ -26,7 +26,7 @@ fn identity() -> Identity {
 
 fn open_uploads(data: &Path, checkpoint: u64) -> Arc<Uploads> {
     let store = LocalStore::open(data).unwrap();
-    let recipient = crate::keys::NamedRecipient::new(identity().to_recipient(), "");
+    let recipient = crate::keys::NamedRecipient::new(identity().to_recipient().unwrap(), "");
     let limits = SessionLimits {
         checkpoint,
         ..SessionLimits::default()

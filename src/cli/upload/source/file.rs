@@ -150,7 +150,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::upload::source::Source;
+    use crate::cli::upload::source::{Opened, Source};
     use http_body_util::BodyExt;
     use std::io::Write;
 
@@ -184,7 +184,7 @@ mod tests {
             &[0, size - 1],
         ];
         for offsets in all_ways {
-            let mut source = Source::open(file.path()).unwrap();
+            let mut source = Source::of(Opened::at(file.path()).unwrap());
             for &offset in offsets {
                 let rest = sent(&mut source, offset).await.unwrap();
                 assert!(rest == contents[usize::try_from(offset).unwrap()..]);
@@ -197,7 +197,7 @@ mod tests {
     async fn a_body_that_was_dropped_stops_the_reading() {
         let contents = vec![1; 20 * FRAME];
         let file = temporary(&contents);
-        let mut source = Source::open(file.path()).unwrap();
+        let mut source = Source::of(Opened::at(file.path()).unwrap());
         let mut rest = source.rest(0).await.unwrap();
         rest.body.frame().await.unwrap().unwrap();
         drop(rest);
@@ -210,7 +210,7 @@ mod tests {
     async fn a_file_that_changes_is_not_sent_to_its_end() {
         for change in ["x", ""] {
             let mut file = temporary(&vec![1; 20 * FRAME]);
-            let mut source = Source::open(file.path()).unwrap();
+            let mut source = Source::of(Opened::at(file.path()).unwrap());
             let rest = source.rest(0).await.unwrap();
             if change.is_empty() {
                 file.as_file().set_len(10 * FRAME as u64).unwrap();
@@ -226,7 +226,7 @@ mod tests {
     #[tokio::test]
     async fn an_empty_file_is_sent_too() {
         let file = temporary(b"");
-        let mut source = Source::open(file.path()).unwrap();
+        let mut source = Source::of(Opened::at(file.path()).unwrap());
         assert_eq!(sent(&mut source, 0).await.unwrap(), b"");
         assert_eq!(source.digest().await.unwrap(), (0, sha256(b"")));
         assert!(matches!(source.rest(1).await, Err(SourceError::Changed)));
