@@ -21,6 +21,8 @@ pub enum Event {
     Read,
     /// An upload was deleted by an admin.
     Deleted,
+    /// An upload was sealed to other keys by an admin.
+    Rewrapped,
     /// A finished upload was taken back by whoever brought it, and deleted.
     Withdrawn,
     /// An upload URL was given up. Of an unfinished upload all is gone; a finished one stays, where it was not withdrawn.

@@ -37,6 +37,7 @@ impl Facts {
                 (Some(Event::Read), Some(*id))
             }
             (Ok(Route::Upload(id)), &Method::DELETE) => (Some(Event::Deleted), Some(*id)),
+            (Ok(Route::SealedFile(id, _)), &Method::PUT) => (Some(Event::Rewrapped), Some(*id)),
             (Ok(Route::Session(url)), _) => {
                 let cancels = effective_method(head) == Some(Method::DELETE);
                 (cancels.then_some(Event::Cancelled), Some(*url.id()))

@@ -26,6 +26,7 @@ mod page;
 mod problem;
 mod range;
 mod resumable;
+mod rewrap;
 mod route;
 pub mod submission;
 pub mod tus_fields;
@@ -64,6 +65,7 @@ use route::Route;
 
 use crate::audit::AuditLog;
 use crate::grant::{Links, Scope};
+use crate::store::SealedFile;
 use crate::upload::{ClientName, Uploads};
 use crate::webhook::Counters;
 
@@ -106,6 +108,7 @@ pub struct App {
     failures: Failures,
     data_permits: Semaphore,
     private_key_turn: Semaphore,
+    rewrap_permits: Semaphore,
 }
 
 impl App {
@@ -135,6 +138,7 @@ impl App {
             failures: Failures::new(limits.failure_delay),
             data_permits: Semaphore::new(MAX_DATA_REQUESTS),
             private_key_turn: Semaphore::new(1),
+            rewrap_permits: Semaphore::new(rewrap::MAX_AT_ONCE),
             limits,
         }
     }
@@ -313,6 +317,9 @@ async fn dispatch(
         (&Method::GET, Route::SealedFile(id, file)) => {
             access::require(call, Scope::Read).await?;
             download::sealed_file(app, id, file, headers).await
+        }
+        (&Method::PUT, Route::SealedFile(id, SealedFile::Meta)) => {
+            rewrap::put(call, id, body).await
         }
         (&Method::POST, Route::Encrypt) => crypt::encrypt(call, body).await,
         (&Method::POST, Route::Decrypt) => crypt::decrypt(call, body).await,

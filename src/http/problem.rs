@@ -2,6 +2,7 @@
 
 mod links;
 mod resumable;
+mod rewrap;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -336,6 +337,11 @@ impl From<StoreError> for Problem {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, QUOTA_REACHED, detail)
             }
             StoreError::Unrecorded => Self::audit_unavailable(),
+            StoreError::Replaced => {
+                let detail = "It was sealed anew or deleted in this moment: ask again.";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "replaced", detail).with(RETRY_AFTER, "1")
+            }
             error @ StoreError::Unsettled { .. } => {
                 let detail = "The server failed while it made this visible. It may be stored, whole or, of several files, \
                               some of them: ask whoever runs it before you send it again.";

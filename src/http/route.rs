@@ -29,6 +29,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/uploads/{name}", "PUT, OPTIONS"),
     ("/uploads/{id}", "GET, HEAD, PUT, DELETE, OPTIONS"),
     ("/uploads/{id}.{secret}", SESSION_METHODS),
+    ("/uploads/{id}/meta.age", "GET, HEAD, PUT"),
     ("/uploads/{id}/{file}", READ),
     ("/d/{token}", "GET, HEAD, POST, PUT, OPTIONS"),
     ("/d/{token}/{name}", "PUT, OPTIONS"),
@@ -154,7 +155,8 @@ impl Route {
             Self::NamedUpload(Some(_)) => "/uploads/{name}",
             Self::Upload(_) => "/uploads/{id}",
             Self::Session(_) => "/uploads/{id}.{secret}",
-            Self::SealedFile(..) => "/uploads/{id}/{file}",
+            Self::SealedFile(_, SealedFile::Meta) => "/uploads/{id}/meta.age",
+            Self::SealedFile(_, SealedFile::Segment(_)) => "/uploads/{id}/{file}",
             Self::Link(_) => "/d/{token}",
             Self::NamedAtLink(..) => "/d/{token}/{name}",
             Self::LinkRecipients(_) => "/d/{token}/recipients",
@@ -242,7 +244,9 @@ mod tests {
         Route::Upload(_) => "/uploads/0000000000000000000000000000000a",
         Route::Session(_) =>
             "/uploads/0000000000000000000000000000000a.0000000000000000000000000000000a",
-        Route::SealedFile(..) => "/uploads/0000000000000000000000000000000a/meta.age",
+        Route::SealedFile(_, SealedFile::Meta) => "/uploads/0000000000000000000000000000000a/meta.age",
+        Route::SealedFile(_, SealedFile::Segment(_)) =>
+            "/uploads/0000000000000000000000000000000a/0000.age",
         Route::Link(_) => "/d/00000000000000000000000000000000",
         Route::NamedAtLink(..) => "/d/00000000000000000000000000000000/name",
         Route::LinkRecipients(_) => "/d/00000000000000000000000000000000/recipients",

@@ -188,6 +188,11 @@ fn check_start(new: &[u8], old: &Header, key: &FileKey) -> Result<(), OpenError>
 }
 
 impl Uploads {
+    /// The bytes of an upload's `meta.age`. Blocks.
+    pub fn meta(&self, id: &UploadId) -> Result<Vec<u8>, StoreError> {
+        self.read(id, |upload| read_meta(&*upload.open(SealedFile::Meta)?))
+    }
+
     /// Puts new headers in the place of an upload's, where its `meta.age` still is the one with this SHA-256. Blocks.
     ///
     /// It needs no key, and so cannot tell whether anybody can open what is new: whoever may do this could delete the upload as

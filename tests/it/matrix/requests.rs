@@ -67,6 +67,11 @@ pub(super) fn request(
                 body = b"part".to_vec();
                 &[("upload-complete", "?0"), ("content-type", "text/plain")]
             }
+            "rewrapped" => {
+                body = b"new headers".to_vec();
+                &[("content-type", "application/vnd.sealslot.rewrapped")]
+            }
+            "if-match" => &[("if-match", "\"another\"")],
             "cross-site" => &[("sec-fetch-site", "cross-site")],
             // What the path leads to.
             _ => &[],

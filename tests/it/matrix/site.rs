@@ -191,7 +191,9 @@ impl<'a> Site<'a> {
             "/uploads/{id}/{file}" if row.is("unknown") => {
                 format!("/uploads/{}/0001.age", self.upload)
             }
-            "/uploads/{id}/{file}" => format!("/uploads/{}/meta.age", self.upload),
+            "/uploads/{id}/{file}" => format!("/uploads/{}/0000.age", self.upload),
+            "/uploads/{id}/meta.age" if row.is("unknown") => format!("/uploads/{unknown}/meta.age"),
+            "/uploads/{id}/meta.age" => format!("/uploads/{}/meta.age", self.upload),
             "/uploads/{id}.{secret}" => self.session_path(row, fresh),
             "/d/{token}" => self.link_path(row),
             "/d/{token}/{name}" if row.is("upload URL") => {

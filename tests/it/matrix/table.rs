@@ -78,6 +78,15 @@ route                  | method   | how                            | makes      
 /uploads/{id}.{secret} | GET HEAD | another link's                 |                  | 404u all                                                                                          | 404u all              | 404
 /uploads/{id}.{secret} | PATCH    | tus, another link's            |                  | 404u all                                                                                          | 404u all              | 404
 /uploads/{id}.{secret} | DELETE   | another link's                 |                  | 404u all                                                                                          | 404u all              | 404
+/uploads/{id}/meta.age | GET HEAD |                                |                  | 401  401   401   401   401   403  200  200    403  200   403  200   200  403   -     401    200   | 401  401   200  200   | 404
+/uploads/{id}/meta.age | GET HEAD | unknown                        |                  | 401  401   401   401   401   403  404  404    403  404   403  404   404  403   -     401    404   | 401  401   404  404   | 404
+/uploads/{id}/meta.age | PUT      | rewrapped                      |                  | 401  401   401   401   401   403  403  428    403  428  403  403   428  403   -     401    403    | 401  401   403  428   | 404
+/uploads/{id}/meta.age | PUT      | rewrapped, if-match            |                  | 401  401   401   401   401   403  403  412    403  412  403  403   412  403   -     401    403    | 401  401   403  412   | 404
+/uploads/{id}/meta.age | PUT      | rewrapped, unknown             |                  | 401  401   401   401   401   403  403  428    403  428  403  403   428  403   -     401    403    | 401  401   403  428   | 404
+/uploads/{id}/meta.age | PUT      | rewrapped, if-match, unknown   |                  | 401  401   401   401   401   403  403  404    403  404  403  403   404  403   -     401    403    | 401  401   403  404   | 404
+/uploads/{id}/meta.age | PUT      | if-match                       |                  | 401  401   401   401   401   403  403  415    403  415  403  403   415  403   -     401    403    | 401  401   403  415   | 404
+/uploads/{id}/meta.age | PUT      | rewrapped, if-match, cross-site |                  | 401  401   401   401   401   403  403  403x   403  403x 403  403   403x 403   -     401    403    | 401  401   403  403x  | 404
+/uploads/{id}/meta.age | others   |                                |                  | 405 few                                                                                           | 405 all               | 404
 /uploads/{id}/{file}   | GET HEAD |                                |                  | 401  401   401   401   401   403  200  200    403  200   403  200   200  403   -     401    200   | 401  401   200  200   | 404
 /uploads/{id}/{file}   | GET HEAD | unknown                        |                  | 401  401   401   401   401   403  404  404    403  404   403  404   404  403   -     401    404   | 401  401   404  404   | 404
 /uploads/{id}/{file}   | others   |                                |                  | 405 few                                                                                           | 405 all               | 404
@@ -217,7 +226,7 @@ route                  | method   | how                            | makes      
 ";
 
 /// What a refusal is called, by its cell.
-pub(super) const CODES: [(&str, &str); 12] = [
+pub(super) const CODES: [(&str, &str); 15] = [
     ("400", "malformed-path"),
     ("401", "unauthorized"),
     ("403", "forbidden"),
@@ -229,5 +238,8 @@ pub(super) const CODES: [(&str, &str); 12] = [
     ("405", "method-not-allowed"),
     ("410e", "link-expired"),
     ("410r", "link-revoked"),
+    ("412", "precondition-failed"),
+    ("415", "unsupported-media-type"),
+    ("428", "precondition-required"),
     ("501", "no-private-key"),
 ];
