@@ -39,6 +39,10 @@ use work::{Keys, Work};
   sealslot rewrap --token-file admin.token -i old.pem -i new.pem -r new.pem.pub https://files.example.org/
   sealslot rewrap --full --since 30d -i old.pem -r new.pem.pub --yes https://files.example.org/
   sealslot rewrap --data data -i old.pem -r new.pem.pub --dry-run")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(super) struct RewrapArgs {
     #[command(flatten)]
     place: PlaceArgs,
@@ -176,7 +180,9 @@ fn confirm(to: &[NamedRecipient]) -> Result<(), Failure> {
 }
 
 fn say_what_is_left(full: bool) {
-    note("sealslot: what arrives from now on is sealed to the keys that the server's --recipient names: change these too.");
+    note(
+        "sealslot: what arrives from now on is sealed to the keys that the server's --recipient names: change these too.",
+    );
     if !full {
         note("sealslot: the old key still opens segments by themselves (age -d), until --full.");
     }

@@ -248,7 +248,10 @@ pub(super) fn in_parallel<T: Send>(
         for _ in 0..parallel {
             scope.spawn(|| {
                 loop {
-                    let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let next = receiver
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .recv();
                     let Ok(item) = next else { return };
                     // What was handed over is taken, or whoever hands over would wait for ever.
                     if !has_failed()

@@ -59,7 +59,11 @@ pub(super) struct VerifyArgs {
     json: bool,
 
     /// The server, as https://HOST/ or https://HOST:PORT/
-    #[arg(value_name = "URL", required_unless_present = "data", conflicts_with = "data")]
+    #[arg(
+        value_name = "URL",
+        required_unless_present = "data",
+        conflicts_with = "data"
+    )]
     url: Option<String>,
 }
 
@@ -93,18 +97,21 @@ fn look(
     report: &Report,
     found: &Found,
 ) -> Result<(), Failure> {
-    if found.listed.as_ref().is_some_and(|listed| !args.filter.takes(listed))
+    if found
+        .listed
+        .as_ref()
+        .is_some_and(|listed| !args.filter.takes(listed))
         || args.filter.ends_before(found.id.time())
     {
         return Ok(());
     }
     let mut is_first = true;
     let open = || place.open(found, std::mem::take(&mut is_first));
-    let verified = verifier.verify(&found.id, open, |record| {
+    let looked = verifier.verify(&found.id, open, |record| {
         args.filter.takes(&as_listed(record))
     });
-    match verified.map_err(|error| Failure::from(error).about(found.id))? {
-        Some(verified) => report.tell(&found.id, &verified),
+    match looked.map_err(|error| Failure::from(error).about(found.id))? {
+        Some(result) => report.tell(&found.id, &result),
         None => Ok(()),
     }
 }

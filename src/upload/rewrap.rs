@@ -12,7 +12,9 @@ use data_encoding::HEXLOWER;
 use super::Uploads;
 use super::manifest::{RECORD_STANZA, SegmentEntry};
 use super::open::{MAX_META_SIZE, ReadError, open_meta, read_meta};
-use crate::seal::{self, FileKey, Header, HeaderError, Identity, OpenError, Recipient, SealError, Stanza};
+use crate::seal::{
+    self, FileKey, Header, HeaderError, Identity, OpenError, Recipient, SealError, Stanza,
+};
 use crate::store::{MAX_SEGMENTS, SealedFile, StoreError, UploadId};
 
 use checks::NewRecord;

@@ -7,16 +7,17 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, IF_MATCH, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
-use super::super::client::patient_server::PatienceError;
-use super::super::client::remote_upload::RemoteUpload;
 use super::super::client::ServerError;
 use super::super::client::http_client::Answer;
+use super::super::client::patient_server::PatienceError;
+use super::super::client::remote_upload::RemoteUpload;
 use super::super::exit::chain;
 use super::super::stored::{Found, Place, PlaceArgs, ServerPlace, pages};
 use super::super::{Exit, Failure};
 use crate::keys::NamedRecipient;
-use crate::seal::{Header, OpenError, MAX_HEADER_SIZE, NONCE_SIZE};
+use crate::seal::{Header, MAX_HEADER_SIZE, NONCE_SIZE, OpenError};
 use crate::store::{LocalReader, LocalStore, SealedFile, StoreError, UploadId};
 use crate::upload::{
     ReadError, RewrapError, Rewrapped, SessionLimits, Uploads, meta_etag, read_header,
@@ -30,6 +31,8 @@ const HEADERS: HeaderName = HeaderName::from_static("sealslot-headers");
 const FIRST_PIECE: usize = 1 << 10;
 /// What is fetched at a time of one that is not.
 const PIECE: usize = 256 << 10;
+/// What a server takes at a time. It answers that it is busy to what comes beside.
+const PUT_AT_ONCE: usize = 2;
 /// Ids that are held of a folder at a time.
 const PAGE: usize = 50_000;
 
@@ -48,8 +51,15 @@ pub(super) enum Trouble {
 }
 
 pub(super) enum Target {
-    Folder { uploads: Box<Uploads>, reader: LocalReader },
-    Server(ServerPlace),
+    Folder {
+        uploads: Box<Uploads>,
+        reader: LocalReader,
+    },
+    Server {
+        place: ServerPlace,
+        /// Of those who put something.
+        turns: Semaphore,
+    },
 }
 
 impl Target {
@@ -62,7 +72,10 @@ impl Target {
             let Place::Server(server) = args.open(url)? else {
                 return Err(Failure::usage("give the URL of a server"));
             };
-            return Ok(Self::Server(server));
+            return Ok(Self::Server {
+                place: server,
+                turns: Semaphore::new(PUT_AT_ONCE),
+            });
         };
         // First, because the store would make what is missing.
         let reader = LocalReader::open(data)?;
@@ -96,10 +109,8 @@ impl Target {
             return Box::new(ids.iter().map(|id| Ok(Found::named(*id))));
         }
         match self {
-            Self::Folder { reader, .. } => {
-                Box::new(pages(|after| Ok(reader.list(after, PAGE)?)))
-            }
-            Self::Server(place) => Box::new(place.uploads()),
+            Self::Folder { reader, .. } => Box::new(pages(|after| Ok(reader.list(after, PAGE)?))),
+            Self::Server { place, .. } => Box::new(place.uploads()),
         }
     }
 
@@ -113,7 +124,7 @@ impl Target {
                 meta.truncate(size);
                 Ok(meta)
             }
-            Self::Server(place) => {
+            Self::Server { place, .. } => {
                 let _entered = place.runtime.enter();
                 let upload = RemoteUpload::new(place.server.clone(), *id);
                 Ok(upload.meta()?.to_vec())
@@ -135,7 +146,7 @@ impl Target {
                 stored.read_at(&mut bytes, 0)?;
                 Ok((header, bytes))
             }
-            Self::Server(place) => place.header(id, file),
+            Self::Server { place, .. } => place.header(id, file),
         }
     }
 
@@ -146,7 +157,11 @@ impl Target {
                 let digest = Sha256::digest(old).into();
                 Ok(uploads.rewrap(id, &digest, new)?)
             }
-            Self::Server(place) => place.put(id, old, new),
+            Self::Server { place, turns } => {
+                // Closed by nobody: there is a turn for everybody.
+                let _turn = place.runtime.block_on(turns.acquire());
+                place.put(id, old, new)
+            }
         }
     }
 }
@@ -161,7 +176,7 @@ impl ServerPlace {
             let range = format!("bytes={}-{last}", start.len());
             let range = HeaderValue::from_str(&range).map_err(|_| ServerError::Nonsense)?;
             let headers = HeaderMap::from_iter([(RANGE, range)]);
-            let answer = self.send(Method::GET, &path, headers, Bytes::new())?;
+            let answer = self.send(&Method::GET, &path, &headers, &Bytes::new())?;
             // All of it at once, where it is no longer than that.
             if answer.status == StatusCode::OK {
                 start.clear();
@@ -187,24 +202,26 @@ impl ServerPlace {
             headers.insert(HEADERS, segments.len().into());
         }
         let path = format!("/uploads/{id}/{}", SealedFile::Meta);
-        self.send(Method::PUT, &path, headers, new.to_bytes().into())?;
+        self.send(&Method::PUT, &path, &headers, &new.to_bytes().into())?;
         Ok(())
     }
 
     fn send(
         &self,
-        method: Method,
+        method: &Method,
         path: &str,
-        headers: HeaderMap,
-        body: Bytes,
+        headers: &HeaderMap,
+        body: &Bytes,
     ) -> Result<Answer, Trouble> {
-        let sent = self.server.send(&method, path, &headers, &body);
+        let sent = self.server.send(method, path, headers, body);
         Ok(self.runtime.block_on(sent)?)
     }
 }
 
 fn damaged(file: SealedFile) -> Trouble {
-    Trouble::Refused(format!("{file} is damaged: it does not begin as an age file does"))
+    Trouble::Refused(format!(
+        "{file} is damaged: it does not begin as an age file does"
+    ))
 }
 
 impl From<ServerError> for Trouble {
@@ -212,9 +229,11 @@ impl From<ServerError> for Trouble {
         match error.status() {
             Some(StatusCode::NOT_FOUND) => Self::Gone,
             Some(StatusCode::PRECONDITION_FAILED) => Self::Changed,
-            Some(StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE) => {
-                Self::Refused(chain(&error))
-            }
+            Some(
+                StatusCode::CONFLICT
+                | StatusCode::UNPROCESSABLE_ENTITY
+                | StatusCode::PAYLOAD_TOO_LARGE,
+            ) => Self::Refused(chain(&error)),
             _ => Self::Failed(error.into()),
         }
     }

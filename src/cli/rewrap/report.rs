@@ -1,6 +1,5 @@
 //! What `rewrap` says.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -98,8 +97,7 @@ impl Report {
     /// The end. Gives whether all of them are sealed to the new keys now.
     pub(super) fn end(self) -> Result<bool, Failure> {
         self.bar.clear();
-        let [rewrapped, already, gone, unopened, refused] =
-            self.counts.map(AtomicU64::into_inner);
+        let [rewrapped, already, gone, unopened, refused] = self.counts.map(AtomicU64::into_inner);
         let uploads = rewrapped + already + gone + unopened + refused;
         let seconds = self.began.elapsed().as_secs_f64();
         if self.as_json {
@@ -109,20 +107,19 @@ impl Report {
             }))?;
         } else {
             let would = if self.dry_run { " would be" } else { "" };
-            let mut line = format!("{rewrapped} of {uploads} uploads{would} rewrapped");
-            if !self.dry_run {
-                line += &format!(" in {seconds:.1} s");
-            }
-            let mut say = |number: u64, what: fmt::Arguments<'_>| {
+            let mut parts = vec![format!("{rewrapped} of {uploads} uploads{would} rewrapped")];
+            for (number, what) in [
+                (already, "sealed to these keys before"),
+                (gone, "deleted meanwhile"),
+                (unopened, "not opened by the given keys"),
+                (refused, "damaged or refused"),
+            ] {
                 if number > 0 {
-                    line += &format!(", {number} {what}");
+                    parts.push(format!("{number} {what}"));
                 }
-            };
-            say(already, format_args!("sealed to these keys before"));
-            say(gone, format_args!("deleted meanwhile"));
-            say(unopened, format_args!("not opened by the given keys"));
-            say(refused, format_args!("damaged or refused"));
-            print(line)?;
+            }
+            let line = parts.join(", ");
+            print(format_args!("{line}; {seconds:.1} s"))?;
         }
         Ok(unopened + refused == 0)
     }

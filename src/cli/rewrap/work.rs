@@ -13,7 +13,8 @@ use crate::upload::{Record, Rewrapped, rewrap_headers};
 
 /// How often it is begun anew where somebody else was quicker.
 const TRIES: u32 = 5;
-const UNOPENED: &str = "no key that was given with -i opens it: it has keys of its own, or was rewrapped before";
+const UNOPENED: &str =
+    "no key that was given with -i opens it: it has keys of its own, or was rewrapped before";
 
 /// The private keys at hand, and the keys to seal to.
 pub(super) struct Keys {
@@ -74,8 +75,7 @@ impl Work<'_> {
     /// Seals one upload anew. `None`: the command is not about it. A failure is not about this one alone.
     pub(super) fn on(&self, found: &Found) -> Result<Option<Outcome>, Failure> {
         let is_other = |listed| !self.filter.takes(listed);
-        if found.listed.as_ref().is_some_and(is_other) || self.filter.ends_before(found.id.time())
-        {
+        if found.listed.as_ref().is_some_and(is_other) || self.filter.ends_before(found.id.time()) {
             return Ok(None);
         }
         let mut was_sent = false;
@@ -97,9 +97,8 @@ impl Work<'_> {
 
     fn try_on(&self, id: &UploadId, was_sent: &mut bool) -> Result<Option<Outcome>, Trouble> {
         let meta = self.target.meta(id)?;
-        let header = match Header::parse(&meta) {
-            Ok(Some((header, _))) => header,
-            _ => return Err(refused("meta.age is damaged")),
+        let Ok(Some((header, _))) = Header::parse(&meta) else {
+            return Err(refused("meta.age is damaged"));
         };
         let Some(record) = Record::in_header(&header) else {
             return Err(refused("meta.age holds no record that can be read"));

@@ -63,7 +63,10 @@ impl Report {
         add(&self.files, verified.files);
         add(&self.bytes, verified.bytes);
         // Where something is damaged, people want to know what else could not be told because of that.
-        let is_damaged = verified.findings.iter().any(|found| found.problem.is_damage());
+        let is_damaged = verified
+            .findings
+            .iter()
+            .any(|found| found.problem.is_damage());
         for finding in &verified.findings {
             let counted = if finding.problem.is_damage() {
                 &self.damaged
@@ -76,7 +79,8 @@ impl Report {
             } else if is_damaged {
                 let file = printable(&finding.file);
                 let says = explained(finding.problem);
-                self.bars.aside(|| print(format_args!("{id}/{file}: {says}")))?;
+                self.bars
+                    .aside(|| print(format_args!("{id}/{file}: {says}")))?;
             }
         }
         Ok(())
@@ -123,9 +127,13 @@ fn explained(problem: Problem) -> &'static str {
         Problem::Checksum => "damaged: its checksum does not fit",
         Problem::Size => "damaged: it has not the size that it should have",
         Problem::Missing => "missing",
-        Problem::Unexpected => "does not belong to the upload; look where it came from and move it away",
+        Problem::Unexpected => {
+            "does not belong to the upload; look where it came from and move it away"
+        }
         Problem::Header => "damaged: it does not begin as an age file does",
-        Problem::Record => "damaged: it holds no record that can be read, or that of another upload",
+        Problem::Record => {
+            "damaged: it holds no record that can be read, or that of another upload"
+        }
         Problem::Unreadable => "the system does not read it; look after the disk",
         Problem::DoesNotOpen => "no key that was given opens it",
         Problem::Digest => "the content is not what it says",

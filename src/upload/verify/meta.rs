@@ -94,7 +94,10 @@ fn check_form(bytes: &[u8], id: &UploadId, record: &mut Option<Record>) -> Resul
     let (header, prefix) = parsed.ok_or(Problem::Header)?;
     *record = Record::in_header(&header);
     let stanzas = header.stanzas().iter();
-    let is_one = stanzas.filter(|stanza| stanza.args[0] == RECORD_STANZA).count() == 1;
+    let is_one = stanzas
+        .filter(|stanza| stanza.args[0] == RECORD_STANZA)
+        .count()
+        == 1;
     let is_sound = record
         .as_ref()
         .is_some_and(|record| is_one && record.id == *id && names_segments(record));
@@ -109,7 +112,10 @@ fn check_form(bytes: &[u8], id: &UploadId, record: &mut Option<Record>) -> Resul
 /// Whether the record lists the segments in order, each with a checksum.
 fn names_segments(record: &Record) -> bool {
     let is_hex = |text: &str| {
-        text.len() == 16 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+        text.len() == 16
+            && text
+                .bytes()
+                .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
     };
     (0..).zip(&record.files).all(|(number, file)| {
         file.name.parse() == Ok(SealedFile::Segment(number)) && is_hex(&file.crc64nvme)

@@ -69,7 +69,8 @@ impl Reading {
     ) -> Result<Option<u64>, StoreError> {
         let mut at = self.0.summed(file);
         let size = opened.len();
-        let mut piece = vec![0; usize::try_from(size - at.min(size)).map_or(PIECE, |left| left.min(PIECE))];
+        let mut piece =
+            vec![0; usize::try_from(size - at.min(size)).map_or(PIECE, |left| left.min(PIECE))];
         while at < size {
             let read = opened.read_at(&mut piece, at)?;
             if read == 0 {
@@ -98,7 +99,10 @@ impl Inner {
             end: 0,
             crc: CrcDigest::new(CrcAlgorithm::Crc64Nvme),
         });
-        let known = sum.end.checked_sub(offset).and_then(|known| usize::try_from(known).ok());
+        let known = sum
+            .end
+            .checked_sub(offset)
+            .and_then(|known| usize::try_from(known).ok());
         if let Some(new) = known.and_then(|known| piece.get(known..)) {
             sum.crc.update(new);
             sum.end += new.len() as u64;
@@ -217,7 +221,11 @@ mod tests {
             for (offset, size) in pieces {
                 opened.read_at(&mut vec![0; *size], *offset).unwrap();
             }
-            assert_eq!(reading.checksum(file, &*opened).unwrap(), Some(checksum(&bytes)), "{pieces:?}");
+            assert_eq!(
+                reading.checksum(file, &*opened).unwrap(),
+                Some(checksum(&bytes)),
+                "{pieces:?}"
+            );
         }
     }
 }
