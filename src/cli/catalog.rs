@@ -17,7 +17,7 @@ use super::client::remote_upload::RemoteUpload;
 use super::filters::FilterArgs;
 use super::results::note;
 use super::{Exit, Failure};
-use crate::seal::Identity;
+use crate::seal::{Identity, OpenError};
 use crate::store::{SealedFile, StoreError, UploadId};
 use crate::upload::{Kind, Manifest, OpenUpload, ReadError};
 use cache::Cache;
@@ -209,7 +209,14 @@ fn open(
     match OpenUpload::open(remote, Some(id), identities) {
         Ok(upload) => Ok(Some(upload.manifest().into())),
         Err(ReadError::Missing(SealedFile::Meta)) => Err(StoreError::NotFound.into()),
-        Err(error @ ReadError::Store(_)) => Err(error),
+        // That says nothing of the upload.
+        Err(
+            error @ (ReadError::Store(_)
+            | ReadError::Open {
+                source: OpenError::External(_),
+                ..
+            }),
+        ) => Err(error),
         Err(_) => Ok(None),
     }
 }

@@ -10,6 +10,7 @@ use http::StatusCode;
 
 use crate::grant::GrantError;
 use crate::keys::KeyError;
+use crate::seal::OpenError;
 use crate::store::StoreError;
 use crate::tls::dev::DevCertError;
 use crate::tls::{ClientTlsError, TlsError};
@@ -209,6 +210,15 @@ fn exit_of_read(error: &ReadError) -> Exit {
             .downcast_ref()
             .map_or(Exit::Other, super::client::exit_of_patience),
         ReadError::Store(_) => Exit::Other,
+        ReadError::Open { source, .. } => exit_of_open(source),
+        _ => Exit::Data,
+    }
+}
+
+fn exit_of_open(error: &OpenError) -> Exit {
+    match error {
+        // A plugin that is missing, or a card that is: nothing is wrong with the data.
+        OpenError::External(_) => Exit::Other,
         _ => Exit::Data,
     }
 }
@@ -219,7 +229,7 @@ impl From<AgeFileError> for Failure {
             AgeFileError::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Self::broken_pipe();
             }
-            AgeFileError::Open(_) => Exit::Data,
+            AgeFileError::Open(error) => exit_of_open(error),
             AgeFileError::Read(_) | AgeFileError::Write(_) | AgeFileError::Seal(_) => Exit::Other,
         };
         Self::from_error(exit, &error)
@@ -264,7 +274,6 @@ impl From<clap::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seal::OpenError;
 
     #[test]
     fn each_kind_has_its_code() {

@@ -6,13 +6,15 @@ use clap::Args;
 
 use super::Failure;
 use super::passphrase::PassphraseArgs;
+use super::plugin::Plugin;
 use crate::keys;
 use crate::seal::Identity;
 
 /// The private keys of a command that can do nothing without one.
 #[derive(Args, Debug)]
 pub(super) struct IdentityArgs {
-    /// A file with an RSA private key or AGE-SECRET-KEY-1... lines; can be repeated
+    /// A file with an RSA private key, or with lines of AGE-SECRET-KEY-1..., AGE-SECRET-KEY-PQ-1... or
+    /// AGE-PLUGIN-NAME-1... (for the program age-plugin-NAME); can be repeated
     #[arg(
         short = 'i',
         long = "identity",
@@ -29,7 +31,8 @@ pub(super) struct IdentityArgs {
 /// The private keys of a command that also does something without them.
 #[derive(Args, Debug)]
 pub(super) struct OptionalIdentityArgs {
-    /// A file with an RSA private key or AGE-SECRET-KEY-1... lines; can be repeated
+    /// A file with an RSA private key, or with lines of AGE-SECRET-KEY-1..., AGE-SECRET-KEY-PQ-1... or
+    /// AGE-PLUGIN-NAME-1... (for the program age-plugin-NAME); can be repeated
     #[arg(
         short = 'i',
         long = "identity",
@@ -55,6 +58,11 @@ impl OptionalIdentityArgs {
         !self.files.is_empty()
     }
 
+    /// The files that the command line names.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// Reads all of them, as [`IdentityArgs::read`] does; none where none was named.
     pub(super) fn read(&self) -> Result<Vec<Identity>, Failure> {
         read(&self.files, &self.passphrase)
@@ -64,6 +72,7 @@ impl OptionalIdentityArgs {
 fn read(files: &[PathBuf], passphrase: &PassphraseArgs) -> Result<Vec<Identity>, Failure> {
     let given = passphrase.given()?;
     let mut ask = |path: &Path| PassphraseArgs::ask(given.as_ref(), path);
+    let mut plugin = |identity| Identity::External(Box::new(Plugin::new(identity)));
     let mut identities = Vec::new();
     for path in files {
         // A message about a file of that name would repeat it.
@@ -76,7 +85,11 @@ fn read(files: &[PathBuf], passphrase: &PassphraseArgs) -> Result<Vec<Identity>,
                 "--identity takes a file: a private key on the command line is seen by everyone on this machine",
             ));
         }
-        identities.extend(keys::read_identities(path, &mut ask)?);
+        identities.extend(keys::read_identities_and_plugins(
+            path,
+            &mut ask,
+            &mut plugin,
+        )?);
     }
     Ok(identities)
 }

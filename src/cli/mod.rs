@@ -15,6 +15,7 @@
 //! | `restored_name` | safe file names from what clients gave |
 //! | `token_file` | tokens that nobody else can read |
 //! | `identity` | private keys that a command line names |
+//! | `plugin` | age plugins, for keys that are not files |
 //! | `passphrase`, `progress`, `results` | what is said to, and asked of, people |
 
 #![expect(
@@ -37,6 +38,7 @@ mod list;
 mod made;
 mod open;
 mod passphrase;
+mod plugin;
 mod progress;
 mod pull;
 mod restore;

@@ -81,9 +81,15 @@ pub(super) fn ask_new() -> Result<Zeroizing<String>, Failure> {
     Ok(passphrase)
 }
 
-fn prompt(text: &str) -> io::Result<Zeroizing<String>> {
-    // The prompt goes to the terminal itself; where stderr is not one either, a person is hardly there to read it.
-    if !io::stdin().is_terminal() && !io::stderr().is_terminal() {
+/// Whether somebody seems to be there who can be asked. Prompts go to the terminal itself; where stderr is not one
+/// either, a person is hardly there to read them.
+pub(super) fn is_attended() -> bool {
+    io::stdin().is_terminal() || io::stderr().is_terminal()
+}
+
+/// Asks for a secret on the terminal, which does not show what is typed.
+pub(super) fn prompt(text: &str) -> io::Result<Zeroizing<String>> {
+    if !is_attended() {
         return Err(no_terminal());
     }
     rpassword::prompt_password(text)

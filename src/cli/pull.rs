@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `looks` | when a server is looked at, and how much of it |
 //! | `fetch`, `sealed` | one upload, opened or as it is |
-//! | `inbox` | the output folder: what is not complete, names, receipts |
+//! | `inbox`, `partial` | the output folder: names, receipts, what is not complete |
 //! | `ledger` | what was fetched, for good |
 //! | `receipt` | what stays here of an upload beside its content |
 
@@ -12,6 +12,7 @@ mod fetch;
 mod inbox;
 mod ledger;
 mod looks;
+mod partial;
 mod receipt;
 mod sealed;
 
@@ -147,7 +148,7 @@ pub(super) fn run(args: &PullArgs) -> Result<(), Failure> {
     let fetcher = Arc::new(Fetcher {
         server,
         authority,
-        keys: keys_of(&identities),
+        keys: keys_of(&identities, args.identity.files()),
         identities,
         inbox,
         bars,
@@ -162,19 +163,18 @@ pub(super) fn run(args: &PullArgs) -> Result<(), Failure> {
     runtime.block_on(Pull::new(args, fetcher).run())
 }
 
-/// Which keys these are.
-fn keys_of(identities: &[Identity]) -> String {
-    let fingerprint = |identity: &Identity| {
-        // A plugin does not say which key it has.
-        let recipient = identity.to_recipient();
-        recipient.map_or_else(
-            || "plugin".to_owned(),
-            |recipient| NamedRecipient::new(recipient, "").fingerprint(),
-        )
-    };
-    let mut fingerprints: Vec<_> = identities.iter().map(fingerprint).collect();
-    fingerprints.sort();
-    HEXLOWER.encode(&Sha256::digest(fingerprints.join("\n")))
+/// Which keys these are. Of one whose public key only somebody else knows, the file says it.
+fn keys_of(identities: &[Identity], files: &[PathBuf]) -> String {
+    let mut names: Vec<_> = identities
+        .iter()
+        .filter_map(Identity::to_recipient)
+        .map(|recipient| NamedRecipient::new(recipient, "").fingerprint())
+        .collect();
+    if names.len() < identities.len() {
+        names.extend(files.iter().map(|path| path.display().to_string()));
+    }
+    names.sort();
+    HEXLOWER.encode(&Sha256::digest(names.join("\n")))
 }
 
 fn tell(contact: &Contact<'_>) {

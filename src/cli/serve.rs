@@ -1,6 +1,7 @@
 //! `serve`: loads or, in development, makes what the server needs, then runs it until it is told to stop.
 
 mod observers;
+mod recipient_files;
 mod token_files;
 mod upkeep;
 mod welcome;
@@ -32,6 +33,7 @@ use crate::store::{LocalStore, Store};
 use crate::tls::{ServerTls, dev};
 use crate::upload::Uploads;
 use observers::Observers;
+use recipient_files::RecipientFiles;
 use token_files::TokenFiles;
 
 /// How long work that blocks may go on when everything else has ended.
@@ -99,7 +101,8 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Other, format_args!("cannot start: {error}")))?;
-    let served = runtime.block_on(observers.during(serve(&config, tls, app, token_files)));
+    let files = (token_files, keys.recipient_files);
+    let served = runtime.block_on(observers.during(serve(&config, tls, app, files)));
     // What blocks still, like reading a large upload back, is not waited for: nobody is told of it.
     runtime.shutdown_timeout(LAST_WORK);
     observers.close();
@@ -172,7 +175,7 @@ async fn serve(
     config: &Config,
     tls: Arc<ServerTls>,
     mut app: App,
-    token_files: TokenFiles,
+    (token_files, recipient_files): (TokenFiles, RecipientFiles),
 ) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let (listener, address) = bind(config.listen).await?;
@@ -185,6 +188,8 @@ async fn serve(
     let app = Arc::new(app);
     let watch = tokio::spawn(Arc::clone(&tls).watch(FILE_WATCH));
     let watch_tokens = tokio::spawn(token_files.watch(Arc::clone(&app), FILE_WATCH));
+    let uploads = Arc::clone(&app.uploads);
+    let watch_recipients = tokio::spawn(recipient_files.watch(uploads, FILE_WATCH));
     let upkeep = upkeep::begin(&app, config.sessions.upload_lifetime);
     welcome::announce(config, address, &app);
     let run = |listener, surface| {
@@ -209,6 +214,7 @@ async fn serve(
     }
     watch.abort();
     watch_tokens.abort();
+    watch_recipients.abort();
     drop(upkeep);
     Ok(())
 }
@@ -252,6 +258,7 @@ fn stop_on_signals(stop: CancellationToken) -> Result<(), Failure> {
 /// The keys that the server works with.
 struct Keys {
     recipients: Vec<NamedRecipient>,
+    recipient_files: RecipientFiles,
     identities: Vec<Identity>,
 }
 
@@ -261,10 +268,7 @@ impl Keys {
         if config.development && config.recipients.is_empty() && files.is_empty() {
             files.push(make_dev_key(&config.data)?);
         }
-        let mut recipients = Vec::new();
-        for argument in &config.recipients {
-            recipients.extend(keys::read_recipients(argument)?);
-        }
+        let (recipient_files, mut recipients) = RecipientFiles::read(&config.recipients)?;
         let mut identities = Vec::new();
         for file in &files {
             let mut ask = |path: &Path| PassphraseArgs::ask(passphrase, path);
@@ -280,6 +284,7 @@ impl Keys {
         keys::check_together(&recipients)?;
         Ok(Self {
             recipients,
+            recipient_files,
             identities,
         })
     }

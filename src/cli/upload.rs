@@ -69,7 +69,7 @@ pub(super) fn run(args: &UploadArgs) -> Result<(), Failure> {
             options if options.seal => Some(sealing(args, &access, states.as_ref()).await?),
             _ => None,
         };
-        let way = args.way(sealing.as_ref());
+        let way = UploadArgs::way(sealing.as_ref());
         let submission = Submission::new(
             !args.separate && args.may_be_several(),
             journal(args, access.endpoint(), states.as_ref(), &way)?,

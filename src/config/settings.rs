@@ -102,7 +102,8 @@ settings! {
     /// Where server.pem and server.key are [default: certs]
     #[arg(long, env = "SEALSLOT_CERTS", value_name = "DIR")]
     certs: Option<PathBuf>,
-    /// A public key to seal to, or a file of them; may be repeated
+    /// A public key to seal to, a file of them, or a folder of *.pub files; may be repeated. What changes in files and folders is
+    /// taken up while the server runs
     #[arg(long, env = "SEALSLOT_RECIPIENT", value_name = "RECIPIENT", value_delimiter = '\n')]
     recipient: Vec<String>,
     /// A private key that this server shall hold, for /decrypt and plaintext downloads; may be repeated

@@ -49,7 +49,7 @@ pub(super) async fn encrypt(call: Call<'_>, body: RequestBody) -> Result<Respons
         .map_err(|_| Problem::busy())?;
     let data = field(app, headers, body).await?;
     let sealed = app
-        .blocking(move |app| seal::seal(app.uploads.recipients(), &[], &data))
+        .blocking(move |app| seal::seal(&app.uploads.recipients(), &[], &data))
         .await?
         .map_err(Problem::internal)?;
     let mut armored = Vec::with_capacity(sealed.len() * 3 / 2);

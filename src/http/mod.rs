@@ -338,9 +338,10 @@ async fn dispatch(
 
 /// The public keys, a line each, ready for `age -R`.
 fn recipients(app: &App) -> Response {
-    let lines = app.uploads.named_recipients().iter();
+    let recipients = app.uploads.named_recipients();
     text(
-        lines
+        recipients
+            .iter()
             .map(|recipient| recipient.to_line() + "\n")
             .collect::<String>(),
     )

@@ -16,6 +16,8 @@ mod settings;
 mod sizes;
 mod welcome;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use data_encoding::BASE64;
 use flate2::Compression;
@@ -173,10 +175,10 @@ impl<'a> Reader<'a> {
     }
 
     /// The keys that everything is sealed to which is sent here.
-    fn recipients(self) -> &'a [NamedRecipient] {
-        let own = self.link().map(|link| &*link.recipients);
+    fn recipients(self) -> Arc<[NamedRecipient]> {
+        let own = self.link().map(|link| &link.recipients);
         own.filter(|keys| !keys.is_empty())
-            .unwrap_or_else(|| self.app.uploads.named_recipients())
+            .map_or_else(|| self.app.uploads.named_recipients(), Arc::clone)
     }
 
     /// Bytes that one file may have.

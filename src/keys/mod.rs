@@ -25,7 +25,9 @@ mod tests;
 pub use error::{KeyError, Place};
 pub use generate::{KeypairFiles, generate, write_identity, write_keypair};
 pub use identities::{PluginIdentity, read_identities, read_identities_and_plugins};
-pub use recipients::{NamedRecipient, check_together, parse_recipients, read_recipients};
+pub use recipients::{
+    NamedRecipient, check_together, parse_recipients, read_recipients, recipient_files,
+};
 
 /// The shortest RSA modulus that is accepted, in bits.
 pub const MIN_BITS: u32 = 2048;

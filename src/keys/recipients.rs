@@ -13,12 +13,13 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The accepted forms, for messages.
 const EXPECTED: &str = "an `ssh-rsa`, `age1...` or `age1pq1...` line, or an RSA public key in PEM";
 
 /// A recipient, and the name that its owner gave it.
+#[derive(Clone)]
 pub struct NamedRecipient {
     /// Whom to seal to.
     pub recipient: Recipient,
@@ -98,15 +99,55 @@ impl fmt::Debug for NamedRecipient {
     }
 }
 
-/// Reads what `--recipient` was given: a key itself, or the path of a file of public keys.
+/// Reads what `--recipient` was given: a key itself, or the path of a file of public keys, or of a folder of such files.
 ///
-/// An argument is a key where it begins like one; everything else is a path (`./age1` for a file of such a name). The
-/// file may be a pipe, and at most 1 MiB. The result is never empty.
+/// An argument is a key where it begins like one; everything else is a path (`./age1` for a file of such a name). A
+/// file may be a pipe, and at most 1 MiB. Of a folder it is every `*.pub` file, in the order of their names, and each must
+/// hold keys. The result is never empty.
 pub fn read_recipients(argument: &str) -> Result<Vec<NamedRecipient>, KeyError> {
     if is_key(argument) {
         return parse_recipients(argument);
     }
     let path = Path::new(argument);
+    if path.is_dir() {
+        return read_folder(path);
+    }
+    read_file(path)
+}
+
+/// The files of public keys in a folder: `*.pub`, those that are hidden aside, in the order of their names.
+pub fn recipient_files(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
+    let read = |source| KeyError::Read {
+        place: Place::file(folder),
+        source,
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if name.ends_with(b".pub") && !name.starts_with(b".") && !path.is_dir() {
+            files.push(path);
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+fn read_folder(folder: &Path) -> Result<Vec<NamedRecipient>, KeyError> {
+    let mut recipients = Vec::new();
+    for path in recipient_files(folder)? {
+        recipients.extend(read_file(&path)?);
+    }
+    if recipients.is_empty() {
+        return Err(KeyError::Empty {
+            place: Place::file(folder),
+            expected: "files of public keys, called *.pub",
+        });
+    }
+    Ok(recipients)
+}
+
+fn read_file(path: &Path) -> Result<Vec<NamedRecipient>, KeyError> {
     let place = Place::file(path);
     let read = |source| KeyError::Read {
         place: place.clone(),

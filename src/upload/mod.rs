@@ -52,13 +52,12 @@ pub use terms::Terms;
 pub use verify::{Finding, Pace, Problem, Stored, Verified, Verifier};
 
 use expiry::Expiries;
-use recipients::SealedTo;
 use session::Claims;
 use turns::Turns;
 
 use crate::grant::Links;
 use crate::keys::NamedRecipient;
-use crate::seal::{Identity, Recipient};
+use crate::seal::Identity;
 use crate::store::{ReadAt, RecordStore, SealedFile, SealedUpload, Store, StoreError, UploadId};
 
 /// Bytes that an upload takes beside its sealed content, roughly: headers and manifest.
@@ -121,8 +120,7 @@ pub struct MetaEntry {
 /// All uploads of one store, with the keys that they are sealed to.
 pub struct Uploads {
     store: Arc<dyn Store>,
-    named: Vec<NamedRecipient>,
-    sealed_to: SealedTo,
+    current: recipients::Current,
     identities: Arc<[Identity]>,
     /// Counts what is staged: neither published nor removed yet.
     staged: TaskTracker,
@@ -148,8 +146,7 @@ impl Uploads {
         Self {
             links: Links::new(records),
             store,
-            sealed_to: SealedTo::new(&recipients),
-            named: recipients,
+            current: recipients::Current::new(recipients),
             identities: identities.into(),
             staged: TaskTracker::new(),
             session_limits,
@@ -171,16 +168,6 @@ impl Uploads {
     /// The links of the same store.
     pub fn links(&self) -> &Links {
         &self.links
-    }
-
-    /// The keys that uploads are sealed to where nothing else was agreed, with their names.
-    pub fn named_recipients(&self) -> &[NamedRecipient] {
-        &self.named
-    }
-
-    /// The keys that uploads are sealed to where nothing else was agreed.
-    pub fn recipients(&self) -> &Arc<[Recipient]> {
-        &self.sealed_to.recipients
     }
 
     /// The private keys that this server was given; usually none.

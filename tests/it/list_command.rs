@@ -136,8 +136,8 @@ fn what_manifests_told_is_kept_for_this_user_alone() {
     let meta = bench.upload_folder(&secret).join("meta.age");
     let whole = fs::read(&meta).unwrap();
     let mut broken = whole.clone();
-    let last = broken.len() - 1;
-    broken[last] ^= 1;
+    let end = broken.len() - 1;
+    broken[end] ^= 1;
     fs::write(&meta, &broken).unwrap();
     assert_eq!(list(&[]), both);
     assert_eq!(list(&["--no-cache"]), ["b.txt"]);

@@ -12,6 +12,8 @@ use std::process::{Child, Command, Stdio};
 
 use http::{Method, Request};
 use rustix::process::{Pid, Signal, kill_process};
+use sealslot::seal::{Identity, x25519};
+use sealslot::upload::rewrap_headers;
 use serde_json::Value;
 
 use crate::client::{Multipart, percent_encoded};
@@ -237,6 +239,36 @@ fn what_does_not_open_is_told_once_and_keeps_nobody_from_the_others() {
     assert_eq!(bench.pull(&server, &[]).ok(), b"in/a.txt\n");
     let said = Ran::of(bench.bare_pull(server.address, &[])).failed(64);
     assert!(said.contains("--sealed"), "{said}");
+}
+
+#[test]
+fn what_was_sealed_anew_is_tried_again() {
+    let bench = Bench::new();
+    let stranger = bench.read("stranger");
+    let stranger: x25519::Identity = std::str::from_utf8(&stranger)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    let recipient = stranger.to_recipient().to_string();
+    let server = Server::start(&bench, &["--recipient", &recipient], &[]);
+    let id = put(&server, "a.txt", b"first");
+    bench.pull(&server, &[]).failed(65);
+    assert!(bench.pull(&server, &[]).ok().is_empty());
+    // As `rewrap` leaves it: another file, in place of the old one.
+    let path = bench.upload_folder(&id).join("meta.age");
+    let old = fs::read(&path).unwrap();
+    let identities = [Identity::X25519(stranger)];
+    let new = rewrap_headers(
+        &old,
+        None,
+        &id.parse().unwrap(),
+        &identities,
+        &[Bench::recipient()],
+    );
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, new.unwrap().meta).unwrap();
+    assert_eq!(bench.pull(&server, &[]).ok(), b"in/a.txt\n");
 }
 
 #[test]

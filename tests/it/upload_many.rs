@@ -8,6 +8,7 @@ use std::os::unix::fs::symlink;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::program::{Bench, Ran};
@@ -158,6 +159,66 @@ fn a_killed_folder_goes_on_and_nothing_arrives_twice() {
         assert_eq!(receipts.len(), 20);
         assert_eq!(server.listed().len(), 21 + 20 * times);
     }
+}
+
+#[test]
+fn where_the_first_upload_is_not_known_any_more_the_rest_joins_another() {
+    let bench = Bench::new();
+    let mut server = Server::sealing(&bench, &[]);
+    bench.tree("tree", 20, 100_000);
+    let held = 1_000_000;
+    let proxy = Proxy::before(server.address, &[Stop::Hold(held)]);
+    let mut command = bench.upload(proxy.address, &["--parallel", "1", "tree"]);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("the proxy holds", || proxy.sent() == held);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = server.listed().len();
+    server.signal(Signal::KILL);
+    server.ended();
+    for session in bench.names("data/sessions") {
+        let path = bench.path("data/sessions").join(session);
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap();
+        } else {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let server = Server::sealing(&bench, &[]);
+    proxy.release_to(server.address);
+
+    let receipts = bench.uploaded(proxy.address, &["--parallel", "3", "tree"]);
+    assert_eq!(receipts.len(), 20);
+    assert_eq!(server.listed().len(), 20);
+    let arrived = receipts.iter().map(|receipt| text(&receipt["submission"]));
+    let mut count = std::collections::BTreeMap::new();
+    for submission in arrived {
+        *count.entry(submission).or_insert(0) += 1;
+    }
+    let mut counts: Vec<_> = count.into_values().collect();
+    counts.sort_unstable();
+    let mut expected = [before, 20 - before];
+    expected.sort_unstable();
+    assert_eq!(counts, expected);
+}
+
+#[test]
+fn where_nobody_answers_the_rest_is_for_later() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &[]);
+    let address = server.address;
+    drop(server);
+    bench.tree("tree", 30, 10);
+    let ran = Ran::of(bench.upload(address, &["--retry-for", "0s", "tree"]));
+    assert_eq!(ran.code(), Some(75));
+    let stderr = ran.stderr();
+    assert!(stderr.matches("gave up after").count() <= 2, "{stderr}");
+    assert!(stderr.contains("were not tried"), "{stderr}");
+    assert!(bench.kept().is_empty(), "{:?}", bench.kept());
 }
 
 #[test]
@@ -321,10 +382,10 @@ fn a_link_can_stand_in_a_file_or_in_the_environment() {
     ];
     let listed: Value = serde_json::from_slice(&bench.run(&list).ok()).unwrap();
     assert_eq!(listed["used"]["uploads"], 6, "{listed}");
-    let line = Ran::of(bench.upload(server.address, &["--link-file", "exposed", "a"])).failed(1);
+    let refused = Ran::of(bench.upload(server.address, &["--link-file", "exposed", "a"])).failed(1);
     assert!(
-        line.contains("chmod 600") && !line.contains(token),
-        "{line}"
+        refused.contains("chmod 600") && !refused.contains(token),
+        "{refused}"
     );
     let fixed = [
         "upload",
@@ -335,8 +396,8 @@ fn a_link_can_stand_in_a_file_or_in_the_environment() {
         link.trim(),
         "a",
     ];
-    let line = bench.run(&fixed).failed(64);
-    assert!(!line.contains(token), "{line}");
+    let refused = bench.run(&fixed).failed(64);
+    assert!(!refused.contains(token), "{refused}");
 }
 
 #[test]

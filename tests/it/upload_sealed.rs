@@ -38,7 +38,7 @@ impl Bench {
     /// The key in `stranger`.
     fn stranger(&self) -> String {
         let identities = read_identities(&self.path("stranger"), &mut |_| unreachable!());
-        let recipient = identities.unwrap()[0].to_recipient();
+        let recipient = identities.unwrap()[0].to_recipient().unwrap();
         NamedRecipient::new(recipient, "").to_line()
     }
 
@@ -211,6 +211,25 @@ fn a_link_has_keys_of_its_own_and_stands_nowhere() {
     assert!(!ran.stderr().contains(&shared), "{}", ran.stderr());
     assert!(ran.stderr().contains(&theirs) && ran.stderr().contains(&Bench::recipient_text()));
     seal(&own, &[]).ok();
+}
+
+#[test]
+fn post_quantum_keys_are_known_by_their_fingerprint() {
+    let bench = Bench::new();
+    bench.write("file", "hello");
+    bench
+        .run(&["keygen", "--post-quantum", "-o", "pq.txt"])
+        .ok();
+    let server = Server::start(&bench, &["--recipient", "pq.txt.pub"], &[]);
+    let ran = Ran::of(bench.seal(server.address, &["file"]));
+    assert_eq!(ran.code(), Some(77));
+    let said = ran.stderr();
+    let fingerprint = said.split("--accept-keys '").nth(1).unwrap();
+    let fingerprint = fingerprint.split('\'').next().unwrap();
+    assert!(fingerprint.starts_with("SHA256:"), "{fingerprint}");
+    bench.sealed(server.address, &["--accept-keys", fingerprint, "file"]);
+    let receipt = bench.sealed(server.address, &["file"]).remove(0);
+    assert_eq!(bench.opened(&receipt, "pq.txt"), b"hello");
 }
 
 #[test]

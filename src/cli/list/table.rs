@@ -114,7 +114,9 @@ mod tests {
     #[test]
     fn a_line_shows_what_is_known_on_one_line() {
         let id = "0".repeat(32);
-        let of = |entry: Entry, opened| Table::of(&[entry.listed.clone()], opened).line(&entry);
+        let of = |entry: Entry, opened| {
+            Table::of(std::slice::from_ref(&entry.listed), opened).line(&entry)
+        };
         assert_eq!(
             of(entry(None), false),
             format!("{id}  2026-11-23T12:00:00Z    2.0 KiB  -     -")

@@ -8,8 +8,9 @@ use http::{Method, StatusCode};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
-use super::inbox::{Inbox, Partial};
+use super::inbox::Inbox;
 use super::ledger::{Standing, Unopened};
+use super::partial::Partial;
 use super::receipt::{Content, Opened, Receipt};
 use crate::cli::client::ServerError;
 use crate::cli::client::listing::Listed;
@@ -20,7 +21,7 @@ use crate::cli::restore::{self, RestoreError};
 use crate::cli::restored_name::printable;
 use crate::cli::results::{print, print_json};
 use crate::cli::{Exit, Failure};
-use crate::seal::{CHUNK_SIZE, Identity};
+use crate::seal::{CHUNK_SIZE, Identity, OpenError};
 use crate::store::{SealedFile, StoreError, UploadId};
 use crate::upload::{OpenUpload, ReadError};
 
@@ -82,7 +83,12 @@ impl From<ReadError> for FetchError {
                     _ => Self::Failed(error.into()),
                 }
             }
-            ReadError::Store(_) => Self::Failed(error.into()),
+            // An identity that could not be used says nothing of the upload.
+            ReadError::Store(_)
+            | ReadError::Open {
+                source: OpenError::External(_),
+                ..
+            } => Self::Failed(error.into()),
             _ => Self::Unopened(error.into()),
         }
     }
@@ -200,6 +206,9 @@ impl Fetcher {
                 }
             }
             RestoreError::Read(error) => error.into(),
+            RestoreError::Inner(OpenError::External(error)) => {
+                FetchError::Failed(RestoreError::Inner(OpenError::External(error)).into())
+            }
             RestoreError::Inner(error) => {
                 let failure = Failure::from_error(Exit::Data, &error);
                 let layer = "what its sender had sealed does not open with this identity";

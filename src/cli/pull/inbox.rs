@@ -14,16 +14,15 @@
 //! name tells, after a crash, whether the first was given, wherever the file was moved meanwhile.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use data_encoding::HEXLOWER;
 use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
-use sha2::{Digest, Sha256};
 
 use super::ledger::{Ledger, LedgerError, Publishing, Standing};
+use super::partial::{Partial, content_of, flags_of, open_partial};
 use super::receipt::{Content, Receipt};
 use crate::cli::made::Made;
 use crate::cli::restored_name::restored_name;
@@ -31,9 +30,6 @@ use crate::cli::restored_path::RestoredPath;
 use crate::cli::staged::{self, Joins, folder_in, sync_folder, with_numbers};
 use crate::cli::{Exit, Failure};
 use crate::store::{SealedFile, UploadId};
-
-/// Bytes that are read at a time.
-const PIECE: usize = 256 << 10;
 
 /// What becomes of uploads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +95,7 @@ impl Inbox {
     /// The file that the upload is written to before it is complete.
     pub(super) fn partial(&self, id: &UploadId) -> Result<Partial, Failure> {
         let path = self.partial.join(id.to_string());
-        let file = open_partial(&path).map_err(|error| Failure::io("write", &path, &error))?;
-        Ok(Partial { file, path })
+        Partial::open(&path).map_err(|error| Failure::io("write", &path, &error))
     }
 
     /// The folder that an upload which stays sealed is written to before it is complete.
@@ -323,80 +318,6 @@ impl Inbox {
         let below = path.strip_prefix(&self.into).unwrap_or(path);
         below.to_string_lossy().into_owned()
     }
-}
-
-/// A file that is not complete, or has no name yet.
-pub(super) struct Partial {
-    pub(super) file: File,
-    path: PathBuf,
-}
-
-impl Partial {
-    /// Goes to the end of what can be relied on when it is verified: the first `size` bytes of whole chunks of `chunk`, or all of
-    /// them. Gives how many there are, with their digest.
-    pub(super) fn resume(&mut self, size: u64, chunk: u64) -> io::Result<(u64, Sha256)> {
-        use io::Seek;
-        let there = self.file.metadata()?.len().min(size);
-        let kept = if there == size {
-            size
-        } else {
-            there - there % chunk
-        };
-        self.file.set_len(kept)?;
-        self.file.rewind()?;
-        let mut digest = Sha256::new();
-        let read = digest_all(&mut self.file, &mut digest)?;
-        Ok((read, digest))
-    }
-}
-
-fn digest_all(file: &mut File, digest: &mut Sha256) -> io::Result<u64> {
-    let mut piece = vec![0; PIECE];
-    let mut size = 0;
-    loop {
-        match file.read(&mut piece) {
-            Ok(0) => return Ok(size),
-            Ok(read) => {
-                digest.update(&piece[..read]);
-                size += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// What is in a file; `None` where that is none.
-fn content_of(path: &Path) -> io::Result<Option<Content>> {
-    let mut options = OpenOptions::new();
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    options.read(true).custom_flags(flags_of(flags));
-    let mut file = options.open(path)?;
-    if !file.metadata()?.is_file() {
-        return Ok(None);
-    }
-    let mut digest = Sha256::new();
-    let size = digest_all(&mut file, &mut digest)?;
-    let sha256 = HEXLOWER.encode(&digest.finalize());
-    Ok(Some(Content { size, sha256 }))
-}
-
-fn flags_of(flags: OFlags) -> i32 {
-    i32::try_from(flags.bits()).unwrap_or(0)
-}
-
-fn open_partial(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    options.mode(0o600).custom_flags(flags_of(OFlags::NOFOLLOW));
-    let file = options.open(path)?;
-    let there = file.metadata()?;
-    if there.is_file() && there.nlink() == 1 {
-        return Ok(file);
-    }
-    // It has a name elsewhere, by which somebody has it: it is not to change.
-    fs::remove_file(path)?;
-    options.create_new(true).open(path)
 }
 
 /// Gives a file one more name, where nothing has that. On file systems without second names the first one goes.

@@ -24,7 +24,7 @@ pub(super) fn announce(config: &Config, address: SocketAddr, app: &App) {
         "uploads",
         &config.data.join("uploads").display().to_string(),
     );
-    for recipient in app.uploads.named_recipients() {
+    for recipient in app.uploads.named_recipients().iter() {
         row("sealed to", &recipient.fingerprint());
         if recipient.is_weak() {
             row(

@@ -2,7 +2,6 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -197,12 +196,9 @@ impl UploadArgs {
         !matches!(&self.files[..], [file] if is_one(file))
     }
 
-    /// What else than the file and the place makes it the same upload.
-    pub(super) fn way(&self, sealing: Option<&Sealing>) -> Vec<Vec<u8>> {
-        let mut way = vec![match &self.name {
-            Some(name) => name.as_bytes().to_vec(),
-            None => Vec::new(),
-        }];
+    /// What else than the file, its name and the place makes it the same upload.
+    pub(super) fn way(sealing: Option<&Sealing>) -> Vec<Vec<u8>> {
+        let mut way = Vec::new();
         if let Some(sealing) = sealing {
             way.push(b"sealed".to_vec());
             way.extend(sealing.recipient_ids());

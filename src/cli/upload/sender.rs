@@ -183,7 +183,8 @@ impl Sender {
         if let (Some(states), Opened::File(_, identity), Some(path)) =
             (&self.states, &opened, &input.path)
         {
-            let way: Vec<_> = self.way.iter().map(Vec::as_slice).collect();
+            let called = input.name.as_deref().unwrap_or_default();
+            let way: Vec<_> = self.way.iter().map(Vec::as_slice).chain([called]).collect();
             let name = state::name(self.access.endpoint(), path, identity, &way);
             if let Some(arrived) = self.submission.arrived(&name) {
                 // A crash may have left it.

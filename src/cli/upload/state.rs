@@ -5,6 +5,8 @@
 //! The file is also the lock: whoever works on the upload holds it locked, and it is replaced only by one that is
 //! locked already.
 
+mod kept;
+
 use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -18,8 +20,11 @@ use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+pub(super) use kept::SealedCopy;
+
 use super::source::Identity;
 use crate::cli::client::endpoint::{Endpoint, UploadUrl};
+use kept::Kept;
 
 /// No upload URL is kept by a server for this long after it was last of use.
 const LIFETIME: Duration = Duration::from_hours(30 * 24);
@@ -149,77 +154,6 @@ pub(super) fn name(endpoint: &Endpoint, path: &Path, identity: &Identity, way: &
         digest.update(number.to_be_bytes());
     }
     HEXLOWER.encode(&digest.finalize())
-}
-
-/// A copy that was sealed here, complete on disk: what it is of, and how long it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SealedCopy {
-    /// Of the plaintext: its size in bytes, and its SHA-256 in lowercase hex.
-    pub(super) plaintext: (u64, String),
-    /// Of the sealed file, in bytes.
-    pub(super) size: u64,
-}
-
-/// What a state holds: a line with the path of the upload URL, or an empty one, and, where there is a sealed copy, another
-/// one: `sealed`, the size of the plaintext, its SHA-256, and the size of the copy.
-#[derive(Clone, Default)]
-struct Kept {
-    upload: Option<UploadUrl>,
-    sealed: Option<SealedCopy>,
-}
-
-impl Kept {
-    /// What makes no sense is as good as nothing, and then all of it is.
-    fn parse(text: &str) -> Self {
-        let mut lines = text.lines();
-        let upload = match lines.next() {
-            None | Some("") => None,
-            Some(line) => match line.parse() {
-                Ok(upload) => Some(upload),
-                Err(_) => return Self::default(),
-            },
-        };
-        let sealed = match lines.next().map(SealedCopy::parse) {
-            None => None,
-            Some(Some(sealed)) => Some(sealed),
-            Some(None) => return Self::default(),
-        };
-        Self { upload, sealed }
-    }
-
-    fn to_text(&self) -> Zeroizing<String> {
-        let upload = self.upload.as_ref().map_or("", UploadUrl::path);
-        let mut text = Zeroizing::new(format!("{upload}\n"));
-        if let Some(SealedCopy {
-            plaintext: (plain_size, sha256),
-            size,
-        }) = &self.sealed
-        {
-            let sealed = format!("sealed {plain_size} {sha256} {size}\n");
-            text.push_str(&sealed);
-        }
-        text
-    }
-
-    fn is_empty(&self) -> bool {
-        self.upload.is_none() && self.sealed.is_none()
-    }
-}
-
-impl SealedCopy {
-    fn parse(line: &str) -> Option<Self> {
-        let mut words = line.strip_prefix("sealed ")?.split(' ');
-        let plain_size = words.next()?.parse().ok()?;
-        let sha256 = words.next()?;
-        let size = words.next()?.parse().ok()?;
-        let is_digest = HEXLOWER
-            .decode(sha256.as_bytes())
-            .is_ok_and(|digest| digest.len() == 32);
-        (is_digest && words.next().is_none()).then(|| Self {
-            plaintext: (plain_size, sha256.to_owned()),
-            size,
-        })
-    }
 }
 
 /// The state of one upload. Locked until it is dropped; dropped while it holds nothing, it is removed.

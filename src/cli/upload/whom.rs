@@ -30,6 +30,7 @@ pub(super) async fn recipients(
         for argument in &options.recipients {
             given.extend(keys::read_recipients(argument)?);
         }
+        keys::check_together(&given)?;
         show("sealing to", &given);
         return Ok(given);
     }
@@ -77,6 +78,7 @@ async fn ask_server(access: &Access, patience: Duration) -> Result<Vec<NamedReci
         let line = format_args!("there are {}, more than {MAX_KEYS}", named.len());
         return Err(about(Failure::new(Exit::Other, line)));
     }
+    keys::check_together(&named).map_err(|error| about(error.into()))?;
     Ok(named)
 }
 

@@ -156,7 +156,7 @@ fn promise(reader: Reader<'_>) -> Markup {
             names.push(name);
         }
     }
-    let promise = if server_opens(reader, keys) {
+    let promise = if server_opens(reader, &keys) {
         words.promise_server.clone()
     } else if all_named {
         fill(
@@ -173,7 +173,7 @@ fn promise(reader: Reader<'_>) -> Markup {
                 summary { (words.keys) }
                 p { (words.keys_explained) }
                 ul {
-                    @for key in keys {
+                    @for key in keys.iter() {
                         li { (receipt::key(key.comment().or(Some(&words.unnamed_key)), &key.fingerprint())) }
                     }
                 }
@@ -266,7 +266,8 @@ impl<'a> Data<'a> {
         let language = reader.language;
         let limits = &reader.app.limits;
         let link = reader.link();
-        let recipients = reader.recipients().iter().map(|key| Key {
+        let recipients = reader.recipients();
+        let recipients = recipients.iter().map(|key| Key {
             name: key.comment().map(str::to_owned),
             fingerprint: key.fingerprint(),
         });

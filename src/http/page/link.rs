@@ -1,5 +1,6 @@
 //! An upload link as its page shows it: what it says, to whom it seals, and what it takes still.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use maud::{Markup, html};
@@ -57,7 +58,7 @@ pub(in crate::http) struct LinkPage {
     address: Zeroizing<String>,
     pub(super) settings: PageSettings,
     /// The keys that it seals to in place of the server's. Empty where those do.
-    pub(super) recipients: Vec<NamedRecipient>,
+    pub(super) recipients: Arc<[NamedRecipient]>,
     pub(super) max_file: Option<u64>,
     /// What it takes where everything that is under way comes to nothing. Somebody may want to go on with that here.
     pub(super) most_files: Option<u64>,
