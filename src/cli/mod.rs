@@ -3,12 +3,13 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `list`, `pull`, `rm`, `audit`, `completions`, `man` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `list`, `pull`, `rm`, `rewrap`, `verify`, `audit`, `completions`, `man` | one command each |
 //! | `client` | a server, as commands see it: URLs, connections, tokens, answers |
 //! | `catalog` | what manifests on a server tell, and its cache |
 //! | `filters` | which uploads a command is about |
 //! | `examples` | the command lines that every `--help` and man page ends with |
 //! | [`exit`] | exit codes, and the one line that says why |
+//! | `stored` | uploads in a data folder or on a server, one after another |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restore` | an opened upload as a file |
 //! | `restored_name` | safe file names from what clients gave |
@@ -45,14 +46,17 @@ mod restore;
 mod restored_name;
 mod restored_path;
 mod results;
+mod rewrap;
 mod rm;
 mod seal;
 mod serve;
 mod staged;
 mod stdout;
+mod stored;
 mod token;
 mod token_file;
 mod upload;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -119,6 +123,8 @@ enum Command {
     List(Box<list::ListArgs>),
     Pull(Box<pull::PullArgs>),
     Rm(Box<rm::RmArgs>),
+    Verify(Box<verify::VerifyArgs>),
+    Rewrap(Box<rewrap::RewrapArgs>),
     Audit(audit::AuditArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -160,6 +166,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Pull(args) => pull::run(&args),
         Command::Rm(args) => rm::run(&args),
         Command::Link(command) => link::run(&command),
+        Command::Verify(args) => verify::run(&args),
+        Command::Rewrap(args) => rewrap::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Token(command) => token::run(command),
         Command::Completions(args) => completions::run(&args),
