@@ -230,6 +230,7 @@ impl From<AgeFileError> for Failure {
                 return Self::broken_pipe();
             }
             AgeFileError::Open(error) => exit_of_open(error),
+            AgeFileError::Armored => Exit::Usage,
             AgeFileError::Read(_) | AgeFileError::Write(_) | AgeFileError::Seal(_) => Exit::Other,
         };
         Self::from_error(exit, &error)

@@ -1,6 +1,7 @@
 //! `sealslot open`: sealed files and whole upload folders, back in the clear.
 
 mod age_file;
+mod part;
 mod upload_folder;
 
 use std::io;
@@ -12,6 +13,7 @@ use super::identity::IdentityArgs;
 use super::made::Made;
 use super::staged;
 use super::{Exit, Failure};
+use crate::http::range::RangeSpec;
 use crate::seal::Identity;
 use crate::upload::AgeFileError;
 
@@ -30,7 +32,7 @@ use crate::upload::AgeFileError;
 #[command(after_long_help = "Examples:
   sealslot open -i identity.pem report.pdf.age -o report.pdf
   sealslot open -i identity.pem -o received data/uploads/2026-11-25/*
-  sealslot open -i identity.pem - < photos.tar.age | tar -x")]
+  sealslot open -i identity.pem --range 0-1023 disk.img.age | file -")]
 pub(super) struct OpenArgs {
     #[command(flatten)]
     identities: IdentityArgs,
@@ -48,8 +50,14 @@ pub(super) struct OpenArgs {
     #[arg(long)]
     outer: bool,
 
+    /// Open these bytes only, counted from 0: FIRST-LAST, FIRST- for all from there on, or -LENGTH for so many at the
+    /// end. Of a large file little is read. Each byte is genuine, but the digest of the whole is not checked. The part
+    /// goes to stdout or to the file OUT, of an upload too
+    #[arg(long, value_name = "RANGE", allow_hyphen_values = true)]
+    range: Option<RangeSpec>,
+
     /// Print one JSON object for each opened IN: input, output, size, and for uploads id, submission, kind, name, type,
-    /// sha256, time. Not with content on stdout
+    /// sha256, time; with --range input, output, size, first, total. Not with content on stdout
     #[arg(long, env = "SEALSLOT_JSON", value_parser = clap::builder::BoolishValueParser::new())]
     json: bool,
 
@@ -75,6 +83,10 @@ enum Target<'a> {
 }
 
 pub(super) fn run(args: &OpenArgs) -> Result<(), Failure> {
+    if let Some(range) = args.range {
+        part::check(args)?;
+        return part::open(args, &args.identities.read()?, range);
+    }
     for input in &args.inputs {
         check(args, input)?;
     }

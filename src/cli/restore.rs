@@ -134,7 +134,9 @@ fn inner_failure(error: AgeFileError) -> RestoreError {
             Err(error) => RestoreError::Write(error),
         },
         AgeFileError::Write(error) => RestoreError::Write(error),
-        AgeFileError::Seal(error) => RestoreError::Write(io::Error::other(error)),
+        error @ (AgeFileError::Seal(_) | AgeFileError::Armored) => {
+            RestoreError::Write(io::Error::other(error))
+        }
     }
 }
 

@@ -1,29 +1,24 @@
 //! Uploads going out, for the admin: lists, sealed files as they are stored, plaintext where there is a key.
 
-use std::fmt::Write;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+mod read_body;
+mod representation;
 
-use bytes::Bytes;
-use http::header::{
-    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-};
+use std::fmt::Write;
+use std::sync::Arc;
+
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
 use serde::Serialize;
-use tokio::task::JoinHandle;
 
 use super::call::Call;
 use super::problem::Problem;
-use super::range::{Asked, asked};
-use super::{App, ReadFailure, Response, empty, json};
-use crate::store::{ReadAt, SealedFile, UploadId};
-use crate::upload::{OpenUpload, Plaintext, Summary};
+use super::{App, Response, empty, json};
+use crate::store::{SealedFile, UploadId};
+use crate::upload::{OpenUpload, Summary, TaggedFile};
+use read_body::Stored;
+use representation::Representation;
 
-/// Bytes that are read at a time.
-const PIECE: usize = 256 * 1024;
 /// Uploads on one page of the list where the caller names no number, and at the most.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
@@ -66,7 +61,7 @@ pub(super) async fn list(app: &Arc<App>, query: Option<&str>) -> Result<Response
 pub(super) async fn plaintext(
     app: &Arc<App>,
     id: UploadId,
-    headers: &HeaderMap,
+    head: &Parts,
 ) -> Result<Response, Problem> {
     if app.uploads.identities().is_empty() {
         return Err(Problem::no_private_key());
@@ -82,7 +77,6 @@ pub(super) async fn plaintext(
         })
         .await??;
     let upload = Arc::new(upload);
-    let size = upload.manifest().size;
     let media_type = upload.manifest().media_type.as_deref();
     let mut about = HeaderMap::new();
     let media_type = media_type.and_then(|value| HeaderValue::from_str(value).ok());
@@ -94,10 +88,13 @@ pub(super) async fn plaintext(
         CONTENT_DISPOSITION,
         attachment(upload.manifest().name.as_deref()),
     );
-    let tag = format!("\"{id}\"");
-    respond(headers, about, size, Some(&tag), |range| {
-        Box::new(PlaintextSource(upload.plaintext(range)))
-    })
+    // What an id stands for never changes, not even where it is sealed anew: the id says all.
+    let representation = Representation {
+        about,
+        size: upload.manifest().size,
+        etag: Some(format!("\"{id}\"")),
+    };
+    representation.respond(head, upload.plaintext(0..0))
 }
 
 /// `GET /uploads/{id}/{file}`: one sealed file.
@@ -105,9 +102,9 @@ pub(super) async fn sealed_file(
     app: &Arc<App>,
     id: UploadId,
     file: SealedFile,
-    headers: &HeaderMap,
+    head: &Parts,
 ) -> Result<Response, Problem> {
-    let stored = app
+    let TaggedFile { file: stored, etag } = app
         .blocking(move |app| app.uploads.sealed_file(&id, file))
         .await??;
     let mut about = HeaderMap::new();
@@ -116,16 +113,12 @@ pub(super) async fn sealed_file(
         CONTENT_DISPOSITION,
         attachment(Some(&format!("{id}-{file}"))),
     );
-    // A segment never changes; meta.age may be written anew for other recipients.
-    let tag = matches!(file, SealedFile::Segment(_)).then(|| format!("\"{id}.{file}\""));
-    let size = stored.len();
-    respond(headers, about, size, tag.as_deref(), |range| {
-        Box::new(StoredSource {
-            file: stored,
-            at: range.start,
-            end: range.end,
-        })
-    })
+    let representation = Representation {
+        about,
+        size: stored.len(),
+        etag,
+    };
+    representation.respond(head, Stored::new(stored))
 }
 
 /// `DELETE /uploads/{id}`.
@@ -136,42 +129,6 @@ pub(super) async fn delete(call: Call<'_>, id: UploadId) -> Result<Response, Pro
     }
     let mut response = Response::new(empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
-}
-
-/// The whole or the part that was asked for.
-fn respond(
-    headers: &HeaderMap,
-    about: HeaderMap,
-    size: u64,
-    tag: Option<&str>,
-    source: impl FnOnce(std::ops::Range<u64>) -> Box<dyn Source>,
-) -> Result<Response, Problem> {
-    let (status, range) = match asked(headers, size, tag) {
-        Asked::Whole => (StatusCode::OK, 0..size),
-        Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Asked::Unsatisfiable => return Err(Problem::unsatisfiable(size)),
-    };
-    let length = range.end - range.start;
-    let content_range = format!(
-        "bytes {}-{}/{size}",
-        range.start,
-        range.end.saturating_sub(1)
-    );
-    let mut response = Response::new(ReadBody::new(source(range), length).boxed_unsync());
-    *response.status_mut() = status;
-    *response.headers_mut() = about;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_LENGTH, length.into());
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if let Some(tag) = tag.and_then(|tag| HeaderValue::from_str(tag).ok()) {
-        headers.insert(ETAG, tag);
-    }
-    if status == StatusCode::PARTIAL_CONTENT
-        && let Ok(range) = HeaderValue::from_str(&content_range)
-    {
-        headers.insert(CONTENT_RANGE, range);
-    }
     Ok(response)
 }
 
@@ -201,121 +158,4 @@ fn attachment(name: Option<&str>) -> HeaderValue {
     value
         .and_then(|value| HeaderValue::from_str(&value).ok())
         .unwrap_or(HeaderValue::from_static("attachment"))
-}
-
-/// Something that is read piece by piece, on a thread that may block.
-trait Source: Send + 'static {
-    /// The next piece, at most [`PIECE`] bytes; `None` at the end.
-    fn next(&mut self) -> Result<Option<Bytes>, ReadFailure>;
-}
-
-struct PlaintextSource(Plaintext);
-
-impl Source for PlaintextSource {
-    fn next(&mut self) -> Result<Option<Bytes>, ReadFailure> {
-        let mut piece = Vec::with_capacity(PIECE);
-        while piece.len() + crate::seal::CHUNK_SIZE <= PIECE {
-            match self.0.next_piece()? {
-                Some(chunk) => piece.extend_from_slice(chunk),
-                None => break,
-            }
-        }
-        Ok((!piece.is_empty()).then(|| piece.into()))
-    }
-}
-
-struct StoredSource {
-    file: Box<dyn ReadAt>,
-    at: u64,
-    end: u64,
-}
-
-impl Source for StoredSource {
-    fn next(&mut self) -> Result<Option<Bytes>, ReadFailure> {
-        let size = usize::try_from(self.end - self.at)
-            .unwrap_or(PIECE)
-            .min(PIECE);
-        let mut piece = vec![0; size];
-        let read = self.file.read_at(&mut piece, self.at)?;
-        piece.truncate(read);
-        self.at += read as u64;
-        Ok((read > 0).then(|| piece.into()))
-    }
-}
-
-/// A body that is read while it is sent, one piece ahead. An error cuts it: a length was promised, and the connection
-/// breaks off before it is reached.
-struct ReadBody {
-    state: ReadState,
-    remaining: u64,
-}
-
-/// A source, and the piece that was read from it.
-type ReadPiece = (Box<dyn Source>, Result<Option<Bytes>, ReadFailure>);
-
-enum ReadState {
-    Reading(JoinHandle<ReadPiece>),
-    Done,
-}
-
-impl ReadBody {
-    fn new(source: Box<dyn Source>, length: u64) -> Self {
-        let state = if length == 0 {
-            ReadState::Done
-        } else {
-            read_ahead(source)
-        };
-        Self {
-            state,
-            remaining: length,
-        }
-    }
-}
-
-fn read_ahead(mut source: Box<dyn Source>) -> ReadState {
-    ReadState::Reading(tokio::task::spawn_blocking(move || {
-        let piece = source.next();
-        (source, piece)
-    }))
-}
-
-impl Body for ReadBody {
-    type Data = Bytes;
-    type Error = ReadFailure;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ReadFailure>>> {
-        let ReadState::Reading(job) = &mut self.state else {
-            return Poll::Ready(None);
-        };
-        let done = ready!(Pin::new(job).poll(cx));
-        self.state = ReadState::Done;
-        let error = match done {
-            Ok((source, Ok(Some(piece)))) => {
-                self.remaining = self.remaining.saturating_sub(piece.len() as u64);
-                if self.remaining > 0 {
-                    self.state = read_ahead(source);
-                }
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
-            }
-            Ok((_, Ok(None))) => "what is stored ended too soon".into(),
-            Ok((_, Err(error))) => error,
-            Err(error) => error.into(),
-        };
-        tracing::error!(
-            error = &*error as &dyn std::error::Error,
-            "a download was cut"
-        );
-        Poll::Ready(Some(Err(error)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self.state, ReadState::Done)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.remaining)
-    }
 }

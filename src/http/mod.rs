@@ -8,6 +8,7 @@ mod access;
 mod audit;
 mod body;
 mod call;
+mod conditions;
 mod cors;
 mod create;
 mod crypt;
@@ -24,7 +25,7 @@ mod negotiate;
 pub mod new_link;
 mod page;
 mod problem;
-mod range;
+pub mod range;
 mod resumable;
 mod rewrap;
 mod route;
@@ -256,7 +257,6 @@ async fn dispatch(
     body: RequestBody,
 ) -> Result<Response, Problem> {
     let Call { app, head, .. } = call;
-    let headers = &head.headers;
     if head.method == Method::OPTIONS && route.takes_uploads() {
         return Ok(resumable::options::answer_options(
             app.limits.max_size,
@@ -307,7 +307,7 @@ async fn dispatch(
         }
         (&Method::GET, Route::Upload(id)) => {
             access::require(call, Scope::Admin).await?;
-            download::plaintext(app, id, headers).await
+            download::plaintext(app, id, head).await
         }
         (&Method::DELETE, Route::Upload(id)) => {
             access::require(call, Scope::Admin).await?;
@@ -316,7 +316,7 @@ async fn dispatch(
         }
         (&Method::GET, Route::SealedFile(id, file)) => {
             access::require(call, Scope::Read).await?;
-            download::sealed_file(app, id, file, headers).await
+            download::sealed_file(app, id, file, head).await
         }
         (&Method::PUT, Route::SealedFile(id, SealedFile::Meta)) => {
             rewrap::put(call, id, body).await

@@ -225,6 +225,15 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "does-not-open", detail)
     }
 
+    pub(super) fn does_not_match() -> Self {
+        let detail = "What is there is not what `If-Match` names: it has changed. Fetch it anew.";
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "precondition-failed",
+            detail,
+        )
+    }
+
     pub(super) fn unsatisfiable(size: u64) -> Self {
         let detail = format!("There are {size} bytes, and the range lies behind them.");
         Self::new(

@@ -28,6 +28,9 @@ pub enum AgeFileError {
     /// The file does not open.
     #[error("does not open")]
     Open(#[from] OpenError),
+    /// A part was asked for of a file that can only be read from its start.
+    #[error("it is armored, and so there are no parts of it to be had: open all of it")]
+    Armored,
 }
 
 /// Seals all of `input` as one age file, and gives the number of bytes that were in it.

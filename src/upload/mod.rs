@@ -11,13 +11,17 @@ mod account;
 mod age_file;
 mod client_sealed;
 mod digest;
+mod etag;
 mod expiry;
 mod manifest;
 mod observer;
 mod open;
+mod payload;
+mod plaintext;
 mod receive;
 mod recipients;
 mod rewrap;
+mod seekable_age_file;
 mod segment;
 mod session;
 mod staged;
@@ -36,14 +40,17 @@ use tokio_util::task::TaskTracker;
 pub use age_file::{AgeFileError, AgeReader, seal_stream};
 pub use client_sealed::{ClientSealedCheck, ClientSealedError};
 pub use digest::{Algorithm, ExpectedDigest, RunningDigest, needs_sha512};
+pub use etag::TaggedFile;
 pub use manifest::{
     CLIENT_SEALED, ClientName, FIELDS_TYPE, FileEntry, Kind, Manifest, MetadataEntry,
     RECORD_STANZA, Record, SegmentEntry, VERSION, essence, is_client_sealed, to_rfc3339,
 };
 pub use observer::{Begun, Finished, Observer, Removed, Why};
-pub use open::{OpenUpload, Plaintext, PlaintextRead, ReadError, read_header, read_record};
+pub use open::{OpenUpload, ReadError, read_header, read_record};
+pub use plaintext::{Plaintext, PlaintextAt, PlaintextRead};
 pub use receive::{NewUpload, ReceiveError, Received, Receiver};
 pub use rewrap::{RewrapError, RewrapRule, Rewrapped, meta_etag, rewrap_headers};
+pub use seekable_age_file::SeekableAgeFile;
 pub use session::{
     Append, NewSession, Role, Session, SessionError, SessionLimits, UploadUrl, UploadUrlError,
 };
@@ -58,7 +65,7 @@ use turns::Turns;
 use crate::grant::Links;
 use crate::keys::NamedRecipient;
 use crate::seal::Identity;
-use crate::store::{ReadAt, RecordStore, SealedFile, SealedUpload, Store, StoreError, UploadId};
+use crate::store::{RecordStore, SealedFile, SealedUpload, Store, StoreError, UploadId};
 
 /// Bytes that an upload takes beside its sealed content, roughly: headers and manifest.
 const SEALED_AROUND: u64 = 4096;
@@ -309,13 +316,9 @@ impl Uploads {
         }
     }
 
-    /// One sealed file as it is stored. Blocks.
-    pub fn sealed_file(
-        &self,
-        id: &UploadId,
-        file: SealedFile,
-    ) -> Result<Box<dyn ReadAt>, StoreError> {
-        self.read(id, |upload| upload.open(file))
+    /// One sealed file as it is stored, with its entity tag. Blocks.
+    pub fn sealed_file(&self, id: &UploadId, file: SealedFile) -> Result<TaggedFile, StoreError> {
+        self.read(id, |upload| TaggedFile::open(upload, id, file))
     }
 
     /// A published upload, still sealed. Blocks.

@@ -56,7 +56,11 @@ pub(super) fn open(opener: &mut Opener<'_>, folder: &Path) -> Result<(), Failure
     }
 }
 
-fn open_manifest(folder: &Path, identities: &[Identity]) -> Result<Arc<OpenUpload>, Failure> {
+/// Opens the manifest of the upload in a folder.
+pub(super) fn open_manifest(
+    folder: &Path,
+    identities: &[Identity],
+) -> Result<Arc<OpenUpload>, Failure> {
     let about = |failure: Failure| failure.about(folder.display());
     let meta = folder.join(SealedFile::Meta.to_string());
     match meta.symlink_metadata() {

@@ -118,7 +118,7 @@ impl Target {
     pub(super) fn meta(&self, id: &UploadId) -> Result<Vec<u8>, Trouble> {
         match self {
             Self::Folder { uploads, .. } => {
-                let file = uploads.sealed_file(id, SealedFile::Meta)?;
+                let file = uploads.sealed_file(id, SealedFile::Meta)?.file;
                 let mut meta = vec![0; usize::try_from(file.len()).unwrap_or(0)];
                 let size = file.read_at(&mut meta, 0)?;
                 meta.truncate(size);
@@ -140,7 +140,7 @@ impl Target {
     ) -> Result<(Header, Vec<u8>), Trouble> {
         match self {
             Self::Folder { uploads, .. } => {
-                let stored = uploads.sealed_file(id, file)?;
+                let stored = uploads.sealed_file(id, file)?.file;
                 let (header, size) = read_header(&*stored, file)?;
                 let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
                 stored.read_at(&mut bytes, 0)?;
