@@ -81,9 +81,9 @@ pub(super) fn run(args: &VerifyArgs) -> Result<(), Failure> {
         look(args, &place, &verifier, &report, &found)
     });
     rate.clear();
-    // What was found so far is told also where it ends early.
-    let damaged = report.end()?;
+    // A summary speaks of everything. What was found before it ended early has been told.
     looked?;
+    let damaged = report.end()?;
     if damaged > 0 {
         return Err(Failure::reported(Exit::Data));
     }

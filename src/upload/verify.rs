@@ -214,11 +214,15 @@ impl Verifier {
             look.findings.clear();
         }
         check_segments(reading, &meta, &mut look)?;
-        if let Some(Err(error)) = opened {
-            let (file, problem) = told(error)?;
-            if !look.has(file) {
-                look.findings.retain(|found| found.file != file.to_string());
-                look.note(file, problem);
+        match opened {
+            // What lies in the folder was noted by its own name.
+            None | Some(Ok(()) | Err(ReadError::Store(StoreError::UnexpectedFile { .. }))) => {}
+            Some(Err(error)) => {
+                let (file, problem) = told(error)?;
+                if !look.has(file) {
+                    look.findings.retain(|found| found.file != file.to_string());
+                    look.note(file, problem);
+                }
             }
         }
         look.meta = meta.bytes;

@@ -115,7 +115,7 @@ fn ranges_are_cut_exactly() {
         answer.refused(416, "range-not-satisfiable");
         assert_eq!(answer.header("content-range"), format!("bytes */{SIZE}"));
     }
-    for range in ["bytes=5-4", "bytes=0-1,5-6", "pages=1-2", "bytes=x"] {
+    for range in ["bytes=5-4", "pages=1-2", "bytes=x"] {
         let answer = ranged(&server, &path, &[("range", range)]).is(200);
         assert!(answer.body == sent, "{range}");
     }
