@@ -11,7 +11,7 @@ use super::results::{note, print, print_json};
 use super::{Exit, Failure};
 use crate::audit::{Hash, Verified, Verifier, VerifyError};
 
-/// Look into the audit log
+/// Check the audit log
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   sealslot audit verify audit.log")]

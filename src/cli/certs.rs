@@ -27,7 +27,7 @@ pub(super) struct CertsArgs {
     )]
     dir: PathBuf,
 
-    /// A DNS name or IP address that the certificate is for; can be repeated, or separated by commas
+    /// A DNS name or IP address that the certificate is for; may be repeated, or separated by commas
     #[arg(
         long = "host",
         value_name = "NAME",

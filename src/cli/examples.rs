@@ -27,21 +27,8 @@ pub(super) fn split(command: &clap::Command) -> (String, Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Cli;
-    use clap::{CommandFactory, Parser};
-
-    /// Every command, below its full name.
-    fn commands() -> Vec<(String, clap::Command)> {
-        let mut open = vec![(String::new(), Cli::command())];
-        let mut all = Vec::new();
-        while let Some((above, command)) = open.pop() {
-            let name = format!("{above}{}", command.get_name());
-            let below = command.get_subcommands().cloned();
-            open.extend(below.map(|below| (format!("{name} "), below)));
-            all.push((name, command));
-        }
-        all
-    }
+    use crate::cli::{Cli, commands};
+    use clap::Parser;
 
     /// Those simple commands of a command line that are Sealslot's, as words.
     fn own(line: &str) -> Vec<Vec<String>> {

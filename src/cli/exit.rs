@@ -134,7 +134,7 @@ impl Failure {
 }
 
 /// An error's message and those of its causes, leaving out a cause that was said already.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -14,7 +14,7 @@ use crate::seal::Identity;
 #[derive(Args, Debug)]
 pub(super) struct IdentityArgs {
     /// A file with an RSA private key, or with lines of AGE-SECRET-KEY-1..., AGE-SECRET-KEY-PQ-1... or
-    /// AGE-PLUGIN-NAME-1... (for the program age-plugin-NAME); can be repeated
+    /// AGE-PLUGIN-NAME-1... (for the program age-plugin-NAME); may be repeated
     #[arg(
         short = 'i',
         long = "identity",
@@ -32,7 +32,7 @@ pub(super) struct IdentityArgs {
 #[derive(Args, Debug)]
 pub(super) struct OptionalIdentityArgs {
     /// A file with an RSA private key, or with lines of AGE-SECRET-KEY-1..., AGE-SECRET-KEY-PQ-1... or
-    /// AGE-PLUGIN-NAME-1... (for the program age-plugin-NAME); can be repeated
+    /// AGE-PLUGIN-NAME-1... (for the program age-plugin-NAME); may be repeated
     #[arg(
         short = 'i',
         long = "identity",

@@ -13,10 +13,11 @@ use super::{Exit, Failure};
 use crate::keys::{self, DEFAULT_BITS, KeypairFiles, MAX_BITS, MIN_BITS, NamedRecipient};
 use crate::seal::{Recipient, mlkem768x25519, ssh_rsa};
 
-/// Make an RSA key that age, rage and ssh-keygen read too, or a post-quantum age key
+/// Make a key pair, RSA or post-quantum, that age reads too
 ///
-/// The private key goes to FILE (mode 0600), the public key to FILE.pub and to stdout, as one line: that is what
-/// `sealslot seal -r`, `sealslot serve --recipient` and `age -R` take. Neither file is ever overwritten.
+/// rage and ssh-keygen read an RSA key as well. The private key goes to FILE (mode 0600), the public key to FILE.pub and to
+/// stdout, as one line: that is what `sealslot seal -r`, `sealslot serve --recipient` and `age -R` take. Neither file is
+/// ever overwritten.
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   sealslot keygen

@@ -23,7 +23,9 @@ use crate::http::{PageText, PageTitle, TextField};
 use crate::keys::{NamedRecipient, read_recipients};
 use crate::upload::to_rfc3339;
 
-/// Make, list and revoke upload links: who has one can hand in files, and nothing else
+/// Make, list and revoke upload links
+///
+/// Whoever has one can hand in files, and nothing else.
 #[derive(Subcommand, Debug)]
 #[command(after_long_help = "Examples:
   sealslot link create --token-file admin.token https://files.example.org/
@@ -114,7 +116,7 @@ pub(super) struct CreateArgs {
     json: bool,
 }
 
-/// List upload links, the newest first, with what has been handed in through each
+/// List upload links, the newest first, with what came through each
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   sealslot link list --token-file admin.token https://files.example.org/
@@ -128,7 +130,9 @@ pub(super) struct ListArgs {
     json: bool,
 }
 
-/// Revoke upload links: from now on they take nothing, not even the rest of what is on its way
+/// Revoke upload links
+///
+/// From now on they take nothing, not even the rest of what is on its way.
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   sealslot link revoke --token-file admin.token https://files.example.org/ 06f1c8v5g8p2kq3m7t9d4n6r2s5u1v0g")]

@@ -3,12 +3,13 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `list`, `pull`, `rm`, `audit` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `list`, `pull`, `rm`, `rewrap`, `verify`, `audit`, `completions`, `man` | one command each |
 //! | `client` | a server, as commands see it: URLs, connections, tokens, answers |
 //! | `catalog` | what manifests on a server tell, and its cache |
 //! | `filters` | which uploads a command is about |
-//! | `examples` | the command lines that every `--help` ends with |
+//! | `examples` | the command lines that every `--help` and man page ends with |
 //! | [`exit`] | exit codes, and the one line that says why |
+//! | `stored` | uploads in a data folder or on a server, one after another |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restore` | an opened upload as a file |
 //! | `restored_name` | safe file names from what clients gave |
@@ -26,7 +27,7 @@ mod audit;
 mod catalog;
 mod certs;
 mod client;
-#[cfg(test)]
+mod completions;
 mod examples;
 pub mod exit;
 mod filters;
@@ -35,6 +36,7 @@ mod keygen;
 mod link;
 mod list;
 mod made;
+mod man;
 mod open;
 mod passphrase;
 mod plugin;
@@ -44,14 +46,17 @@ mod restore;
 mod restored_name;
 mod restored_path;
 mod results;
+mod rewrap;
 mod rm;
 mod seal;
 mod serve;
 mod staged;
 mod stdout;
+mod stored;
 mod token;
 mod token_file;
 mod upload;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -61,13 +66,22 @@ use clap::{Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
 
+/// What the list of exit codes begins with.
+const EXIT_CODES: &str = "Exit codes:";
+
 /// A macro, so that it stands in both forms of the help.
 macro_rules! exit_codes {
     () => {
         "\
-Every command exits with 0 when it did what was asked, 64 when the command line makes no sense, 65 when data does not \
-open or arrived as something else, 75 when the server or the network does not work for now (the same command goes on \
-where it stopped), 77 when the server refuses it or shows other keys than before, and 1 when anything else went wrong. \
+Exit codes:
+   0  it did what was asked
+  64  the command line makes no sense
+  65  data does not open, or arrived as something else
+  75  the server or the network does not work for now: the same command
+      goes on where it stopped
+  77  the server refuses, or has other keys than before
+   1  anything else went wrong
+
 Results go to stdout, everything else to stderr."
     };
 }
@@ -79,9 +93,9 @@ const AFTER_LONG_HELP: &str = concat!(
     "
 
 Examples:
-  sealslot keygen
   sealslot serve
-  sealslot open -i identity.pem -o received data/uploads/2026-11-25/*"
+  sealslot upload https://127.0.0.1:8443/ --cacert certs/ca.pem report.pdf
+  sealslot open -i data/keys/identity.pem -o received data/uploads/2026-11-25/*"
 );
 
 /// A mail slot for files: whatever is pushed through it is sealed while it streams in, and only the private key opens
@@ -99,17 +113,21 @@ enum Command {
     Serve(Box<serve::ServeCommand>),
     Keygen(keygen::KeygenArgs),
     Certs(certs::CertsArgs),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    #[command(subcommand)]
+    Link(link::LinkCommand),
     Seal(seal::SealArgs),
     Open(open::OpenArgs),
     Upload(upload::UploadArgs),
     List(Box<list::ListArgs>),
     Pull(Box<pull::PullArgs>),
     Rm(Box<rm::RmArgs>),
+    Verify(Box<verify::VerifyArgs>),
+    Rewrap(Box<rewrap::RewrapArgs>),
     Audit(audit::AuditArgs),
-    #[command(subcommand)]
-    Token(token::TokenCommand),
-    #[command(subcommand)]
-    Link(link::LinkCommand),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs one command line, the program's name first, and gives the exit code. What went wrong stands on stderr, in one
@@ -148,8 +166,12 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Pull(args) => pull::run(&args),
         Command::Rm(args) => rm::run(&args),
         Command::Link(command) => link::run(&command),
+        Command::Verify(args) => verify::run(&args),
+        Command::Rewrap(args) => rewrap::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Token(command) => token::run(command),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 
@@ -163,6 +185,20 @@ fn forbid_core_dumps() {
             "sealslot: warning: core dumps could not be switched off: {errno}"
         ));
     }
+}
+
+/// Every command, below its full name.
+#[cfg(test)]
+fn commands() -> Vec<(String, clap::Command)> {
+    let mut open = vec![(String::new(), <Cli as clap::CommandFactory>::command())];
+    let mut all = Vec::new();
+    while let Some((above, command)) = open.pop() {
+        let name = format!("{above}{}", command.get_name());
+        let below = command.get_subcommands().cloned();
+        open.extend(below.map(|below| (format!("{name} "), below)));
+        all.push((name, command));
+    }
+    all
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ const HERTZ: u8 = 5;
 /// How a bar looks, and what there is in place of one where nobody knows how much will come.
 const BAR: &str = "{msg} {wide_bar} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left";
 const COUNTER: &str = "{msg} {bytes}, {binary_bytes_per_sec}";
+const ITEMS: &str = "{msg} {human_pos}, {per_sec}";
 
 /// A bar on stderr, where that is a terminal. Gone when dropped.
 pub(super) struct Progress(ProgressBar);
@@ -80,6 +81,16 @@ impl Bars {
         Bar(bar)
     }
 
+    /// One more, for things that are counted, of which nobody knows how many there will be.
+    pub(super) fn count(&self, name: &str) -> Bar {
+        if self.0.is_hidden() {
+            return Bar(ProgressBar::hidden());
+        }
+        let bar = self.0.add(ProgressBar::no_length());
+        dress(&bar, name, ITEMS);
+        Bar(bar)
+    }
+
     /// Does what prints lines, while no bar is in the way.
     pub(super) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
         self.0.suspend(print)
@@ -91,7 +102,7 @@ impl Bars {
 pub(super) struct Bar(ProgressBar);
 
 impl Bar {
-    /// So many bytes more are done.
+    /// So many bytes, or things, more are done.
     pub(super) fn advance(&self, bytes: usize) {
         self.0.inc(bytes as u64);
     }

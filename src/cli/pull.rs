@@ -89,7 +89,7 @@ pub(super) struct PullArgs {
     #[arg(long)]
     delete: bool,
 
-    /// Fetch this upload once more; can be repeated
+    /// Fetch this upload once more; may be repeated
     #[arg(long, value_name = "ID")]
     again: Vec<UploadId>,
 

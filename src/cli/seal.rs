@@ -22,7 +22,7 @@ use crate::upload::seal_stream;
   tar -c photos | sealslot seal -r age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p > photos.tar.age
   sealslot seal -r keys.txt --armor note.txt")]
 pub(super) struct SealArgs {
-    /// Whom to seal to: an `ssh-rsa`, `age1...` or `age1pq1...` public key, or a file of them; can be repeated.
+    /// Whom to seal to: an `ssh-rsa`, `age1...` or `age1pq1...` public key, or a file of them; may be repeated.
     /// Post-quantum keys (`age1pq1...`) and others do not go together
     #[arg(
         short,

@@ -1,8 +1,8 @@
 //! Output files: written under a hidden name beside where they go, and given their name only when they are complete.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -52,6 +52,12 @@ impl Staged {
     /// The folder that the file is to appear in.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Lets others read it too, as `mode` says, once it has its name.
+    pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
+        let file = self.file.as_file();
+        file.set_permissions(Permissions::from_mode(mode))
     }
 
     /// Gives the file its name, once it is on disk. What has the name already is an error, or with `force` replaced: a
@@ -212,7 +218,7 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     fn staged(folder: &Path, contents: &str) -> Staged {
         let mut staged = Staged::in_folder(folder).unwrap();

@@ -17,7 +17,7 @@ use crate::config::{self, Span, Term};
 use crate::grant::{Listing, Scopes, Token, TokenName, TokenSecret, Tokens};
 use crate::store::LocalRecords;
 
-/// Make, list and end the tokens of machines
+/// Make, list, rotate and revoke the tokens of machines
 ///
 /// A running server knows of every change at once. Run it as the user that the server runs as.
 #[derive(Subcommand, Debug)]
@@ -54,7 +54,7 @@ pub(super) struct CreateArgs {
     /// What to call it, in lists and in the audit log: letters, digits, `.`, `_` and `-`
     name: TokenName,
 
-    /// What it lets do: `upload`, `read` (list, and fetch sealed files) or `admin` (everything); can be repeated, or
+    /// What it lets do: `upload`, `read` (list, and fetch sealed files) or `admin` (everything); may be repeated, or
     /// separated by commas
     #[arg(long = "scope", value_name = "SCOPE", default_value = "upload")]
     scopes: Vec<Scopes>,
@@ -88,12 +88,12 @@ pub(super) struct ListArgs {
     json: bool,
 }
 
-/// End a token at once, and print its id
+/// Revoke a token: it is good for nothing at once
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   sealslot token revoke backup")]
 pub(super) struct RevokeArgs {
-    /// Its name or its id, as the list shows them; a name ends every token of that name
+    /// Its name or its id, as the list shows them; a name stands for every token of that name
     #[arg(value_name = "NAME|ID")]
     token: String,
 

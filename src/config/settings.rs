@@ -103,7 +103,7 @@ settings! {
     #[arg(long, env = "SEALSLOT_CERTS", value_name = "DIR")]
     certs: Option<PathBuf>,
     /// A public key to seal to, a file of them, or a folder of *.pub files; may be repeated. What changes in files and folders is
-    /// taken up while the server runs
+    /// taken up while the server runs. Post-quantum keys (`age1pq1...`) and others do not go together
     #[arg(long, env = "SEALSLOT_RECIPIENT", value_name = "RECIPIENT", value_delimiter = '\n')]
     recipient: Vec<String>,
     /// A private key that this server shall hold, for /decrypt and plaintext downloads; may be repeated

@@ -143,6 +143,9 @@ pub enum SealError {
     /// A stanza's argument holds something other than visible ASCII.
     #[error("a stanza argument is empty or holds a character outside visible ASCII")]
     StanzaArgument,
+    /// What was sealed does not open: nothing but a broken machine does that.
+    #[error("what was sealed does not open again: look after this machine's memory")]
+    Unsound,
     /// More chunks than a counter can number.
     #[error("the payload has more chunks than can be numbered")]
     TooLong,
@@ -250,6 +253,28 @@ fn seal_all(begun: Begun, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
             return Ok(prefix);
         }
         prefix.extend_from_slice(buffer.seal(&mut sealer)?);
+    }
+}
+
+/// The same for what takes the place of a file that is lost then: what was sealed is opened again with its file key, and
+/// compared. That the recipients' private keys unwrap this one only they can tell.
+pub fn seal_checked(
+    recipients: &[Recipient],
+    extra: &[Stanza],
+    plaintext: &[u8],
+) -> Result<Vec<u8>, SealError> {
+    let begun = begin(recipients, extra)?;
+    let file_key = begun.file_key.duplicate();
+    let file = seal_all(begun, plaintext)?;
+    let opened = match Header::parse(&file) {
+        Ok(Some((header, size))) => header
+            .verify(&file_key)
+            .and_then(|()| open_payload(&file[size..], &header, &file_key)),
+        _ => Err(HeaderError::Truncated.into()),
+    };
+    match opened {
+        Ok(opened) if opened.as_slice() == plaintext => Ok(file),
+        _ => Err(SealError::Unsound),
     }
 }
 

@@ -165,4 +165,9 @@ pub trait ReadAt: Send + Sync {
     /// Fills `buf` from `offset` and returns how many bytes were read: fewer than asked for only at the end of the
     /// file, 0 past it. May block.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, StoreError>;
+
+    /// Says that the file is read in order, once, and has been read up to `end`; 0 before the first read. A store may let go of what
+    /// it holds of that in memory, and then reads what lies on the disk: whoever looks for damage wants that, and nobody else loses what is
+    /// in memory for them.
+    fn read_once(&self, _end: u64) {}
 }

@@ -144,6 +144,21 @@ mod tests {
     }
 
     #[test]
+    fn a_post_quantum_stanza_is_for_a_post_quantum_key_alone() {
+        let hybrid = mlkem768x25519::Identity::generate().unwrap();
+        let hybrid = Recipient::MlKem768X25519(hybrid.to_recipient());
+        let passes = |key: &Recipient, sealed_to: &Recipient| {
+            let body = seal(std::slice::from_ref(sealed_to), &[], b"").unwrap();
+            let mut check = ClientSealedCheck::new(Arc::new([key.clone()]));
+            check.update(&body).and_then(|()| check.finish())
+        };
+        assert_eq!(passes(&hybrid, &hybrid), Ok(()));
+        for (key, sealed_to) in [(&hybrid, &recipient()), (&recipient(), &hybrid)] {
+            assert_eq!(passes(key, sealed_to), Err(ClientSealedError::NotForUs));
+        }
+    }
+
+    #[test]
     fn what_never_becomes_an_age_header_is_refused() {
         for body in [
             &b""[..],

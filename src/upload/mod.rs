@@ -29,6 +29,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod verify;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -45,7 +46,7 @@ pub use manifest::{
     RECORD_STANZA, Record, SegmentEntry, VERSION, essence, is_client_sealed, to_rfc3339,
 };
 pub use observer::{Begun, Finished, Observer, Removed, Why};
-pub use open::{OpenUpload, ReadError, read_record};
+pub use open::{OpenUpload, ReadError, read_header, read_record};
 pub use plaintext::{Plaintext, PlaintextAt, PlaintextRead};
 pub use receive::{NewUpload, ReceiveError, Received, Receiver};
 pub use rewrap::{RewrapError, RewrapRule, Rewrapped, meta_etag, rewrap_headers};
@@ -55,6 +56,7 @@ pub use session::{
 };
 
 pub use terms::Terms;
+pub use verify::{Finding, Pace, Problem, Stored, Verified, Verifier};
 
 use expiry::Expiries;
 use session::Claims;

@@ -73,7 +73,7 @@ pub fn read_record(meta: &dyn ReadAt) -> Result<Record, ReadError> {
 }
 
 /// Reads as much of a file as its header takes. Gives the header and its size with the nonce.
-pub(super) fn read_header(file: &dyn ReadAt, name: SealedFile) -> Result<(Header, u64), ReadError> {
+pub fn read_header(file: &dyn ReadAt, name: SealedFile) -> Result<(Header, u64), ReadError> {
     payload::read_header(file).map_err(|error| ReadError::of(name, error))
 }
 

@@ -5,6 +5,8 @@
 
 mod checks;
 mod checksum;
+#[cfg(test)]
+mod tests;
 use sha2::{Digest, Sha256};
 
 use data_encoding::HEXLOWER;
@@ -12,7 +14,9 @@ use data_encoding::HEXLOWER;
 use super::Uploads;
 use super::manifest::{RECORD_STANZA, SegmentEntry};
 use super::open::{MAX_META_SIZE, ReadError, open_meta, read_meta};
-use crate::seal::{self, Header, HeaderError, Identity, OpenError, Recipient, SealError, Stanza};
+use crate::seal::{
+    self, FileKey, Header, HeaderError, Identity, OpenError, Recipient, SealError, Stanza,
+};
 use crate::store::{MAX_SEGMENTS, SealedFile, StoreError, UploadId};
 
 use checks::NewRecord;
@@ -141,7 +145,7 @@ pub fn rewrap_headers(
         args: vec![RECORD_STANZA.to_owned()],
         body: record.into_body(),
     };
-    let meta = seal::seal(to, &[stanza], &text)?;
+    let meta = seal::seal_checked(to, &[stanza], &text)?;
     Ok(Rewrapped { meta, segments })
 }
 
@@ -169,11 +173,22 @@ fn rewrap_segments(
         let header = header.map_err(|error| ReadError::open(name)(OpenError::Header(error)))?;
         header.verify(&entry.key).map_err(ReadError::open(name))?;
         let new = seal::rewrap(&header, &entry.key, to)?;
+        check_start(&new, &header, &entry.key).map_err(ReadError::open(name))?;
         record.replace_header(number, old, &new)?;
         segments.push(new);
     }
     record.check_count(segments.len())?;
     Ok(segments)
+}
+
+/// The old header is gone when the new one is in its place: so nothing leaves this machine that its file key does not open.
+fn check_start(new: &[u8], old: &Header, key: &FileKey) -> Result<(), OpenError> {
+    match Header::parse(new)? {
+        Some((header, size)) if size == new.len() && header.nonce() == old.nonce() => {
+            header.verify(key)
+        }
+        _ => Err(HeaderError::Truncated.into()),
+    }
 }
 
 impl Uploads {

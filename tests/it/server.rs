@@ -30,7 +30,7 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A running server; killed when it is dropped.
 pub(crate) struct Server<'a> {
-    bench: &'a Bench,
+    pub(crate) bench: &'a Bench,
     child: Child,
     pub(crate) address: SocketAddr,
 }

@@ -36,7 +36,7 @@ impl Bench {
     }
 
     /// The key in `stranger`.
-    fn stranger(&self) -> String {
+    pub(crate) fn stranger(&self) -> String {
         let identities = read_identities(&self.path("stranger"), &mut |_| unreachable!());
         let recipient = identities.unwrap()[0].to_recipient().unwrap();
         NamedRecipient::new(recipient, "").to_line()

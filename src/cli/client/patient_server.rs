@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{HeaderMap, Method};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -141,6 +142,48 @@ impl PatientServer {
             self.put_back(server);
         }
         asked
+    }
+
+    /// Sends a request with a body until there is an answer, and gives it where it is a success. What is sent must be safe to send
+    /// twice.
+    pub(in crate::cli) async fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<Answer, PatienceError> {
+        let mut tries = self.tries();
+        loop {
+            let body = Body::whole(body.clone());
+            let sent = self.sent_once(method.clone(), path, headers.clone(), body);
+            let failed = match sent.await {
+                Ok(answer) => {
+                    tries.succeeded();
+                    return Ok(answer);
+                }
+                Err(failed) => failed,
+            };
+            tries.failed(failed).await?;
+        }
+    }
+
+    async fn sent_once(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Answer, ServerError> {
+        let mut server = self.connection()?;
+        let sent = tokio::select! {
+            sent = server.send(method, path, headers, body) => sent,
+            () = self.shared.stop.cancelled() => return Err(stopped()),
+        };
+        if !matches!(sent, Err(ServerError::Http(_))) {
+            self.put_back(server);
+        }
+        sent
     }
 
     /// Sends one request, once, and waits for the head of the answer, where that is a success.

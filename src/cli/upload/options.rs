@@ -112,7 +112,7 @@ pub(super) struct SealOptions {
     pub(super) seal: bool,
 
     /// With --seal: seal to these keys and not to those that the server names, among which one of them has to be: a
-    /// public key, or a file of them; can be repeated
+    /// public key, or a file of them; may be repeated
     #[arg(
         short,
         long = "recipient",

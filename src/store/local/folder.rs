@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
+use std::num::NonZero;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
+use rustix::fs::{Advice, FileType, fadvise};
 use rustix::io::Errno;
 
 use super::directory::Directory;
@@ -115,6 +116,16 @@ impl ReadAt for LocalFile {
             return Err(StoreError::Replaced);
         }
         Ok(filled)
+    }
+
+    fn read_once(&self, end: u64) {
+        // Advice: where the system does not take it, everything works as before.
+        if end == 0 {
+            let _ = fadvise(&self.file, 0, None, Advice::Sequential);
+            let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
+        } else {
+            let _ = fadvise(&self.file, 0, NonZero::new(end), Advice::DontNeed);
+        }
     }
 }
 

@@ -174,6 +174,7 @@ fn every_problem_with_words_is_one() {
         include_str!("../../problem.rs"),
         include_str!("../../problem/links.rs"),
         include_str!("../../problem/resumable.rs"),
+        include_str!("../../problem/rewrap.rs"),
         // Words for others, and for a form that has fields.
         include_str!("../languages.rs"),
         include_str!("../problem.rs"),
