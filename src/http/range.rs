@@ -80,7 +80,7 @@ impl RangeSpec {
 pub enum Asked {
     /// All of it.
     Whole,
-    /// These bytes, none of them empty and none within [`PART_HEAD`] of another, in the order of the request.
+    /// These bytes, none of them empty and none within `PART_HEAD` of another, in the order of the request.
     Parts(Vec<Range<u64>>),
     /// Bytes that are not there.
     Unsatisfiable,
