@@ -2,7 +2,7 @@
 //!
 //! A command declares them where it declares its arguments, one a line, each indented by two spaces:
 //!
-//! ```ignore
+//! ```text
 //! #[command(after_long_help = "Examples:
 //!   sealslot keygen
 //!   sealslot keygen -o backup.pem --passphrase")]
