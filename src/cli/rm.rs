@@ -161,7 +161,9 @@ fn ask(entries: &[Entry], opened: bool) -> Result<bool, Failure> {
     if entries.len() > SHOWN {
         note(format_args!("and {} more", entries.len() - SHOWN));
     }
-    let size: u64 = listed.iter().map(|listed| listed.sealed_size).sum();
+    // Whatever the server says.
+    let sizes = listed.iter().map(|listed| listed.sealed_size);
+    let size = sizes.fold(0, u64::saturating_add);
     let what = match entries.len() {
         1 => "this upload".to_owned(),
         number => format!("these {number} uploads"),

@@ -219,7 +219,7 @@ pub(super) fn as_listed(record: &Record) -> Listed {
     Listed {
         id: record.id,
         time: to_rfc3339(record.time),
-        sealed_size: record.files.iter().map(|file| file.size).sum(),
+        sealed_size: (record.files.iter()).fold(0, |sum, file| sum.saturating_add(file.size)),
         files: record.files.clone(),
         link: record.link.clone(),
         expires: record.expires.clone(),

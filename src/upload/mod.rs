@@ -290,7 +290,7 @@ impl Uploads {
         Ok(Some(Summary {
             id: *id,
             time: to_rfc3339(record.time),
-            sealed_size: record.files.iter().map(|file| file.size).sum(),
+            sealed_size: (record.files.iter()).fold(0, |sum, file| sum.saturating_add(file.size)),
             files: record.files,
             link: record.link,
             expires: record.expires,

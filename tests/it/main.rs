@@ -27,6 +27,7 @@ mod limits;
 mod link_command;
 mod links;
 mod list_command;
+mod lying_server;
 mod matrix;
 mod page;
 mod page_answers;

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod interrupted;
+mod lies;
 mod sealed;
 
 use std::collections::BTreeMap;

@@ -32,6 +32,9 @@ const STALL: Duration = Duration::from_mins(2);
 const ANSWER: Duration = Duration::from_mins(1);
 /// The same once it has been sent something: all of it has to reach the disk first.
 const ANSWER_TO_BODY: Duration = Duration::from_mins(5);
+/// How long all of the body of an answer may take that is kept in memory: a server that gives a byte now and then holds
+/// nobody for ever.
+const WHOLE_ANSWER: Duration = Duration::from_mins(5);
 /// The largest body of an answer, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
 
@@ -73,6 +76,9 @@ pub(in crate::cli) enum HttpError {
     /// Nothing happened for too long.
     #[error("{0} took too long")]
     TimedOut(&'static str),
+    /// It ended where the server said, and that was too early.
+    #[error("the answer ended before all of it had come")]
+    Short,
     /// No answer of a Sealslot server is that long.
     #[error("the answer is larger than {MAX_ANSWER} bytes: no Sealslot server sends such")]
     AnswerTooLarge,
@@ -83,7 +89,7 @@ impl HttpError {
     pub(in crate::cli) fn is_passing(&self) -> bool {
         matches!(
             self,
-            Self::Connect { .. } | Self::Broken(_) | Self::TimedOut(_)
+            Self::Connect { .. } | Self::Broken(_) | Self::TimedOut(_) | Self::Short
         )
     }
 
@@ -198,13 +204,8 @@ impl HttpClient {
         &mut self,
         mut download: Download,
     ) -> Result<Answer, HttpError> {
-        let mut body = Vec::new();
-        while let Some(data) = download.next().await? {
-            if body.len() + data.len() > MAX_ANSWER {
-                return Err(HttpError::AnswerTooLarge);
-            }
-            body.extend_from_slice(&data);
-        }
+        let body = timeout(WHOLE_ANSWER, collect(&mut download)).await;
+        let body = body.map_err(|_| HttpError::TimedOut("the answer"))??;
         let (status, headers) = (download.status, download.headers.clone());
         self.keep(download);
         Ok(Answer {
@@ -290,6 +291,18 @@ impl HttpClient {
             }
         })
     }
+}
+
+/// The whole body, where it has the size of one that is kept in memory.
+async fn collect(download: &mut Download) -> Result<Vec<u8>, HttpError> {
+    let mut body = Vec::new();
+    while let Some(data) = download.next().await? {
+        if body.len() + data.len() > MAX_ANSWER {
+            return Err(HttpError::AnswerTooLarge);
+        }
+        body.extend_from_slice(&data);
+    }
+    Ok(body)
 }
 
 /// Waits for the head of the answer: as long as the body moves, and for `patience` after it.

@@ -14,6 +14,9 @@ use crate::upload::FileEntry;
 /// Uploads on a page. The server gives no more.
 const PAGE: usize = 1000;
 
+/// No label of a link is longer, nor any time, in bytes: 200 characters are what a server takes.
+const MAX_TEXT: usize = 800;
+
 /// An upload, as a server lists it. The server may say more.
 #[derive(Clone, Deserialize)]
 pub(in crate::cli) struct Listed {
@@ -47,6 +50,13 @@ impl Listed {
     /// When the last byte had arrived.
     pub(in crate::cli) fn received(&self) -> Option<SystemTime> {
         humantime::parse_rfc3339(&self.time).ok()
+    }
+
+    /// Whether a Sealslot server would say that: what is shown in columns has the length of such.
+    fn is_sound(&self) -> bool {
+        let texts = [self.link.as_ref(), self.expires.as_ref()];
+        let is_long = |text: &String| text.len() > MAX_TEXT;
+        self.received().is_some() && !texts.into_iter().flatten().any(is_long)
     }
 }
 
@@ -84,13 +94,13 @@ impl Pages {
         // Whatever a server says, this comes to an end.
         let mut before = self.after;
         for listed in &page.uploads {
-            if before.is_some_and(|before| listed.id <= before) || listed.received().is_none() {
+            if before.is_some_and(|before| listed.id <= before) || !listed.is_sound() {
                 return Err(ServerError::Nonsense.into());
             }
             before = Some(listed.id);
         }
         match page.next {
-            Some(next) if self.after.is_some_and(|after| next <= after) => {
+            Some(next) if Some(next) < before || Some(next) <= self.after => {
                 return Err(ServerError::Nonsense.into());
             }
             Some(next) => self.after = Some(next),

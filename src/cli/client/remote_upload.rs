@@ -13,7 +13,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ServerError;
-use super::patient_server::{Coming, PatienceError, PatientServer};
+use super::http_client::HttpError;
+use super::patient_server::{Coming, PatienceError, PatientServer, Tries};
 use super::problem::text;
 use crate::store::{ReadAt, SealedFile, SealedUpload, StoreError, UploadId};
 use crate::upload::read_record;
@@ -274,9 +275,8 @@ impl Stream {
         loop {
             let failed = match server.fetch_once(&self.source.path, self.wanted()).await {
                 Ok(mut coming) => {
-                    tries.succeeded();
                     self.see_head(&coming)?;
-                    match self.pass_on(&mut coming).await {
+                    match self.pass_on(&mut coming, &mut tries).await {
                         Passed::All => {
                             server.keep(coming);
                             return Ok(());
@@ -332,8 +332,9 @@ impl Stream {
         Ok(())
     }
 
-    async fn pass_on(&mut self, coming: &mut Coming) -> Passed {
+    async fn pass_on(&mut self, coming: &mut Coming, tries: &mut Tries<'_>) -> Passed {
         let stop = self.source.server.stop().clone();
+        let end = self.size.map_or(self.end, |size| self.end.min(size));
         loop {
             let next = tokio::select! {
                 next = coming.download.next() => next,
@@ -341,11 +342,19 @@ impl Stream {
             };
             match next {
                 Ok(Some(piece)) => {
-                    self.at += piece.len() as u64;
+                    self.at = self.at.saturating_add(piece.len() as u64);
+                    if self.at > end {
+                        return Passed::Broken(ServerError::Nonsense);
+                    }
+                    // A head alone is no progress: a server that cannot read its disk gives one each time.
+                    if !piece.is_empty() {
+                        tries.succeeded();
+                    }
                     if self.pieces.send(Ok(piece)).await.is_err() {
                         return Passed::Unwanted;
                     }
                 }
+                Ok(None) if self.at < end => return Passed::Broken(HttpError::Short.into()),
                 Ok(None) => return Passed::All,
                 Err(error) => return Passed::Broken(error.into()),
             }
