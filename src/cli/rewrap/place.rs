@@ -187,7 +187,8 @@ impl ServerPlace {
                 start.truncate(size);
                 return Ok((header, start));
             }
-            if answer.body.len() < wanted || start.len() > MAX_HEADER_SIZE + NONCE_SIZE {
+            let is_all = answer.status == StatusCode::OK || answer.body.len() < wanted;
+            if is_all || start.len() > MAX_HEADER_SIZE + NONCE_SIZE {
                 return Err(damaged(file));
             }
         }

@@ -13,6 +13,8 @@ use crate::upload::{Record, Rewrapped, rewrap_headers};
 
 /// How often it is begun anew where somebody else was quicker.
 const TRIES: u32 = 5;
+/// The most bytes of old headers that are held of one upload. A server takes less of new ones.
+const MAX_HEADERS: usize = 256 << 20;
 const UNOPENED: &str =
     "no key that was given with -i opens it: it has keys of its own, or was rewrapped before";
 
@@ -109,8 +111,13 @@ impl Work<'_> {
         let mut is_done = self.keys.are_all_of(&header);
         let headers = if self.full {
             let mut headers = Vec::with_capacity(record.files.len());
+            let mut held = 0;
             for (number, _) in (0..).zip(&record.files) {
                 let (header, bytes) = self.target.header(id, SealedFile::Segment(number))?;
+                held += bytes.len();
+                if held > MAX_HEADERS {
+                    return Err(refused("its headers are longer than 256 MiB together"));
+                }
                 is_done = is_done && self.keys.are_all_of(&header);
                 headers.push(bytes);
             }
