@@ -122,8 +122,9 @@ impl Endpoint {
     /// What names this place in a file that outlives the command: host and port, and of a link a hash, which tells nobody the
     /// link.
     pub(in crate::cli) fn place(&self) -> String {
-        let server = format!("{}:{}", self.host, self.port);
-        if self.is_of_server() {
+        // A dot at the end of a name, and a slash at that of a path, lead nowhere else, and so have no keys of their own.
+        let server = format!("{}:{}", self.host.trim_end_matches('.'), self.port);
+        if self.base() == UPLOADS {
             return server;
         }
         let hash = Sha256::digest(self.base().as_bytes());
@@ -271,6 +272,13 @@ mod tests {
             endpoint("https://a:443/d/SECRET/?lang=ko").place()
         );
         assert_ne!(link.place(), endpoint("https://a/d/OTHER").place());
+        for same in [
+            "https://a./",
+            "https://A:443/uploads/",
+            "https://a/uploads?x",
+        ] {
+            assert_eq!(endpoint(same).place(), "a:443", "{same}");
+        }
         assert_ne!(link.place(), endpoint("https://a:444/d/SECRET").place());
     }
 

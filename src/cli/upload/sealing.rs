@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
+use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 
 use super::source::{Identity, Opened, SourceError};
@@ -222,11 +223,15 @@ impl Sealing {
 /// The copy at `path`, if it is there, ours and complete.
 fn open_copy(path: &Path, size: u64) -> Option<File> {
     let mut options = OpenOptions::new();
-    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let flags = OFlags::NOFOLLOW
+        .union(OFlags::NONBLOCK)
+        .bits()
+        .cast_signed();
     let file = options.read(true).custom_flags(flags).open(path).ok()?;
     let metadata = file.metadata().ok()?;
     let others = metadata.mode() & 0o077;
-    (metadata.is_file() && metadata.len() == size && others == 0).then_some(file)
+    let ours = others == 0 && metadata.uid() == geteuid().as_raw();
+    (metadata.is_file() && metadata.len() == size && ours).then_some(file)
 }
 
 fn ready(file: File, copy: SealedCopy) -> Result<Sealed, SealingError> {

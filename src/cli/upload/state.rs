@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use data_encoding::HEXLOWER;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -72,11 +73,21 @@ pub(super) fn folder_of_user() -> Result<PathBuf, StateError> {
     Ok(state.join("sealslot"))
 }
 
-/// Makes a folder that nobody else reads, and those above it.
+/// Makes a folder that nobody else reads, and those above it. What is there and is no folder of this user's was put there by
+/// somebody else, who could put anything into it, or change it, later.
 pub(super) fn make_private(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700).create(folder)?;
-    fs::set_permissions(folder, PermissionsExt::from_mode(0o700))
+    let mut options = OpenOptions::new();
+    let flags = OFlags::DIRECTORY.bits().cast_signed();
+    let there = options.read(true).custom_flags(flags).open(folder)?;
+    let mine = geteuid().as_raw();
+    // A link of one's own may lead to a folder of one's own.
+    if folder.symlink_metadata()?.uid() != mine || there.metadata()?.uid() != mine {
+        let message = "it belongs to another user";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+    }
+    there.set_permissions(PermissionsExt::from_mode(0o700))
 }
 
 /// The folder of all these files.
@@ -329,6 +340,7 @@ pub(super) fn is_name(name: &str) -> bool {
 mod tests {
     use super::*;
     use std::fs::FileTimes;
+    use std::os::unix::fs::symlink;
 
     const IDENTITY: Identity = Identity {
         device: 1,
@@ -406,6 +418,25 @@ mod tests {
         state.forget();
         drop(state);
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_of_another_user_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("theirs");
+        fs::create_dir(&path).unwrap();
+        symlink("theirs", dir.path().join("link")).unwrap();
+        make_private(&dir.path().join("link")).unwrap();
+        assert_eq!(mode(&path), 0o700);
+        // Only root gives folders away.
+        if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
+            fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
+            for name in ["theirs", "link"] {
+                let refused = make_private(&dir.path().join(name)).unwrap_err();
+                assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+            }
+            assert_eq!(mode(&path), 0o777);
+        }
     }
 
     #[test]
