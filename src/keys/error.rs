@@ -23,7 +23,7 @@ impl Place {
     }
 
     /// A file.
-    pub(super) fn file(path: &Path) -> Self {
+    pub(crate) fn file(path: &Path) -> Self {
         Self {
             file: Some(path.to_owned()),
             line: None,
@@ -70,6 +70,13 @@ pub enum KeyError {
     /// A private key was looked for in a folder, a pipe or a device, whose permissions say nothing.
     #[error("{place} is not a regular file: give the path of a private key file")]
     NotRegularFile {
+        /// The path.
+        place: Place,
+    },
+
+    /// A public key was looked for in a pipe or a device, which cannot be read again when keys change.
+    #[error("{place} is not a regular file: move it away, or put a file of public keys there")]
+    NoRecipientFile {
         /// The path.
         place: Place,
     },
@@ -270,6 +277,15 @@ pub enum KeyError {
          kind alone"
     )]
     PostQuantumMixed,
+
+    /// Each key costs a place in the header of every file, and headers that are too long open nowhere.
+    #[error("there are {found} recipients, more than {limit}: name fewer")]
+    TooManyRecipients {
+        /// How many there are.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
 
     /// The private key needs a passphrase, and there was no way to get it. For callers of
     /// [`read_identities`](super::read_identities) to answer with.

@@ -83,8 +83,19 @@ impl NamedRecipient {
     }
 }
 
-/// Refuses post-quantum recipients beside others: what is sealed to both is no safer than the weaker ones.
+/// The most recipients of one file: with the largest record, headers stay below
+/// [`MAX_HEADER_SIZE`](crate::seal::MAX_HEADER_SIZE) for keys of any kind.
+const MAX_RECIPIENTS: usize = 1000;
+
+/// Refuses what no file is sealed to: more than 1000 recipients, and post-quantum ones beside others, since what is sealed to
+/// both is no safer than the weaker ones.
 pub fn check_together(recipients: &[NamedRecipient]) -> Result<(), KeyError> {
+    if recipients.len() > MAX_RECIPIENTS {
+        return Err(KeyError::TooManyRecipients {
+            found: recipients.len(),
+            limit: MAX_RECIPIENTS,
+        });
+    }
     if mixes_post_quantum(recipients.iter().map(|named| &named.recipient)) {
         return Err(KeyError::PostQuantumMixed);
     }
@@ -136,6 +147,15 @@ pub fn recipient_files(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
 fn read_folder(folder: &Path) -> Result<Vec<NamedRecipient>, KeyError> {
     let mut recipients = Vec::new();
     for path in recipient_files(folder)? {
+        // A pipe would keep whoever reads it waiting, and gives its keys once.
+        let metadata = std::fs::metadata(&path).map_err(|source| KeyError::Read {
+            place: Place::file(&path),
+            source,
+        })?;
+        if !metadata.is_file() {
+            let place = Place::file(&path);
+            return Err(KeyError::NoRecipientFile { place });
+        }
         recipients.extend(read_file(&path)?);
     }
     if recipients.is_empty() {

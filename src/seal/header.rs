@@ -195,6 +195,10 @@ pub(super) fn encode(stanzas: &[Stanza], file_key: &FileKey) -> Result<Vec<u8>, 
     text.push(b' ');
     text.extend_from_slice(BASE64_NOPAD.encode(&mac).as_bytes());
     text.push(b'\n');
+    // What no reader takes would be a loss, not a seal.
+    if text.len() > MAX_HEADER_SIZE {
+        return Err(SealError::HeaderTooLong);
+    }
     Ok(text)
 }
 

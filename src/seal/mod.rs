@@ -128,6 +128,11 @@ pub enum SealError {
          one kind alone"
     )]
     PostQuantumMixed,
+    /// So many recipients make a header that is longer than [`MAX_HEADER_SIZE`], which nobody would open.
+    #[error(
+        "the age header would be longer than 4 MiB, and nobody would open it: name fewer recipients"
+    )]
+    HeaderTooLong,
     /// The operating system gave no random bytes.
     #[error("the operating system gave no randomness")]
     Randomness(#[source] getrandom::Error),

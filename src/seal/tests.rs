@@ -68,6 +68,21 @@ fn nothing_is_sealed_to_nobody() {
 }
 
 #[test]
+fn nothing_is_sealed_behind_a_header_that_is_too_long_to_be_read() {
+    let of = |size| Stanza {
+        args: vec!["example.com/extra".into()],
+        body: vec![0; size],
+    };
+    let to = [identity().to_recipient().unwrap()];
+    let fits = seal(&to, &[of(3_000_000)], b"");
+    assert!(Header::parse(&fits.unwrap()).is_ok());
+    for size in [3 << 20, 4 << 20] {
+        let sealed = seal(&to, &[of(size)], b"");
+        assert!(matches!(sealed, Err(SealError::HeaderTooLong)), "{size}");
+    }
+}
+
+#[test]
 fn an_extra_stanza_is_kept_and_covered_by_the_mac() {
     let extra = Stanza {
         args: vec!["example.com/extra".into(), "argument".into()],

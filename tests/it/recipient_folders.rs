@@ -3,6 +3,7 @@
 use std::fs;
 
 use http::Method;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use sealslot::keys::{NamedRecipient, read_identities};
 use serde_json::Value;
 
@@ -169,4 +170,51 @@ fn a_file_of_keys_is_watched_too() {
         server.get("/recipients").text() == format!("{second}{first}")
     });
     assert!(server.log().contains(&second_print));
+}
+
+#[test]
+fn nobody_waits_for_a_pipe() {
+    let bench = Bench::new();
+    let (first, _) = line_of(&bench, "key");
+    let (second, _) = line_of(&bench, "stranger");
+    fs::create_dir(bench.path("keys")).unwrap();
+    put(&bench, "a.pub", &first);
+    let server = Server::start(&bench, &["--recipient", "keys"], &[]);
+    let pipe = bench.path("keys/p.pub");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    wait_until("it is said", || warnings(&server) >= 1);
+    // What comes later is seen all the same.
+    fs::remove_file(pipe).unwrap();
+    put(&bench, "b.pub", &second);
+    wait_until("the new key is taken up", || {
+        server.get("/recipients").text() == format!("{first}{second}")
+    });
+}
+
+#[test]
+fn a_pipe_in_a_folder_does_not_start() {
+    let bench = Bench::new();
+    let (first, _) = line_of(&bench, "key");
+    fs::create_dir(bench.path("keys")).unwrap();
+    put(&bench, "a.pub", &first);
+    mknodat(CWD, bench.path("keys/p.pub"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let said = bench.refuses_to_serve(&["--recipient", "keys"], &[]);
+    assert!(
+        said.stderr().contains("not a regular file"),
+        "{}",
+        said.stderr()
+    );
+}
+
+#[test]
+fn more_keys_than_a_header_has_room_for_do_not_start() {
+    let bench = Bench::new();
+    let (first, _) = line_of(&bench, "key");
+    bench.write("team.pub", first.repeat(1001));
+    let said = bench.refuses_to_serve(&["--recipient", "team.pub"], &[]);
+    assert!(
+        said.stderr().contains("1001 recipients"),
+        "{}",
+        said.stderr()
+    );
 }

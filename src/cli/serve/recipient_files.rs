@@ -36,6 +36,18 @@ impl Source {
         }
     }
 
+    /// The same for what was a file or a folder: what has become something else keeps nobody waiting.
+    fn read_again(&self) -> Result<Vec<NamedRecipient>, KeyError> {
+        if let Self::Watched(argument) = self {
+            let metadata = fs::metadata(Path::new(argument));
+            if metadata.is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+                let place = keys::Place::file(Path::new(argument));
+                return Err(KeyError::NoRecipientFile { place });
+            }
+        }
+        self.read()
+    }
+
     fn states(&self) -> Vec<(PathBuf, Option<FileState>)> {
         let Self::Watched(argument) = self else {
             return Vec::new();
@@ -126,7 +138,7 @@ impl RecipientFiles {
     fn read_again(&self) -> Result<Vec<NamedRecipient>, KeyError> {
         let mut all = Vec::new();
         for source in &self.sources {
-            all.extend(source.read()?);
+            all.extend(source.read_again()?);
         }
         keys::check_together(&all)?;
         Ok(all)
