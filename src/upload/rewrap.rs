@@ -71,8 +71,10 @@ pub enum RewrapRule {
         "the new header of {0} has another nonce than the stored one: the payload would not open behind it"
     )]
     Nonce(SealedFile),
-    /// Nothing that could be a manifest stands behind the header.
-    #[error("the new meta.age is cut off, or longer than 16 MiB")]
+    /// What stands behind the header has not the length of the stored manifest, which stays the same.
+    #[error(
+        "the new meta.age is cut off, longer than 16 MiB, or holds another manifest than the stored one"
+    )]
     Meta,
     /// There must be one record, to be compared with the stored one.
     #[error("the new meta.age has not exactly one record")]

@@ -15,13 +15,15 @@ pub(super) struct NewRecord {
     text: Vec<u8>,
     value: Value,
     changed: bool,
+    /// Bytes behind the header that it stood in: as many as the same manifest has, sealed anew.
+    payload: usize,
 }
 
 impl NewRecord {
     /// Takes the one in a stored `meta.age`.
     pub(super) fn of_stored(meta: &[u8]) -> Result<Self, ReadError> {
         let header = Header::parse(meta).ok().flatten();
-        let (header, _) = header.ok_or(ReadError::Record)?;
+        let (header, size) = header.ok_or(ReadError::Record)?;
         // As whoever reads it later will.
         Record::in_header(&header).ok_or(ReadError::Record)?;
         let text = record_of(&header).ok_or(ReadError::Record)?;
@@ -29,6 +31,7 @@ impl NewRecord {
             value: serde_json::from_slice(text).map_err(|_| ReadError::Record)?,
             text: text.to_vec(),
             changed: false,
+            payload: meta.len() - size,
         })
     }
 
@@ -139,10 +142,14 @@ pub(super) fn check_meta(meta: &[u8], expected: &NewRecord) -> Result<(), Rewrap
     // Whoever reads it must find one, and what a lenient reader takes for the same may not be.
     Record::in_header(&header).ok_or(RewrapRule::NoRecord)?;
     let record: Value = serde_json::from_slice(record).map_err(|_| RewrapRule::NoRecord)?;
-    if record == expected.value {
+    if record != expected.value {
+        return Err(RewrapRule::Record);
+    }
+    // The manifest stays byte for byte. One that lost its end on the way would take the keys of all segments with it.
+    if meta.len() - size == expected.payload {
         Ok(())
     } else {
-        Err(RewrapRule::Record)
+        Err(RewrapRule::Meta)
     }
 }
 

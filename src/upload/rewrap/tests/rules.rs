@@ -78,6 +78,8 @@ async fn a_manifest_that_breaks_a_rule_is_refused_and_changes_nothing() {
     let cut = site.made(false).meta;
     let (_, new_start) = Header::parse(&cut).unwrap().unwrap();
     assert_eq!(refused(cut[..new_start].to_vec()), RewrapRule::Meta);
+    assert_eq!(refused(cut[..cut.len() - 1].to_vec()), RewrapRule::Meta);
+    assert_eq!(refused([&cut[..], b"x"].concat()), RewrapRule::Meta);
     assert_eq!(refused(vec![b'x'; (16 << 20) + 1]), RewrapRule::Meta);
     for records in [0, 2] {
         let meta = sealed_with(&text(&record), records, &to);
