@@ -5,9 +5,41 @@ use std::time::SystemTime;
 
 use clap::Args;
 
+use super::Failure;
+use super::client::ServerArgs;
 use super::client::listing::Listed;
+use super::identity::OptionalIdentityArgs;
 use crate::config::Span;
 use crate::grant::GrantId;
+
+/// Which uploads on which server a command is about, by name too where a key is given.
+#[derive(Args, Debug)]
+pub(super) struct ChoiceArgs {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+
+    #[command(flatten)]
+    pub(super) identity: OptionalIdentityArgs,
+
+    #[command(flatten)]
+    pub(super) filters: FilterArgs,
+
+    /// Only what has TEXT in its name, in any case of letters. Takes a key
+    #[arg(long, value_name = "TEXT")]
+    pub(super) text: Option<String>,
+}
+
+impl ChoiceArgs {
+    /// Refuses to look for names without a key.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        if self.text.is_some() && !self.identity.any() {
+            return Err(Failure::usage(
+                "names are sealed: --text takes a private key, with -i FILE",
+            ));
+        }
+        Ok(())
+    }
+}
 
 /// Uploads that arrived in some time, or through some link.
 #[derive(Args, Debug, Clone)]

@@ -5,14 +5,13 @@ pub(super) mod table;
 use clap::Args;
 use serde::Serialize;
 
+use super::Failure;
 use super::catalog::{self, Catalog, Description, Entry, Gathered};
+use super::client::Access;
 use super::client::listing::{Listed, ListedMeta};
 use super::client::patient_server::PatientServer;
-use super::client::{Access, ServerArgs};
-use super::filters::FilterArgs;
-use super::identity::OptionalIdentityArgs;
+use super::filters::ChoiceArgs;
 use super::results::{print, print_json};
-use super::{Exit, Failure};
 use crate::store::UploadId;
 use table::Table;
 
@@ -31,17 +30,7 @@ const BATCH: usize = 500;
   sealslot list https://drop.example.com/ -i identity.pem --json")]
 pub(super) struct ListArgs {
     #[command(flatten)]
-    server: ServerArgs,
-
-    #[command(flatten)]
-    identity: OptionalIdentityArgs,
-
-    #[command(flatten)]
-    filters: FilterArgs,
-
-    /// Only what has TEXT in its name, in any case of letters. Takes a key
-    #[arg(long, value_name = "TEXT")]
-    text: Option<String>,
+    choice: ChoiceArgs,
 
     /// At most so many
     #[arg(long, value_name = "N")]
@@ -61,22 +50,15 @@ pub(super) struct ListArgs {
 }
 
 pub(super) fn run(args: &ListArgs) -> Result<(), Failure> {
-    if args.text.is_some() && !args.identity.any() {
-        return Err(Failure::usage(
-            "names are sealed: --text takes a private key, with -i FILE",
-        ));
-    }
-    let identities = args.identity.read()?;
-    let access = Access::of(&args.server)?;
+    args.choice.check()?;
+    let identities = args.choice.identity.read()?;
+    let access = Access::of(&args.choice.server)?;
     let server = catalog::connect(access.clone());
     let catalog = (!identities.is_empty()).then(|| {
         let url = access.endpoint().url();
         Catalog::new(server.clone(), identities, &url, !args.no_cache)
     });
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Other, format_args!("cannot start: {error}")))?;
+    let runtime = super::runtime()?;
     runtime.block_on(list(args, &server, catalog))
 }
 
@@ -85,7 +67,7 @@ async fn list(
     server: &PatientServer,
     mut catalog: Option<Catalog>,
 ) -> Result<(), Failure> {
-    let Gathered { mut uploads, ids } = catalog::gather(server, &args.filters).await?;
+    let Gathered { mut uploads, ids } = catalog::gather(server, &args.choice.filters).await?;
     // Times are to the second; ids tell those of one second apart.
     uploads.sort_by_key(|listed| (listed.received(), listed.id));
     if !args.reverse {
@@ -95,7 +77,7 @@ async fn list(
         args,
         table: Table::of(&uploads, catalog.is_some()),
         left: args.limit.unwrap_or(usize::MAX),
-        text: args.text.as_deref().map(str::to_lowercase),
+        text: args.choice.text.as_deref().map(str::to_lowercase),
     };
     printer.heading()?;
     let ended = printer.print_all(uploads, catalog.as_mut()).await;
@@ -156,7 +138,7 @@ impl Printer<'_> {
         }
         self.left -= 1;
         if self.args.json {
-            print_json(&Item::of(entry, self.args.identity.any()))
+            print_json(&Item::of(entry, self.args.choice.identity.any()))
         } else {
             print(self.table.line(entry))
         }

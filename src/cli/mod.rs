@@ -175,6 +175,14 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     }
 }
 
+/// What commands with several connections run on.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Other, format_args!("cannot start: {error}")))
+}
+
 /// Keys and plaintext are in memory only, and a core dump would put them on disk.
 fn forbid_core_dumps() {
     #[cfg(target_os = "linux")]

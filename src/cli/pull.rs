@@ -156,10 +156,7 @@ pub(super) fn run(args: &PullArgs) -> Result<(), Failure> {
         delete: args.delete,
         json: args.json,
     });
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Other, format_args!("cannot start: {error}")))?;
+    let runtime = super::runtime()?;
     runtime.block_on(Pull::new(args, fetcher).run())
 }
 

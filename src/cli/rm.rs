@@ -9,9 +9,8 @@ use serde_json::json;
 
 use super::catalog::{self, Catalog, Entry};
 use super::client::patient_server::PatientServer;
-use super::client::{Access, ServerArgs, ServerError};
-use super::filters::FilterArgs;
-use super::identity::OptionalIdentityArgs;
+use super::client::{Access, ServerError};
+use super::filters::ChoiceArgs;
 use super::list::table::{Table, human};
 use super::results::{note, print, print_json};
 use super::{Exit, Failure};
@@ -31,17 +30,7 @@ const SHOWN: usize = 20;
   sealslot rm https://drop.example.com/ --until 90d --yes")]
 pub(super) struct RmArgs {
     #[command(flatten)]
-    server: ServerArgs,
-
-    #[command(flatten)]
-    identity: OptionalIdentityArgs,
-
-    #[command(flatten)]
-    filters: FilterArgs,
-
-    /// Only what has TEXT in its name, in any case of letters. Takes a key
-    #[arg(long, value_name = "TEXT")]
-    text: Option<String>,
+    choice: ChoiceArgs,
 
     /// Everything, where neither an ID nor a filter says what
     #[arg(long)]
@@ -62,28 +51,25 @@ pub(super) struct RmArgs {
 
 impl RmArgs {
     fn has_filter(&self) -> bool {
-        self.filters.any() || self.text.is_some()
+        self.choice.filters.any() || self.choice.text.is_some()
     }
 }
 
 pub(super) fn run(args: &RmArgs) -> Result<(), Failure> {
     check(args)?;
-    let access = Access::of(&args.server)?;
+    let access = Access::of(&args.choice.server)?;
     let server = catalog::connect(access.clone());
     // Without a question, a name is needed for --text only.
-    let identities = if args.yes && args.text.is_none() {
+    let identities = if args.yes && args.choice.text.is_none() {
         Vec::new()
     } else {
-        args.identity.read()?
+        args.choice.identity.read()?
     };
     let catalog = (!identities.is_empty()).then(|| {
         let url = access.endpoint().url();
         Catalog::new(server.clone(), identities, &url, true)
     });
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Other, format_args!("cannot start: {error}")))?;
+    let runtime = super::runtime()?;
     runtime.block_on(async {
         let ids = if args.yes && !args.ids.is_empty() && !args.has_filter() {
             args.ids.clone()
@@ -106,11 +92,7 @@ fn check(args: &RmArgs) -> Result<(), Failure> {
             "--all is everything: leave IDs and filters out, or leave it out",
         ));
     }
-    if args.text.is_some() && !args.identity.any() {
-        return Err(Failure::usage(
-            "names are sealed: --text takes a private key, with -i FILE",
-        ));
-    }
+    args.choice.check()?;
     if !args.yes && !io::stdin().is_terminal() {
         return Err(Failure::usage(
             "there is nobody to ask whether to delete: say --yes",
@@ -125,7 +107,7 @@ async fn chosen(
     server: &PatientServer,
     catalog: Option<Catalog>,
 ) -> Result<Vec<UploadId>, Failure> {
-    let gathered = catalog::gather(server, &args.filters).await?;
+    let gathered = catalog::gather(server, &args.choice.filters).await?;
     let named: HashSet<_> = args.ids.iter().collect();
     let mut uploads = gathered.uploads;
     uploads.retain(|listed| named.is_empty() || named.contains(&listed.id));
@@ -138,7 +120,7 @@ async fn chosen(
         }
         None => uploads.into_iter().map(Entry::not_opened).collect(),
     };
-    if let Some(text) = &args.text {
+    if let Some(text) = &args.choice.text {
         let text = text.to_lowercase();
         entries.retain(|entry| entry.is_named(&text));
     }

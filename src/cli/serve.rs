@@ -1,6 +1,7 @@
 //! `serve`: loads or, in development, makes what the server needs, then runs it until it is told to stop.
 
 mod observers;
+mod poll;
 mod recipient_files;
 mod token_files;
 mod upkeep;
@@ -97,10 +98,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         !config.development,
     );
     observers.attach(&mut app);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Other, format_args!("cannot start: {error}")))?;
+    let runtime = super::runtime()?;
     let files = (token_files, keys.recipient_files);
     let served = runtime.block_on(observers.during(serve(&config, tls, app, files)));
     // What blocks still, like reading a large upload back, is not waited for: nobody is told of it.

@@ -60,10 +60,7 @@ pub(super) fn run(args: &UploadArgs) -> Result<(), Failure> {
     } else {
         Some(StateFolder::of_user()?)
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Other, format_args!("cannot start: {error}")))?;
+    let runtime = super::runtime()?;
     runtime.block_on(async {
         let sealing = match &args.sealing {
             options if options.seal => Some(sealing(args, &access, states.as_ref()).await?),

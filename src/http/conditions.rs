@@ -20,13 +20,24 @@ pub(super) enum Verdict {
 /// Judges `If-Match` and `If-None-Match` of a GET or HEAD for something that is there, with this entity tag, where it has
 /// one.
 pub(super) fn judge(headers: &HeaderMap, etag: Option<&str>) -> Verdict {
-    if headers.contains_key(IF_MATCH) && !Tags::of(headers, &IF_MATCH).name_strongly(etag) {
+    if headers.contains_key(IF_MATCH) && !matches(headers, etag) {
         Verdict::Failed
     } else if Tags::of(headers, &IF_NONE_MATCH).name_weakly(etag) {
         Verdict::NotModified
     } else {
         Verdict::Holds
     }
+}
+
+/// Whether `If-Match` names what is there, by this entity tag.
+pub(super) fn matches(headers: &HeaderMap, etag: Option<&str>) -> bool {
+    Tags::of(headers, &IF_MATCH).name_strongly(etag)
+}
+
+/// Whether `If-Match` says which of all that could be there is meant: `*` does not.
+pub(super) fn is_particular(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(IF_MATCH).iter();
+    lines.any(|line| !matches!(line.as_bytes().trim_ascii(), b"" | b"*"))
 }
 
 /// What a condition names.

@@ -225,7 +225,7 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "does-not-open", detail)
     }
 
-    pub(super) fn does_not_match() -> Self {
+    pub(super) fn precondition_failed() -> Self {
         let detail = "What is there is not what `If-Match` names: it has changed. Fetch it anew.";
         Self::new(
             StatusCode::PRECONDITION_FAILED,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH};
+use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use sfv::{Item, Parser};
 use sha2::{Digest, Sha256};
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::body::RequestBody;
 use super::call::Call;
 use super::problem::Problem;
-use super::{App, Response, access, empty};
+use super::{App, Response, access, conditions, empty};
 use crate::grant::Scope;
 use crate::store::{MAX_SEGMENTS, UploadId};
 use crate::upload::{Rewrapped, essence, meta_etag};
@@ -36,12 +36,15 @@ pub(super) async fn put(
     let Call { app, head, .. } = call;
     access::require(call, Scope::Admin).await?;
     access::refuse_cross_site(call, &Method::PUT)?;
-    let tags = entity_tags(&head.headers).ok_or_else(Problem::precondition_required)?;
+    // `*` would be true of a meta.age that the client has not seen.
+    if !conditions::is_particular(&head.headers) {
+        return Err(Problem::precondition_required());
+    }
     check_type(&head.headers)?;
     let headers = header_count(&head.headers)?;
     body.limit(MAX_BODY)?;
     // Before the body is asked for.
-    let old = current_meta(app, id, tags).await?;
+    let old = current_meta(app, id, &head.headers).await?;
     let _permit = app
         .rewrap_permits
         .try_acquire()
@@ -62,32 +65,19 @@ pub(super) async fn put(
     Ok(response)
 }
 
-/// SHA-256 over the stored `meta.age`, where one of the entity tags is its own.
+/// SHA-256 over the stored `meta.age`, where `If-Match` names it.
 async fn current_meta(
     app: &Arc<App>,
     id: UploadId,
-    tags: Vec<String>,
+    headers: &HeaderMap,
 ) -> Result<[u8; 32], Problem> {
     let meta = app.blocking(move |app| app.uploads.meta(&id)).await??;
     let own = meta_etag(&id, &meta);
-    if tags.contains(&own) {
+    if conditions::matches(headers, Some(&own)) {
         Ok(Sha256::digest(&meta).into())
     } else {
         Err(Problem::precondition_failed())
     }
-}
-
-/// The entity tags of `If-Match` (RFC 9110, section 13.1.1), quotes included. `None` where there is none: also for `*`, which
-/// would be true of a `meta.age` that the client has not seen.
-fn entity_tags(headers: &HeaderMap) -> Option<Vec<String>> {
-    let values = headers.get_all(IF_MATCH).iter();
-    let tags = values.filter_map(|value| value.to_str().ok());
-    let tags = tags.flat_map(|tags| tags.split(','));
-    let tags: Vec<String> = tags
-        .map(|tag| tag.trim().to_owned())
-        .filter(|tag| !tag.is_empty() && tag != "*")
-        .collect();
-    (!tags.is_empty()).then_some(tags)
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {

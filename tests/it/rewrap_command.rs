@@ -10,17 +10,7 @@ use crate::server::{Server, content};
 
 impl Bench {
     fn rewrap(&self, server: Option<&Server<'_>>, args: &[&str]) -> Ran {
-        let mut words = vec!["rewrap"];
-        let url = server.map(|server| format!("https://{}/", server.address));
-        match &url {
-            Some(url) => words.extend(["--cacert", "certs/ca.pem", url]),
-            None => words.extend(["--data", "data"]),
-        }
-        let mut command = self.command([&words[..], args].concat());
-        if server.is_some() {
-            command.env("SEALSLOT_TOKEN_FILE", self.path("data/admin.token"));
-        }
-        Ran::of(command)
+        self.at_place("rewrap", server, args)
     }
 
     /// What it counts in the end, without what is 0.

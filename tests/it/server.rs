@@ -16,7 +16,7 @@ use sealslot::upload::OpenUpload;
 use serde_json::Value;
 
 use crate::client::{Answer, Multipart, PATIENCE, Protocol, Wire, head_of, send_http2, trusting};
-use crate::program::Bench;
+use crate::program::{Bench, Ran};
 
 /// Waits for something that is about to become true.
 #[track_caller]
@@ -255,6 +255,26 @@ pub(crate) struct Opened {
 }
 
 impl Bench {
+    /// Runs a command on what a server keeps: through it, as the admin, or in its data folder.
+    pub(crate) fn at_place(
+        &self,
+        command: &str,
+        server: Option<&Server<'_>>,
+        args: &[&str],
+    ) -> Ran {
+        let mut words = vec![command];
+        let url = server.map(|server| format!("https://{}/", server.address));
+        match &url {
+            Some(url) => words.extend(["--cacert", "certs/ca.pem", url]),
+            None => words.extend(["--data", "data"]),
+        }
+        let mut command = self.command([&words[..], args].concat());
+        if server.is_some() {
+            command.env("SEALSLOT_TOKEN_FILE", self.path("data/admin.token"));
+        }
+        Ran::of(command)
+    }
+
     /// The folder of a stored upload.
     pub(crate) fn upload_folder(&self, id: &str) -> PathBuf {
         let day = id.parse::<UploadId>().unwrap().day().to_string();

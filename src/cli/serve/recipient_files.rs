@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
-
+use super::poll::poll;
 use crate::cli::exit::{Exit, Failure};
 use crate::keys::{self, KeyError, NamedRecipient};
 use crate::tls::FileState;
@@ -92,28 +91,12 @@ impl RecipientFiles {
     }
 
     /// Looks for changes at every interval. Runs until it is dropped.
-    pub(super) async fn watch(mut self, uploads: Arc<Uploads>, every: Duration) {
+    pub(super) async fn watch(self, uploads: Arc<Uploads>, every: Duration) {
         if self.attempted.is_empty() {
             return;
         }
-        let mut poll = interval(every);
-        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            poll.tick().await;
-            let uploads = Arc::clone(&uploads);
-            let look = move || {
-                self.reload(&uploads);
-                self
-            };
-            match tokio::task::spawn_blocking(look).await {
-                Ok(files) => self = files,
-                // The runtime is shutting down, or reading panicked; neither gets better by trying again.
-                Err(error) => {
-                    tracing::warn!(%error, "no longer looking for changed recipients");
-                    return;
-                }
-            }
-        }
+        let look = move |files: &mut Self| files.reload(&uploads);
+        poll(self, every, "changed recipients", look).await;
     }
 
     fn reload(&mut self, uploads: &Uploads) {

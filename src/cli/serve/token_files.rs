@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
-
+use super::poll::poll;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::token_file;
 use crate::grant::Tokens;
@@ -84,26 +83,12 @@ impl TokenFiles {
     }
 
     /// Looks for replaced files at every interval. Runs until it is dropped.
-    pub(super) async fn watch(mut self, app: Arc<App>, every: Duration) {
-        let mut poll = interval(every);
-        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            poll.tick().await;
-            let app = Arc::clone(&app);
-            let look = move || {
-                self.admins.reload(&app.access.admins);
-                self.uploaders.reload(&app.access.uploaders);
-                self
-            };
-            match tokio::task::spawn_blocking(look).await {
-                Ok(files) => self = files,
-                // The runtime is shutting down, or reading panicked; neither gets better by trying again.
-                Err(error) => {
-                    tracing::warn!(%error, "no longer looking for new tokens");
-                    return;
-                }
-            }
-        }
+    pub(super) async fn watch(self, app: Arc<App>, every: Duration) {
+        let look = move |files: &mut Self| {
+            files.admins.reload(&app.access.admins);
+            files.uploaders.reload(&app.access.uploaders);
+        };
+        poll(self, every, "new tokens", look).await;
     }
 }
 

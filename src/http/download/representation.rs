@@ -30,7 +30,7 @@ impl Representation {
     pub(super) fn respond(self, head: &Parts, source: impl Source) -> Result<Response, Problem> {
         let etag = self.etag.as_deref();
         match judge(&head.headers, etag) {
-            Verdict::Failed => return Err(Problem::does_not_match()),
+            Verdict::Failed => return Err(Problem::precondition_failed()),
             Verdict::NotModified => return Ok(self.not_modified()),
             Verdict::Holds => {}
         }

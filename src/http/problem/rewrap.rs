@@ -16,15 +16,6 @@ impl Problem {
         Self::new(status, "precondition-required", detail)
     }
 
-    pub(in crate::http) fn precondition_failed() -> Self {
-        let detail = "meta.age is not the one that If-Match names: fetch it, and make the new one from that.";
-        Self::new(
-            StatusCode::PRECONDITION_FAILED,
-            "precondition-failed",
-            detail,
-        )
-    }
-
     pub(in crate::http) fn not_rewrapped() -> Self {
         let detail = "Send new headers as `application/vnd.sealslot.rewrapped`: `sealslot rewrap` makes them.";
         Self::new(
