@@ -168,6 +168,15 @@ impl Verifier {
                 return Ok(None);
             };
             looks += 1;
+            // What was seen of a folder on its way out is no damage, however often it is seen.
+            if look.is_damaged() && matches!(reading.files(), Err(StoreError::Replaced)) {
+                if looks == MOST_LOOKS {
+                    return Err(StoreError::Replaced.into());
+                }
+                before = None;
+                thread::sleep(BETWEEN);
+                continue;
+            }
             let is_sure = !look.is_damaged()
                 || before.is_some_and(|before| {
                     (&before.findings, &before.meta) == (&look.findings, &look.meta)

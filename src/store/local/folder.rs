@@ -1,7 +1,7 @@
 //! Reading an upload's folder.
 
-use std::fs::File;
-use std::io::ErrorKind;
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind};
 use std::num::NonZero;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -29,10 +29,8 @@ impl LocalFolder {
     pub(super) fn new(folder: Directory) -> Self {
         Self { folder }
     }
-}
 
-impl SealedUpload for LocalFolder {
-    fn files(&self) -> Result<Vec<SealedFile>, StoreError> {
+    fn listed(&self) -> Result<Vec<SealedFile>, StoreError> {
         let unreadable = |errno| StoreError::io("read", self.folder.path(), errno);
         let mut files = Vec::new();
         for entry in self.folder.entries().map_err(unreadable)? {
@@ -49,6 +47,17 @@ impl SealedUpload for LocalFolder {
         }
         files.sort_unstable();
         Ok(files)
+    }
+}
+
+impl SealedUpload for LocalFolder {
+    fn files(&self) -> Result<Vec<SealedFile>, StoreError> {
+        let files = self.listed();
+        // Of a folder on its way out, some files are gone already: that says nothing of the upload.
+        if is_replaced(&self.folder) {
+            return Err(StoreError::Replaced);
+        }
+        files
     }
 
     fn open(&self, file: SealedFile) -> Result<Box<dyn ReadAt>, StoreError> {
@@ -137,12 +146,22 @@ impl LocalFile {
         if !matches!(self.file.read_at(&mut first, 0), Ok(1)) || first[0] != 0 {
             return false;
         }
-        let own = self.file.metadata();
-        let named = std::fs::symlink_metadata(&self.path);
-        match (own, named) {
-            (Ok(own), Ok(named)) => (own.dev(), own.ino()) != (named.dev(), named.ino()),
-            (_, Err(error)) => error.kind() == ErrorKind::NotFound,
-            (Err(_), _) => false,
-        }
+        is_another(self.file.metadata(), std::fs::symlink_metadata(&self.path))
+    }
+}
+
+/// Whether a folder is not the one at its path any more: deleted, or exchanged for another. Links on the way are followed, as when
+/// it was opened.
+fn is_replaced(folder: &Directory) -> bool {
+    let own = folder.handle().try_clone();
+    let own = own.and_then(|own| File::from(own).metadata());
+    is_another(own, std::fs::metadata(folder.path()))
+}
+
+fn is_another(own: io::Result<Metadata>, named: io::Result<Metadata>) -> bool {
+    match (own, named) {
+        (Ok(own), Ok(named)) => (own.dev(), own.ino()) != (named.dev(), named.ino()),
+        (_, Err(error)) => error.kind() == ErrorKind::NotFound,
+        (Err(_), _) => false,
     }
 }

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use rustix::fs::{XattrFlags, fsetxattr, removexattr};
 
 use super::*;
-use crate::store::LocalReader;
+use crate::store::{LocalFolder, LocalReader};
 
 const ATTRIBUTE: &str = "user.sealslot.crc64nvme";
 
@@ -69,6 +69,11 @@ fn a_data_folder_is_read_beside_the_store_that_holds_it() {
         upload.files().unwrap(),
         [SealedFile::Meta, SealedFile::Segment(0)]
     );
+    let linked = place.path().join("linked");
+    let day = place.path().join("uploads").join(ids[1].day().to_string());
+    std::os::unix::fs::symlink(day.join(ids[1].to_string()), &linked).unwrap();
+    let linked = LocalFolder::open(&linked).unwrap();
+    assert_eq!(linked.files().unwrap().len(), 2);
     store.delete(&ids[0]).unwrap();
     assert!(matches!(
         reader.open_upload(&ids[0]),
@@ -78,6 +83,7 @@ fn a_data_folder_is_read_beside_the_store_that_holds_it() {
         upload.open(SealedFile::Meta),
         Err(StoreError::NotFound)
     ));
+    assert!(matches!(upload.files(), Err(StoreError::Replaced)));
     // It made nothing and holds nothing.
     drop(store);
     drop(LocalStore::open(place.path()).unwrap());
