@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use crate::http::{CorsOrigin, Limits, PageSettings};
 use crate::server::{ConnectionLimits, Peers};
 use crate::store::{Collection, LocalRecords, StoreLimits};
-use crate::tls::ClientAuth;
+use crate::tls::TlsSettings;
 use crate::upload::SessionLimits;
 
 pub use amounts::{
@@ -86,8 +86,8 @@ pub struct Config {
     pub connections: ConnectionLimits,
     /// What tells who is at the other end of one.
     pub peers: Peers,
-    /// How clients are asked for certificates, where they are.
-    pub client_auth: Option<ClientAuth>,
+    /// How connections are secured.
+    pub tls: TlsSettings,
 }
 
 impl ServeArgs {
@@ -105,7 +105,11 @@ impl ServeArgs {
         let sessions = given.session_limits()?;
         let webhooks = given.webhooks()?;
         let peers = given.peers()?;
-        let client_auth = given.client_auth()?;
+        let tls = TlsSettings {
+            min_version: given.tls_min.unwrap_or_default(),
+            clients: given.client_auth()?,
+            may_wait: false,
+        };
         let data = given.data.clone().unwrap_or_else(|| "data".into());
         let has_tokens = LocalRecords::exist(&data, Collection::Tokens)?;
         // Where somebody is let in by a token or a certificate, or where there is a proxy in front, being on loopback decides
@@ -147,7 +151,7 @@ impl ServeArgs {
             page_logo: given.page_logo,
             connections,
             peers,
-            client_auth,
+            tls,
         };
         config.check(decided)
     }

@@ -333,11 +333,7 @@ fn certificate(config: &Config) -> Result<ServerTls, Failure> {
         dev::make(&config.certs, &hosts, false)?;
     }
     let files = dev::DevCertificates::paths(&config.certs);
-    let tls = ServerTls::load(&files.server_pem, &files.server_key)?;
-    match &config.client_auth {
-        Some(settings) => Ok(tls.asking_clients(settings.clone())?),
-        None => Ok(tls),
-    }
+    Ok(ServerTls::load(files.server(), config.tls.clone())?)
 }
 
 /// Who may do what; on loopback an admin token is made where none is named.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{Size, Span};
 use crate::http::{Colour, CorsOrigin, PageText, PageTitle, Rate, TextField};
 use crate::server::{ClientScope, ForwardedHeader, Network};
-use crate::tls::ClientCertificates;
+use crate::tls::{ClientCertificates, TlsVersion};
 
 /// A URL as it was given, not read yet: it may hold a secret, and what cannot be read is repeated where that is told.
 #[derive(Clone, Deserialize)]
@@ -129,6 +129,9 @@ settings! {
     /// The proxies must add to it or replace it, and not pass on what clients send
     #[arg(long, env = "SEALSLOT_FORWARDED", value_name = "HEADER")]
     forwarded: Option<ForwardedHeader>,
+    /// The oldest version of TLS that is spoken: `1.2` or `1.3` [default: 1.2]
+    #[arg(long, env = "SEALSLOT_TLS_MIN", value_name = "VERSION")]
+    tls_min: Option<TlsVersion>,
     /// Ask clients for certificates of the authorities in this PEM file; read again when it changes
     #[arg(long, env = "SEALSLOT_CLIENT_CA", value_name = "FILE")]
     client_ca: Option<PathBuf>,

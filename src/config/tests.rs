@@ -228,7 +228,7 @@ fn what_tells_who_is_at_the_other_end_comes_from_the_file_too() {
     assert!(proxies.trust("10.1.2.3".parse().unwrap()) && proxies.protocol);
     assert_eq!(proxies.forwarded, "x-forwarded-for".parse().ok());
     assert_eq!(config.peers.client_scopes.len(), 2);
-    let clients = config.client_auth.unwrap();
+    let clients = config.tls.clients.unwrap();
     assert_eq!(clients.certificates, "required".parse().unwrap());
     assert_eq!(clients.crls, [PathBuf::from("crl.pem")]);
 }

@@ -11,7 +11,6 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::client_address::client_address;
@@ -21,7 +20,7 @@ use super::traffic::Traffic;
 use super::transport::{Backpressure, Buffered};
 use super::{ConnectionLimits, Shared};
 use crate::http::{App, Peer, Surface, respond};
-use crate::tls::ClientCertificate;
+use crate::tls::{Audience, ClientCertificate, HandshakeError};
 
 /// How often a connection's watchdog looks.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -45,7 +44,7 @@ enum RefusedConnection {
     #[error(transparent)]
     Proxy(#[from] ProxyProtocolError),
     #[error("no TLS: {0}")]
-    Tls(#[from] std::io::Error),
+    Tls(#[from] HandshakeError),
     #[error("the certificate is no longer good: {0}")]
     Certificate(#[from] tokio_rustls::rustls::Error),
 }
@@ -120,12 +119,12 @@ async fn establish(
             Source::Proxy => unknown = true,
         }
     }
-    let config = if public {
-        shared.tls.config()
+    let audience = if public {
+        Audience::Everyone
     } else {
-        shared.tls.config_without_clients()
+        Audience::Operators
     };
-    let stream = TlsAcceptor::from(config).accept(stream).await?;
+    let stream = shared.tls.accept(stream, audience).await?;
     let certificate = shared.tls.client_certificate(stream.get_ref().1)?;
     Ok(Established {
         stream,

@@ -19,6 +19,7 @@ use x509_cert::name::Name;
 use super::TlsError;
 use super::client_certificate::ClientCertificate;
 use super::config::{open, read_bounded, read_chain, server_config};
+use super::settings::TlsVersion;
 
 /// The most that is read of a revocation list, in bytes: some hundred thousand entries.
 const MAX_CRL_LEN: u64 = 16 << 20;
@@ -107,6 +108,7 @@ fn of_lists(error: TlsError) -> TlsError {
 impl ClientTrust {
     pub(super) fn load(
         settings: &ClientAuth,
+        min_version: TlsVersion,
         provider: &Arc<CryptoProvider>,
         certificate: Arc<dyn ResolvesServerCert>,
     ) -> Result<Self, TlsError> {
@@ -134,6 +136,7 @@ impl ClientTrust {
         })?;
         let config = server_config(
             Arc::clone(provider),
+            min_version,
             Some(Arc::clone(&verifier)),
             certificate,
         )?;

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::TlsError;
+use super::settings::{CertificateFiles, TlsVersion};
 
 /// The application protocols offered by ALPN (RFC 7301), most preferred first.
 const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -29,17 +30,18 @@ const GROUP_AND_OTHERS: u32 = 0o077;
 
 /// The configuration for every connection; `certificate` chooses what is presented in each handshake.
 ///
-/// TLS 1.3 and 1.2 with forward-secret AEAD suites only, no early data (0-RTT data can be replayed, and an upload must not
+/// TLS 1.3 and, where `min_version` has it, 1.2 with forward-secret AEAD suites only, no early data (0-RTT data can be replayed, and an upload must not
 /// be), no key log. Clients are asked for a certificate where there is a verifier. The provider's order counts, not the
 /// client's: X25519MLKEM768 is its first key exchange group (feature `prefer-post-quantum`), and AES-GCM comes before
 /// ChaCha20-Poly1305.
 pub(super) fn server_config(
     provider: Arc<CryptoProvider>,
+    min_version: TlsVersion,
     clients: Option<Arc<dyn ClientCertVerifier>>,
     certificate: Arc<dyn ResolvesServerCert>,
 ) -> Result<ServerConfig, TlsError> {
     let config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .with_protocol_versions(min_version.and_later())
         .map_err(TlsError::Setup)?;
     let config = match clients {
         Some(verifier) => config.with_client_cert_verifier(verifier),
@@ -60,27 +62,27 @@ pub(super) fn server_config(
 
 /// Reads a certificate chain and its private key, and checks that the one belongs to the other.
 pub(super) fn read_certified_key(
-    certificate: &Path,
-    key: &Path,
+    files: &CertificateFiles,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, TlsError> {
+    let CertificateFiles { certificate, key } = files;
     let chain = read_chain(certificate)?;
     let signing_key = provider
         .key_provider
         .load_private_key(read_private_key(key)?)
         .map_err(|source| TlsError::Key {
-            path: key.to_owned(),
+            path: key.clone(),
             source,
         })?;
     let certified = CertifiedKey::new(chain, signing_key);
     match certified.keys_match() {
         Ok(()) => Ok(certified),
         Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(TlsError::KeyMismatch {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
+            certificate: certificate.clone(),
+            key: key.clone(),
         }),
         Err(source) => Err(TlsError::Certificate {
-            path: certificate.to_owned(),
+            path: certificate.clone(),
             source,
         }),
     }

@@ -21,7 +21,7 @@ use rcgen::{
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
-use super::HostName;
+use super::{CertificateFiles, HostName};
 
 /// The hosts a certificate is for where none is named: this machine, from itself.
 pub const DEFAULT_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -93,6 +93,14 @@ impl DevCertificates {
             ca_key: dir.join("ca.key"),
             server_pem: dir.join("server.pem"),
             server_key: dir.join("server.key"),
+        }
+    }
+
+    /// The two files that a server needs.
+    pub fn server(&self) -> CertificateFiles {
+        CertificateFiles {
+            certificate: self.server_pem.clone(),
+            key: self.server_key.clone(),
         }
     }
 

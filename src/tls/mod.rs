@@ -2,12 +2,15 @@
 //! and what connections to others are made with.
 //!
 //! - [`ServerTls`] holds the configuration every handshake uses, and the certificate files it came from.
+//! - [`AlpnChallenges`] prove to certificate authorities that a name leads here.
 //! - [`ClientAuth`] says how clients are asked for certificates; [`ClientCertificate`] is one that was found genuine.
 //! - [`dev`] makes a name-constrained certificate authority and a server certificate.
 //! - [`client_config`] says whom connections that we make trust.
 //!
 //! The only application-layer knowledge here is the list of ALPN protocol names.
 
+mod accept;
+mod challenge;
 mod client;
 mod client_auth;
 mod client_certificate;
@@ -15,6 +18,7 @@ mod config;
 pub mod dev;
 mod host;
 mod reload;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -23,12 +27,15 @@ use std::path::PathBuf;
 
 use rustls::pki_types::pem;
 
+pub use accept::{Audience, HandshakeError};
+pub use challenge::AlpnChallenges;
 pub use client::{ClientTlsError, client_config};
 pub use client_auth::{ClientAuth, ClientCertificates, ClientCertificatesError};
 pub use client_certificate::{CertificateName, CertificateNameError, ClientCertificate};
 pub use config::fingerprint;
 pub use host::{HostName, HostNameError};
 pub use reload::{FileState, ServerTls};
+pub use settings::{CertificateFiles, TlsSettings, TlsVersion, TlsVersionError};
 
 /// Why a certificate and its private key cannot be used.
 #[derive(Debug, thiserror::Error)]

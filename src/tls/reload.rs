@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -15,9 +15,11 @@ use rustls::{Error, HandshakeKind};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::TlsError;
+use super::challenge::AlpnChallenges;
 use super::client_auth::{ClientAuth, ClientTrust};
 use super::client_certificate::ClientCertificate;
 use super::config::{read_certified_key, server_config};
+use super::settings::{CertificateFiles, TlsSettings, TlsVersion};
 
 /// The shortest pause between two looks at the files.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -25,9 +27,11 @@ const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// The server's TLS configuration, with the files its certificate comes from.
 pub struct ServerTls {
     config: Arc<ServerConfig>,
+    pub(super) challenge_config: Arc<ServerConfig>,
+    challenges: AlpnChallenges,
+    min_version: TlsVersion,
     current: Arc<CurrentCertificate>,
-    certificate: PathBuf,
-    key: PathBuf,
+    files: CertificateFiles,
     /// The files as they were at the last attempt to read them, whether it succeeded or not.
     attempted: Mutex<PairState>,
     clients: Option<Clients>,
@@ -49,30 +53,42 @@ impl Clients {
 }
 
 impl ServerTls {
-    /// Reads a PEM certificate chain, the server's own certificate first, and its private key (unencrypted PKCS#8,
-    /// PKCS#1 or SEC1 in PEM, in a file that only its owner may use).
-    pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let attempted = PairState::of(certificate, key);
+    /// Reads the certificate and its private key, and what clients' certificates are held to.
+    pub fn load(files: CertificateFiles, settings: TlsSettings) -> Result<Self, TlsError> {
+        let attempted = PairState::of(&files);
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let certified = read_certified_key(certificate, key, &provider)?;
-        let current = Arc::new(CurrentCertificate(RwLock::new(Arc::new(certified))));
+        let certified = if settings.may_wait && attempted.is_absent() {
+            None
+        } else {
+            Some(Arc::new(read_certified_key(&files, &provider)?))
+        };
+        let current = Arc::new(CurrentCertificate(RwLock::new(certified)));
+        let challenges = AlpnChallenges::default();
+        let challenge_config = Arc::new(challenges.config(Arc::clone(&provider))?);
         let config = server_config(
             provider,
+            settings.min_version,
             None,
             Arc::clone(&current) as Arc<dyn ResolvesServerCert>,
         )?;
-        Ok(Self {
+        let tls = Self {
             config: Arc::new(config),
+            challenge_config,
+            challenges,
+            min_version: settings.min_version,
             current,
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
+            files,
             attempted: Mutex::new(attempted),
             clients: None,
-        })
+        };
+        match settings.clients {
+            Some(clients) => tls.asking_clients(clients),
+            None => Ok(tls),
+        }
     }
 
     /// Asks clients for certificates from now on, of the authorities that are read here.
-    pub fn asking_clients(mut self, settings: ClientAuth) -> Result<Self, TlsError> {
+    fn asking_clients(mut self, settings: ClientAuth) -> Result<Self, TlsError> {
         let attempted = settings.files().map(FileState::of).collect();
         let trust = self.read_trust(&settings)?;
         self.clients = Some(Clients {
@@ -87,9 +103,15 @@ impl ServerTls {
     fn read_trust(&self, settings: &ClientAuth) -> Result<ClientTrust, TlsError> {
         ClientTrust::load(
             settings,
+            self.min_version,
             self.config.crypto_provider(),
             Arc::clone(&self.current) as Arc<dyn ResolvesServerCert>,
         )
+    }
+
+    /// What validations by certificate authorities are answered with.
+    pub fn challenges(&self) -> &AlpnChallenges {
+        &self.challenges
     }
 
     /// The configuration for new connections, of this moment. It stays the same when the server's certificate is replaced, and is
@@ -143,13 +165,12 @@ impl ServerTls {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         // Looked at before the files are read: what is written in between shows as a change at the next call.
-        let present = PairState::of(&self.certificate, &self.key);
+        let present = PairState::of(&self.files);
         if present == *attempted {
             return Ok(false);
         }
         *attempted = present;
-        let certified =
-            read_certified_key(&self.certificate, &self.key, self.config.crypto_provider())?;
+        let certified = read_certified_key(&self.files, self.config.crypto_provider())?;
         self.current.replace(certified);
         Ok(true)
     }
@@ -204,7 +225,7 @@ impl ServerTls {
         match self.reload_if_changed() {
             Ok(false) => {}
             Ok(true) => {
-                tracing::info!(certificate = %self.certificate.display(), "the certificate was replaced");
+                tracing::info!(certificate = %self.files.certificate.display(), "the certificate was replaced");
             }
             Err(error) => tracing::warn!(
                 error = &error as &(dyn std::error::Error + 'static),
@@ -231,20 +252,21 @@ impl ServerTls {
     }
 }
 
-/// What every handshake presents, whatever name the client asks for: the client judges whether it fits.
-struct CurrentCertificate(RwLock<Arc<CertifiedKey>>);
+/// What every handshake presents, whatever name the client asks for: the client judges whether it fits. None: it is still to come.
+struct CurrentCertificate(RwLock<Option<Arc<CertifiedKey>>>);
 
 impl CurrentCertificate {
     fn replace(&self, certified: CertifiedKey) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certified));
     }
 }
 
 impl ResolvesServerCert for CurrentCertificate {
     fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(
-            &self.0.read().unwrap_or_else(PoisonError::into_inner),
-        ))
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -262,11 +284,16 @@ struct PairState {
 }
 
 impl PairState {
-    fn of(certificate: &Path, key: &Path) -> Self {
+    fn of(files: &CertificateFiles) -> Self {
         Self {
-            certificate: FileState::of(certificate),
-            key: FileState::of(key),
+            certificate: FileState::of(&files.certificate),
+            key: FileState::of(&files.key),
         }
+    }
+
+    /// Whether there is nothing of it.
+    fn is_absent(&self) -> bool {
+        self.certificate.is_none() && self.key.is_none()
     }
 }
 

@@ -31,7 +31,7 @@ fn made(names: &[&str]) -> (TempDir, DevCertificates) {
 }
 
 fn load(files: &DevCertificates) -> Result<ServerTls, TlsError> {
-    ServerTls::load(&files.server_pem, &files.server_key)
+    ServerTls::load(files.server(), TlsSettings::default())
 }
 
 pub(super) fn roots(ca: &Path) -> RootCertStore {
@@ -311,7 +311,15 @@ fn a_key_that_others_can_use_is_refused_until_its_mode_is_right() {
 fn a_pair_that_does_not_fit_is_refused_with_its_reason() {
     let (_dir, files) = made(&DEFAULT_HOSTS);
     let (_other_dir, other) = made(&DEFAULT_HOSTS);
-    let refused = |certificate, key| ServerTls::load(certificate, key).err().unwrap();
+    let refused = |certificate: &Path, key: &Path| {
+        let files = CertificateFiles {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+        };
+        ServerTls::load(files, TlsSettings::default())
+            .err()
+            .unwrap()
+    };
     assert!(matches!(
         refused(&files.server_pem, &other.server_key),
         TlsError::KeyMismatch { .. }

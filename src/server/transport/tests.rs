@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-use crate::tls::{ServerTls, dev};
+use crate::tls::{ServerTls, TlsSettings, dev};
 
 /// Counts the reads that reach the stream below.
 struct Counted<S> {
@@ -202,7 +202,7 @@ async fn tls_runs_over_it_and_leaves_no_buffer_when_idle() {
     let dir = tempfile::tempdir().unwrap();
     let hosts = ["localhost".parse().unwrap()];
     let files = dev::make(dir.path(), &hosts, false).unwrap();
-    let tls = ServerTls::load(&files.server_pem, &files.server_key).unwrap();
+    let tls = ServerTls::load(files.server(), TlsSettings::default()).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(&files.ca_pem).unwrap())

@@ -14,7 +14,7 @@ use rustls::{CertificateError, HandshakeKind, ServerConnection};
 use tempfile::TempDir;
 
 use super::super::tests::{handshake_with, hosts, roots};
-use super::super::{ServerTls, dev};
+use super::super::{ServerTls, TlsSettings, dev};
 use super::*;
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
@@ -89,8 +89,11 @@ impl Setting {
 
     fn serve(&self, crls: &[&str]) -> ServerTls {
         let files = dev::DevCertificates::paths(self.dir.path());
-        let tls = ServerTls::load(&files.server_pem, &files.server_key).unwrap();
-        tls.asking_clients(self.clients(crls)).unwrap()
+        let settings = TlsSettings {
+            clients: Some(self.clients(crls)),
+            ..TlsSettings::default()
+        };
+        ServerTls::load(files.server(), settings).unwrap()
     }
 
     fn clients(&self, crls: &[&str]) -> ClientAuth {
@@ -255,7 +258,7 @@ fn what_cannot_be_used_keeps_the_old_and_is_reported_once() {
     }
     // Where no clients are asked, there is nothing to look at.
     let files = dev::DevCertificates::paths(setting.dir.path());
-    let plain = ServerTls::load(&files.server_pem, &files.server_key).unwrap();
+    let plain = ServerTls::load(files.server(), TlsSettings::default()).unwrap();
     assert!(!plain.reload_clients_if_changed().unwrap());
 }
 
@@ -271,7 +274,8 @@ fn a_list_past_its_time_is_told_once_and_not_where_a_newer_one_is_there() {
     let resolver = &setting.serve(&[]).config().cert_resolver;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let clients = setting.clients(&["old.pem", "root.pem", "between.pem"]);
-    let trust = ClientTrust::load(&clients, &provider, Arc::clone(resolver)).unwrap();
+    let trust =
+        ClientTrust::load(&clients, TlsVersion::Tls12, &provider, Arc::clone(resolver)).unwrap();
     let told = || trust.newly_stale().map(Path::to_owned).collect::<Vec<_>>();
     assert_eq!(told(), [setting.dir.path().join("between.pem")]);
     assert!(told().is_empty());
