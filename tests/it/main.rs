@@ -19,6 +19,7 @@ mod flight;
 mod forms;
 mod http2_resets;
 mod joined;
+mod key_exchange;
 mod keys;
 mod layout;
 mod life;
