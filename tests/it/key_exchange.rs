@@ -21,7 +21,7 @@ use crate::server::Server;
 type Groups = Vec<&'static dyn SupportedKxGroup>;
 
 /// What a handshake came to.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 struct Agreed {
     group: NamedGroup,
     kind: HandshakeKind,
