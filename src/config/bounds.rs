@@ -67,8 +67,11 @@ impl ServeArgs {
     }
 
     pub(super) fn connection_limits(&self) -> Result<ConnectionLimits, ConfigError> {
+        let max_connections = positive("max-connections", permits(self.max_connections), 4000)?;
+        let quarter = (max_connections / 4).max(1);
         Ok(ConnectionLimits {
-            max_connections: positive("max-connections", permits(self.max_connections), 4000)?,
+            max_connections,
+            max_handshakes: positive("max-handshakes", self.max_handshakes, quarter)?,
             handshake_timeout: span("handshake-timeout", self.handshake_timeout, 10)?,
             header_timeout: span("header-timeout", self.header_timeout, 60)?,
             write_timeout: span("write-timeout", self.write_timeout, 60)?,

@@ -53,8 +53,8 @@ use call::Call;
 pub use call::{ClientIdentity, Peer};
 pub use cors::{CorsOrigin, CorsOriginError};
 use create::Door;
+pub use limits::{ClientNetwork, Limits, Rate, RateError};
 use limits::{Failures, Uploaders};
-pub use limits::{Limits, Rate, RateError};
 pub use metrics::Metrics;
 pub use page::{
     Colour, Logo, LogoError, MAX_LOGO, PageSettingError, PageSettings, PageText, PageTitle, Pages,

@@ -15,12 +15,13 @@ use tokio_rustls::server::TlsStream;
 
 use super::client_address::client_address;
 use super::client_scopes::identify;
+use super::handshakes::Place;
 use super::proxy_protocol::{ProxyProtocolError, Source, read_header};
 use super::traffic::Traffic;
 use super::transport::{Backpressure, Buffered};
 use super::{ConnectionLimits, Shared};
-use crate::http::{App, Peer, Surface, respond};
-use crate::tls::{Audience, ClientCertificate, HandshakeError};
+use crate::http::{App, ClientNetwork, Peer, Surface, respond};
+use crate::tls::{Audience, ClientCertificate, HandshakeError, ServerTls};
 
 /// How often a connection's watchdog looks.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -41,6 +42,8 @@ const VERIFY_INTERVAL: Duration = Duration::from_mins(1);
 enum RefusedConnection {
     #[error("it took too long")]
     Late,
+    #[error("too many are without a handshake, and it has been for longest")]
+    Crowded,
     #[error(transparent)]
     Proxy(#[from] ProxyProtocolError),
     #[error("no TLS: {0}")]
@@ -72,13 +75,17 @@ pub(super) async fn run(
     let _ = stream.set_nodelay(true);
     let stream = Buffered::new(stream);
     let backpressure = stream.backpressure();
+    let (place, lost) = shared.handshakes.enter();
     let handshake = timeout(
         shared.limits.handshake_timeout,
-        establish(&shared, stream, address),
+        // On its own: what a handshake takes shall not be kept for as long as the connection lasts.
+        Box::pin(establish(&shared, stream, address, place)),
     );
     let established = tokio::select! {
+        biased;
         () = shared.stop.cancelled() => return,
         established = handshake => established.unwrap_or(Err(RefusedConnection::Late)),
+        () = lost.happens() => Err(RefusedConnection::Crowded),
     };
     match established {
         Ok(established) => speak_http(&shared, established, &backpressure).await,
@@ -109,6 +116,7 @@ async fn establish(
     shared: &Shared,
     mut stream: Buffered<TcpStream>,
     mut address: IpAddr,
+    place: Place,
 ) -> Result<Established, RefusedConnection> {
     let public = shared.surface == Surface::Public;
     let proxies = &shared.peers.proxies;
@@ -119,12 +127,21 @@ async fn establish(
             Source::Proxy => unknown = true,
         }
     }
+    // All clients of a proxy come from its address.
+    if !proxies.trust(address) {
+        place.belongs_to(ClientNetwork::of(address));
+    }
     let audience = if public {
         Audience::Everyone
     } else {
         Audience::Operators
     };
-    let stream = shared.tls.accept(stream, audience).await?;
+    let greeting = ServerTls::begin(stream).await?;
+    let turn = shared.handshakes.turn().await;
+    let handshake = greeting.answer(&shared.tls, audience);
+    drop(turn);
+    let stream = handshake.complete().await?;
+    drop(place);
     let certificate = shared.tls.client_certificate(stream.get_ref().1)?;
     Ok(Established {
         stream,
