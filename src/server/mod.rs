@@ -6,6 +6,7 @@
 pub mod client_address;
 mod client_scopes;
 mod connection;
+mod guard;
 mod handshakes;
 mod proxies;
 pub mod proxy_protocol;
