@@ -166,7 +166,7 @@ fn within_open_files(mut config: Config) -> Config {
         );
         let connections = &mut config.connections;
         connections.max_connections = fitting.max(1);
-        connections.max_handshakes = connections.max_handshakes.min((fitting / 4).max(1));
+        connections.max_handshakes = connections.max_handshakes.min((fitting / 4).max(64));
     }
     config
 }

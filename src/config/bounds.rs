@@ -68,7 +68,8 @@ impl ServeArgs {
 
     pub(super) fn connection_limits(&self) -> Result<ConnectionLimits, ConfigError> {
         let max_connections = positive("max-connections", permits(self.max_connections), 4000)?;
-        let quarter = (max_connections / 4).max(1);
+        // Where there are few, handshakes are short beside all that they do.
+        let quarter = (max_connections / 4).max(64);
         Ok(ConnectionLimits {
             max_connections,
             max_handshakes: positive("max-handshakes", self.max_handshakes, quarter)?,
