@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::poll::poll;
+use super::poll::{Trouble, poll};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::token_file;
 use crate::grant::Tokens;
@@ -15,6 +15,7 @@ use crate::tls::FileState;
 struct Watched {
     path: Option<PathBuf>,
     attempted: Option<FileState>,
+    trouble: Trouble,
 }
 
 /// Both files of tokens.
@@ -26,18 +27,22 @@ pub(super) struct TokenFiles {
 impl Watched {
     fn new(path: Option<PathBuf>) -> Self {
         let attempted = path.as_deref().and_then(FileState::of);
-        Self { path, attempted }
+        Self {
+            path,
+            attempted,
+            trouble: Trouble::default(),
+        }
     }
 
     fn read(&self) -> Result<Vec<FileToken>, Failure> {
         self.path.as_deref().map_or(Ok(Vec::new()), read)
     }
 
-    /// The tokens, where the file is another than before. What is written while it is read shows as a change the next time.
+    /// The tokens, where the file is another than before, or did not read. What is written while it is read shows as a change the next time.
     fn read_if_changed(&mut self) -> Option<Result<Vec<FileToken>, Failure>> {
         let path = self.path.as_deref()?;
         let present = FileState::of(path);
-        if present == self.attempted {
+        if present == self.attempted && !self.trouble.persists() {
             return None;
         }
         self.attempted = present;
@@ -54,12 +59,18 @@ impl Watched {
             Ok(read) => {
                 tracing::info!(file, count = read.len(), "the tokens were replaced");
                 tokens.replace(read);
+                self.trouble.is_over();
             }
-            Err(error) => tracing::warn!(
-                file,
-                error = error.line(),
-                "the new tokens cannot be used; those before are still good"
-            ),
+            Err(error) => {
+                let error = error.line().unwrap_or_default();
+                if self.trouble.found(error) {
+                    tracing::warn!(
+                        file,
+                        error,
+                        "the new tokens cannot be used; those before are still good"
+                    );
+                }
+            }
         }
     }
 }
