@@ -107,7 +107,7 @@ fn bodies_have_their_time_over_both() {
         (
             &["--body-timeout", "1s", "--min-speed", "1KiB"],
             b"x",
-            "timeout",
+            "too-slow",
         ),
     ] {
         let bench = Bench::new();

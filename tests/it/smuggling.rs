@@ -263,7 +263,7 @@ fn what_is_proper_passes_also_one_behind_the_other() {
         ),
         (
             "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-            404,
+            204,
         ),
         (
             "GET https://a/healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
