@@ -31,9 +31,9 @@ const GROUP_AND_OTHERS: u32 = 0o077;
 /// The configuration for every connection; `certificate` chooses what is presented in each handshake.
 ///
 /// TLS 1.3 and, where `min_version` has it, 1.2 with forward-secret AEAD suites only, no early data (0-RTT data can be replayed, and an upload must not
-/// be), no key log. Clients are asked for a certificate where there is a verifier. The provider's order counts, not the
-/// client's: X25519MLKEM768 is its first key exchange group (feature `prefer-post-quantum`), and AES-GCM comes before
-/// ChaCha20-Poly1305.
+/// be), no key log. Clients are asked for a certificate where there is a verifier. Of cipher suites the provider's order counts:
+/// AES-GCM comes before ChaCha20-Poly1305. Of key exchange groups rustls takes the client's first one that it has, and asks for its
+/// share where that is missing: whoever knows X25519MLKEM768 puts it first.
 pub(super) fn server_config(
     provider: Arc<CryptoProvider>,
     min_version: TlsVersion,
