@@ -47,7 +47,7 @@ pub(super) struct CertsArgs {
 }
 
 pub(super) fn run(args: &CertsArgs) -> Result<(), Failure> {
-    let files = dev::make(&args.dir, &args.hosts, args.force)?;
+    let files = dev::make(&args.dir, &args.hosts, dev::DEFAULT_DAYS, args.force)?;
     let fingerprint = tls::fingerprint(&files.server_pem)?;
     let ca_fingerprint = tls::fingerprint(&files.ca_pem)?;
     let hosts: Vec<_> = args.hosts.iter().map(ToString::to_string).collect();
