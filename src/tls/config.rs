@@ -116,8 +116,13 @@ pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Tl
     Ok(chain)
 }
 
-/// The first private key in a PEM file that only its owner may use.
-fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+/// Whether a private key is that of a certificate, as far as both can be read.
+pub(super) fn fit(files: &CertificateFiles) -> bool {
+    read_certified_key(files, &aws_lc_rs::default_provider()).is_ok()
+}
+
+/// What is in a file that only its owner may use.
+pub(super) fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let file = open(path)?;
     // The opened file's own mode, so that no other file can take its place between the check and the reading.
     let metadata = file.metadata().map_err(|source| TlsError::Read {
@@ -131,7 +136,12 @@ fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
             mode,
         });
     }
-    let contents = read_bounded(file, path, MAX_PEM_LEN)?;
+    read_bounded(file, path, MAX_PEM_LEN)
+}
+
+/// The first private key in a PEM file that only its owner may use.
+fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let contents = read_private_file(path)?;
     PrivateKeyDer::from_pem_slice(&contents).map_err(|source| match source {
         pem::Error::NoItemsFound => TlsError::NoKey {
             path: path.to_owned(),
