@@ -163,7 +163,8 @@ async fn speak_http(shared: &Arc<Shared>, established: Established, backpressure
         }
     });
     let mut standing = Standing::new(certificate);
-    let http = protocol(&shared.limits);
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let http = protocol(&shared.limits, is_http2);
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     let mut watch = interval(WATCH_INTERVAL.min(shared.limits.header_timeout));
     watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -237,8 +238,8 @@ impl Standing {
     }
 }
 
-/// HTTP/1.1 and HTTP/2 with their bounds.
-fn protocol(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
+/// What was agreed upon in the handshake, HTTP/2 or HTTP/1.1, with its bounds. The other one is not spoken, whatever comes.
+fn protocol(limits: &ConnectionLimits, is_http2: bool) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         // Without a timer the header timeout would do nothing.
@@ -254,7 +255,11 @@ fn protocol(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
         .max_header_list_size(MAX_HEADERS)
         .keep_alive_interval(limits.header_timeout)
         .keep_alive_timeout(limits.write_timeout);
-    http
+    if is_http2 {
+        http.http2_only()
+    } else {
+        http.http1_only()
+    }
 }
 
 /// Counts a connection while it is open.

@@ -10,12 +10,16 @@ use tokio_rustls::server::TlsStream;
 use super::ServerTls;
 use super::challenge::AlpnChallenges;
 
+/// The alert `unrecognized_name` (RFC 6066, section 3), fatal, in a record of its own: as an answer to the first message of a client
+/// it is not encrypted in any version. rustls itself can only say `access_denied` for a name that it has no certificate for.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
 /// Who connects to a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Anybody. They are asked for certificates where that was set up.
+    /// Anybody. They are asked for certificates where that was set up, and may ask for the names of this server only.
     Everyone,
-    /// The operator's own machines, which need no certificate.
+    /// The operator's own machines, which need no certificate and may call the server what they like.
     Operators,
 }
 
@@ -28,6 +32,9 @@ pub enum HandshakeError {
     /// It was a certificate authority that validates a name, and has its answer.
     #[error("a certificate authority has validated a name")]
     Validation,
+    /// The client asks for another server.
+    #[error("the client asks for a name that this server does not have")]
+    UnknownName,
 }
 
 impl ServerTls {
@@ -37,7 +44,8 @@ impl ServerTls {
         stream: S,
         audience: Audience,
     ) -> Result<TlsStream<S>, HandshakeError> {
-        let begun = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        let mut begun =
+            LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
         if audience == Audience::Everyone && AlpnChallenges::is_validation(&begun.client_hello()) {
             // Nothing comes over the connection (RFC 8737, section 3): it is over with the handshake.
             let mut stream = begun
@@ -46,9 +54,20 @@ impl ServerTls {
             stream.shutdown().await?;
             return Err(HandshakeError::Validation);
         }
+        self.settle().await;
         let config = match audience {
-            Audience::Everyone => self.config(),
-            Audience::Operators => self.config_without_clients(),
+            Audience::Everyone => {
+                if !self
+                    .presenter
+                    .answers_to(begun.client_hello().server_name())
+                {
+                    begun.io.write_all(&UNRECOGNIZED_NAME).await?;
+                    begun.io.shutdown().await?;
+                    return Err(HandshakeError::UnknownName);
+                }
+                self.config()
+            }
+            Audience::Operators => self.config_for_operators(),
         };
         Ok(begun.into_stream(config).await?)
     }
