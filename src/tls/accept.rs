@@ -72,3 +72,6 @@ impl ServerTls {
         Ok(begun.into_stream(config).await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,3 +81,74 @@ impl fmt::Debug for Presenter {
         f.debug_struct("Presenter").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::super::{CertificateFiles, ServerTls, TlsSettings};
+    use std::fs;
+
+    #[test]
+    fn a_server_has_the_names_of_its_certificate_and_those_it_was_given() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let files = CertificateFiles {
+            certificate: folder.path().join("both.pem"),
+            key: folder.path().join("both.pem"),
+        };
+        let key = KeyPair::generate().unwrap();
+        let names = [
+            "files.example.org",
+            "*.drop.example.org",
+            "192.0.2.7",
+            "2001:db8::7",
+        ];
+        let params = CertificateParams::new(names.map(str::to_owned)).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        fs::write(&files.key, certificate + &key.serialize_pem()).unwrap();
+        fs::set_permissions(&files.key, fs::Permissions::from_mode(0o600)).unwrap();
+        let load = |loopback| {
+            let settings = TlsSettings {
+                names: vec!["proxy.example".parse().unwrap()],
+                loopback,
+                ..TlsSettings::default()
+            };
+            ServerTls::load(files.clone(), settings).unwrap()
+        };
+        let server = load(false);
+        assert_eq!(server.status().names, names);
+        for host in [
+            "files.example.org",
+            "FILES.example.ORG",
+            "files.example.org.",
+            "a.drop.example.org",
+            "192.0.2.7",
+            "::ffff:192.0.2.7",
+            "2001:db8:0::7",
+            "proxy.example",
+        ] {
+            assert!(server.covers(host), "{host}");
+        }
+        let local = ["localhost", "127.0.0.1", "127.0.0.2", "::1"];
+        for host in [
+            "",
+            "example.org",
+            "xfiles.example.org",
+            "a.files.example.org",
+            "drop.example.org",
+            "a.b.drop.example.org",
+            "*.drop.example.org",
+            "192.0.2.8",
+            "a.proxy.example",
+        ]
+        .iter()
+        .chain(&local)
+        {
+            assert!(!server.covers(host), "{host}");
+        }
+        for host in local {
+            assert!(load(true).covers(host), "{host}");
+        }
+    }
+}

@@ -159,29 +159,29 @@ impl WatchedCertificate {
         }
     }
 
-    /// Reads both files, again where they change meanwhile.
+    /// Reads both files, again where they change meanwhile, and presents them if they can be used.
     fn read(&self, looked: &mut Looked) {
-        for _ in 0..MAX_READS {
+        for reads in 1..=MAX_READS {
             let now = SystemTime::now();
             // Looked at before they are read: what is written in between shows as a change.
             let state = PairState::of(&self.files);
-            let taken = self.take(now);
+            let read = Presented::read(&self.files, &self.provider);
+            if reads < MAX_READS && state != PairState::of(&self.files) {
+                continue;
+            }
             let changed = state != looked.state;
             looked.fresh = state.is_fresh(now);
             looked.state = state;
-            looked.failure = match taken {
+            looked.failure = match read.and_then(|new| self.present(new, now)) {
                 Ok(()) => None,
                 Err(error) => Some(Failure::after(looked.failure.take(), error, changed)),
             };
-            if looked.state == PairState::of(&self.files) {
-                return;
-            }
+            return;
         }
     }
 
-    /// Presents what is in the files, if it can be used.
-    fn take(&self, now: SystemTime) -> Result<(), TlsError> {
-        let new = Presented::read(&self.files, &self.provider)?;
+    /// Presents another certificate, if clients would accept it or do not accept the present one either.
+    fn present(&self, new: Presented, now: SystemTime) -> Result<(), TlsError> {
         let old = self.presented();
         if let Some(old) = &old {
             if old.certified.cert == new.certified.cert {
