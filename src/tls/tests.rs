@@ -119,7 +119,11 @@ fn clients_that_trust_the_authority_connect_to_every_default_host() {
         }
     }
     let refused = connects(&files.ca_pem, &server, "example.org").unwrap_err();
-    assert_eq!(refused.to_string(), "no server certificate chain resolved");
+    let reason = refused.to_string();
+    assert!(
+        reason.ends_with("no server certificate chain resolved"),
+        "{reason}"
+    );
 }
 
 #[test]

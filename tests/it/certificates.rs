@@ -18,7 +18,8 @@ impl Server<'_> {
     /// A request over HTTP/1.1 with these lines of a head behind the first.
     fn asked(&self, path: &str, lines: &[&str]) -> Answer {
         let mut wire = self.wire();
-        let head = [&[&format!("GET {path} HTTP/1.1")[..]], lines, &["\r\n"]].concat();
+        let first = format!("GET {path} HTTP/1.1");
+        let head = [&[&first[..]], lines, &["\r\n"]].concat();
         wire.send(head.join("\r\n"));
         wire.answer()
     }
@@ -98,7 +99,7 @@ fn a_handshake_for_another_name_is_refused() {
     assert_eq!(alert(&server, "localhost"), None);
     assert_eq!(
         alert(&server, "other.example"),
-        Some(AlertDescription::UnrecognizedName)
+        Some(AlertDescription::UnrecognisedName)
     );
     assert!(server.metric("sealslot_handshakes_failed_total 1"));
 }

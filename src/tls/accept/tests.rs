@@ -41,7 +41,7 @@ async fn another_name_is_told_to_be_unknown() {
     let (_dir, files) = made(&DEFAULT_HOSTS);
     let (server, client) = accepted(&files, "example.org", Audience::Everyone).await;
     assert!(matches!(server, Some(HandshakeError::UnknownName)));
-    assert_eq!(alert(client), Some(AlertDescription::UnrecognizedName));
+    assert_eq!(alert(client), Some(AlertDescription::UnrecognisedName));
     // A client that connects to an address sends no name.
     for name in DEFAULT_HOSTS {
         let (server, client) = accepted(&files, name, Audience::Everyone).await;
@@ -183,8 +183,12 @@ fn a_key_for_tickets_does_not_outlive_two_turns() {
 fn early_data_is_not_taken() {
     let (_dir, files) = made(&DEFAULT_HOSTS);
     let server = load(&files).unwrap().config();
-    // A ticket of a server that would take early data, with the same keys for tickets.
-    let mut generous = ServerConfig::clone(&server);
+    // A ticket of a server that would take early data, with the same certificate.
+    let mut generous = ServerConfig::builder_with_provider(Arc::clone(server.crypto_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::clone(&server.cert_resolver));
     generous.max_early_data_size = 1 << 14;
     let mut client = client_config(&files.ca_pem, &[&rustls::version::TLS13]);
     client.enable_early_data = true;
