@@ -166,7 +166,9 @@ fn within_open_files(mut config: Config) -> Config {
             max_connections = fitting,
             "too few open files are allowed for all connections: raise the limit (ulimit -n, LimitNOFILE=)"
         );
-        config.connections.max_connections = fitting.max(1);
+        let connections = &mut config.connections;
+        connections.max_connections = fitting.max(1);
+        connections.max_handshakes = connections.max_handshakes.min((fitting / 4).max(64));
     }
     config
 }

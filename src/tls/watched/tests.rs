@@ -112,7 +112,7 @@ fn a_pair_replaced_by_rename_is_presented_at_once() {
     fs::copy(&files.ca_pem, &old_ca).unwrap();
     assert!(connects(&old_ca, &server, "localhost").is_ok());
 
-    dev::make(dir.path(), &hosts(&DEFAULT_HOSTS), true).unwrap();
+    dev::make(dir.path(), &hosts(&DEFAULT_HOSTS), dev::DEFAULT_DAYS, true).unwrap();
     assert!(connects(&old_ca, &server, "localhost").is_err());
     assert!(connects(&files.ca_pem, &server, "localhost").is_ok());
     assert_eq!(server.status().replacements, 1);
@@ -333,7 +333,13 @@ async fn one_that_is_to_come_is_awaited() {
     let watch = tokio::spawn(Arc::clone(&server).watch(Duration::ZERO));
     sleep(Duration::from_millis(50)).await;
     assert!(!server.status().failing, "nothing is wrong yet");
-    dev::make(folder.path(), &hosts(&DEFAULT_HOSTS), false).unwrap();
+    dev::make(
+        folder.path(),
+        &hosts(&DEFAULT_HOSTS),
+        dev::DEFAULT_DAYS,
+        false,
+    )
+    .unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
     // Without a handshake.
     while server.status().state != CertificateState::Valid {
