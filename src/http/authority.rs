@@ -1,6 +1,6 @@
 //! Whom a request is for: the host that its client believes to be connected to (RFC 9110, section 7.2).
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use http::header::HOST;
 use http::request::Parts;

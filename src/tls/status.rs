@@ -99,7 +99,7 @@ impl Reminder {
             return;
         }
         *told = Some((status.not_after, now));
-        let not_after = httpdate::fmt_http_date(status.not_after);
+        let not_after = humantime::format_rfc3339_seconds(status.not_after);
         match status.state {
             CertificateState::Expired => {
                 tracing::error!(%not_after, "the certificate has expired: clients refuse it; replace its files");
