@@ -332,7 +332,7 @@ fn certificate(config: &Config) -> Result<ServerTls, Failure> {
                 .ok()
                 .filter(|own| !hosts.contains(own)),
         );
-        dev::make(&config.certs, &hosts, false)?;
+        dev::make(&config.certs, &hosts, dev::DEFAULT_DAYS, false)?;
     }
     let files = dev::DevCertificates::paths(&config.certs);
     Ok(ServerTls::load(files.server(), config.tls.clone())?)

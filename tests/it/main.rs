@@ -22,6 +22,7 @@ mod handshakes;
 mod http2_floods;
 mod http2_resets;
 mod joined;
+mod key_exchange;
 mod keys;
 mod layout;
 mod life;
