@@ -6,6 +6,7 @@
 pub mod client_address;
 mod client_scopes;
 mod connection;
+mod plain;
 mod proxies;
 pub mod proxy_protocol;
 mod traffic;
@@ -26,6 +27,7 @@ use crate::http::{App, Surface};
 use crate::tls::ServerTls;
 pub use client_address::{ForwardedHeader, ForwardedHeaderError};
 pub use client_scopes::{ClientScope, ClientScopeError};
+pub use plain::{Covers, Plain, serve_plain};
 pub use proxies::{Network, NetworkError, Proxies};
 
 /// How long the accept loop rests when the system has no more sockets to give.
