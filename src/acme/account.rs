@@ -32,12 +32,14 @@ pub(super) async fn account(
     retry_after: &RetryAfter,
 ) -> Result<Account, AcmeError> {
     let path = path(folder, &settings.directory);
-    let client = AuthorityClient::new(Arc::clone(tls), retry_after.clone());
-    let builder = Account::builder_with_http(Box::new(client));
+    let builder = || {
+        let client = AuthorityClient::new(Arc::clone(tls), retry_after.clone());
+        Account::builder_with_http(Box::new(client))
+    };
     if let Some(text) = files::read_secret(&path)? {
         let credentials = credentials(&text, &settings.directory);
         let credentials = credentials.ok_or_else(|| AcmeError::Account(path.clone()))?;
-        return Ok(builder.from_credentials(credentials).await?);
+        return Ok(builder().from_credentials(credentials).await?);
     }
     let external = settings.external_account.as_ref().map(external_key);
     let external = external.transpose()?;
@@ -49,13 +51,16 @@ pub(super) async fn account(
         terms_of_service_agreed: true,
         only_return_existing: false,
     };
-    let directory = settings.directory.as_str().to_owned();
-    let made = builder.create(&new, directory, external.as_ref());
-    let (account, credentials) = made.await?;
+    let directory = settings.directory.as_str();
+    let made = with_good_nonce!({
+        let made = builder().create(&new, directory.to_owned(), external.as_ref());
+        made.await
+    });
+    let (account, credentials) = made?;
     let text = serde_json::to_string(&credentials).map(Zeroizing::new);
     let text = text.map_err(|error| AcmeError::Protocol(error.into()))?;
     files::write_secret(&path, &text)?;
-    tracing::info!(directory = settings.directory.as_str(), "made an account");
+    tracing::info!(directory, "made an account");
     Ok(account)
 }
 

@@ -6,6 +6,25 @@
 //!
 //! A certificate goes from here to the server as a file and in no other way: `tls` watches it like any other.
 
+/// How often a request is sent anew whose nonce the authority does not know. Each time the crate has tried three times already.
+const NONCE_TRIES: u32 = 8;
+
+/// Does it again while the authority refuses nonces, which says nothing of the request (RFC 8555, section 6.5).
+macro_rules! with_good_nonce {
+    ($request:expr) => {{
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match $request {
+                Err(error)
+                    if tries < $crate::acme::NONCE_TRIES
+                        && $crate::acme::is_problem(&error, "badNonce") => {}
+                other => break other,
+            }
+        }
+    }};
+}
+
 mod account;
 mod challenges;
 mod client;
@@ -135,7 +154,7 @@ impl AcmeError {
             Self::Protocol(Error::Other(other)) if other.is::<client::RequestError>() => {
                 AcmeFailure::Unreachable
             }
-            Self::TimedOut | Self::Protocol(Error::Timeout(_)) => AcmeFailure::Unreachable,
+            Self::TimedOut => AcmeFailure::Unreachable,
             Self::Protocol(_) | Self::Issued(_) => AcmeFailure::Authority,
             Self::Refused { .. } | Self::NoChallenge { .. } => AcmeFailure::Validation,
             _ => AcmeFailure::Local,

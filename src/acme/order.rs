@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use instant_acme::CertificateIdentifier;
 use instant_acme::{
-    Account, AuthorizationStatus, ChallengeStatus, ChallengeType, Error, Identifier, NewOrder,
-    Order, OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Error,
+    Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use zeroize::Zeroizing;
@@ -13,7 +12,7 @@ use zeroize::Zeroizing;
 use super::challenges::{Proofs, subject_name};
 use super::settings::{AcmeChallenge, AcmeName, AcmeSettings};
 use super::stored::Issued;
-use super::{AcmeError, is_problem};
+use super::{AcmeError, NONCE_TRIES, is_problem};
 use crate::tls::HostName;
 
 /// How the authority is asked whether it is done: after half a second, and then less and less often.
@@ -21,23 +20,6 @@ const POLL: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(500))
     .backoff(1.5)
     .timeout(Duration::from_mins(3));
-/// How often a request is sent anew whose nonce the authority does not know. Each time the crate has tried three times already.
-const NONCE_TRIES: u32 = 8;
-
-/// Does it again while the authority refuses nonces, which says nothing of the request (RFC 8555, section 6.5).
-macro_rules! with_good_nonce {
-    ($request:expr) => {{
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match $request {
-                Err(error) if tries < NONCE_TRIES && is_problem(&error, "badNonce") => {}
-                other => break other,
-            }
-        }
-    }};
-}
-
 /// Orders a certificate for the names of the settings, with a key made for it.
 pub(super) async fn order(
     account: &Account,

@@ -149,7 +149,9 @@ impl Renewer {
     }
 
     fn next_attempt(&self) -> Option<SystemTime> {
-        let renewal = self.stored.as_ref().map(|held| held.renew_at);
+        let wanted = |held: &&Held| held.stored.is_what_is_wanted(&self.acme.settings);
+        let held = self.stored.as_ref().filter(wanted);
+        let renewal = held.map(|held| held.renew_at);
         self.rest_until.into_iter().chain(renewal).max()
     }
 
@@ -168,11 +170,13 @@ impl Renewer {
         if !is_due(held.look_at, now, FARTHEST_LOOK) {
             return;
         }
-        let Some(identifier) = held.stored.identifier(&self.acme.settings) else {
-            return;
+        let looked = match held.stored.identifier(&self.acme.settings) {
+            Some(identifier) => {
+                let looked = timeout(WHOLE_ORDER, self.ask_window(&identifier)).await;
+                looked.unwrap_or(Err(Error::Timeout(None)))
+            }
+            None => Err(Error::Unsupported("a certificate of another authority")),
         };
-        let looked = timeout(WHOLE_ORDER, self.ask_window(&identifier)).await;
-        let looked = looked.unwrap_or(Err(Error::Timeout(None)));
         if let Some(held) = &mut self.stored {
             held.plan(looked, now);
         }
