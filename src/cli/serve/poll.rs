@@ -32,7 +32,7 @@ pub(super) async fn poll<T: Send + 'static>(
 }
 
 /// What is wrong with files that are looked at again and again. While there is anything, they are read again at every look: a
-/// disk that fails for a time changes no file when it is over. It is said once, as long as it is the same.
+/// disk that fails for a time changes no file when it is over. It is said once for a change, as long as it is the same.
 #[derive(Debug, Default)]
 pub(super) struct Trouble(Option<String>);
 

@@ -107,7 +107,8 @@ impl RecipientFiles {
 
     fn reload(&mut self, uploads: &Uploads) {
         let states: Vec<_> = self.sources.iter().flat_map(Source::states).collect();
-        if states == self.attempted && !self.trouble.persists() {
+        let changed = states != self.attempted;
+        if !changed && !self.trouble.persists() {
             return;
         }
         self.attempted = states;
@@ -119,7 +120,7 @@ impl RecipientFiles {
             Err(error) => {
                 let failure = Failure::from_error(Exit::Other, &error);
                 let error = failure.line().unwrap_or_default();
-                if self.trouble.found(error) {
+                if self.trouble.found(error) || changed {
                     tracing::warn!(
                         error,
                         "the changed recipients cannot be used; uploads are sealed to those before"

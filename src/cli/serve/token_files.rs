@@ -38,24 +38,20 @@ impl Watched {
         self.path.as_deref().map_or(Ok(Vec::new()), read)
     }
 
-    /// The tokens, where the file is another than before, or did not read. What is written while it is read shows as a change the next time.
-    fn read_if_changed(&mut self) -> Option<Result<Vec<FileToken>, Failure>> {
-        let path = self.path.as_deref()?;
-        let present = FileState::of(path);
-        if present == self.attempted && !self.trouble.persists() {
-            return None;
-        }
-        self.attempted = present;
-        Some(read(path))
-    }
-
+    /// Reads the file where it is another than before, or did not read. What is written while it is read shows as a change the next
+    /// time.
     fn reload(&mut self, tokens: &FileTokens) {
-        let Some(read) = self.read_if_changed() else {
+        let Some(path) = self.path.as_deref() else {
             return;
         };
-        let file = self.path.as_deref().map(Path::display);
-        let file = file.map(tracing::field::display);
-        match read {
+        let present = FileState::of(path);
+        let changed = present != self.attempted;
+        if !changed && !self.trouble.persists() {
+            return;
+        }
+        self.attempted = present;
+        let file = tracing::field::display(path.display());
+        match read(path) {
             Ok(read) => {
                 tracing::info!(file, count = read.len(), "the tokens were replaced");
                 tokens.replace(read);
@@ -63,7 +59,7 @@ impl Watched {
             }
             Err(error) => {
                 let error = error.line().unwrap_or_default();
-                if self.trouble.found(error) {
+                if self.trouble.found(error) || changed {
                     tracing::warn!(
                         file,
                         error,
