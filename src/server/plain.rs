@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::future::{poll_fn, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,8 +92,8 @@ pub async fn serve_plain(listener: TcpListener, plain: Plain, stop: Cancellation
 /// Answers the one request of a connection.
 async fn answer_one(stream: TcpStream, plain: &Plain) {
     let service =
-        service_fn(async |request: Request<_>| Ok::<_, Infallible>(plain.answer(&request)));
-    let connection = http1::Builder::new()
+        service_fn(|request: Request<_>| ready(Ok::<_, Infallible>(plain.answer(&request))));
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .max_headers(MAX_HEADERS)
@@ -100,11 +101,9 @@ async fn answer_one(stream: TcpStream, plain: &Plain) {
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     // Nothing of what goes wrong is logged: it may hold what was asked for.
-    let Ok(parts) = connection.without_shutdown().await else {
-        return;
-    };
+    let _ = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
     // A client that still sends would be cut off before it reads why.
-    let mut stream = parts.io.into_inner();
+    let mut stream = connection.into_parts().io.into_inner();
     if stream.shutdown().await.is_ok() {
         let _ = timeout(LINGER, discard(&mut stream)).await;
     }
