@@ -10,7 +10,7 @@ use crate::program::{Bench, Ran};
 use crate::server::{Server, content};
 
 /// Settings with values that they cannot have.
-const BAD: [(&str, &str); 68] = [
+const BAD: [(&str, &str); 78] = [
     ("listen", "localhost"),
     ("listen", "127.0.0.1"),
     ("metrics-listen", "nowhere:1"),
@@ -79,10 +79,25 @@ const BAD: [(&str, &str); 68] = [
     ("server-name", "*.example.org"),
     ("server-name", "https://example.org"),
     ("server-name", "example.org:8443"),
+    ("acme-domain", "*.example.org"),
+    ("acme-domain", "https://files.example.org"),
+    ("acme-email", "admin"),
+    ("acme-email", "a@example.org,b@example.org"),
+    ("acme-directory", "http://ca.example.org/dir"),
+    ("acme-directory", "ca.example.org"),
+    ("acme-profile", "short lived"),
+    ("acme-challenge", "dns-01"),
+    ("acme-terms-agreed", "perhaps"),
+    ("http-listen", "80"),
 ];
 
 /// Settings that are lists, and in the file stand in brackets.
-const LISTS: [&str; 3] = ["trusted-proxy", "client-scope", "server-name"];
+const LISTS: [&str; 4] = [
+    "trusted-proxy",
+    "client-scope",
+    "server-name",
+    "acme-domain",
+];
 
 fn variable(setting: &str) -> String {
     format!("SEALSLOT_{}", setting.replace('-', "_").to_uppercase())
