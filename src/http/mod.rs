@@ -41,13 +41,13 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use access::{Access, FileToken, FileTokens, TokenTooShort};
 use audit::Facts;
+pub use body::Incoming;
 use body::RequestBody;
 use call::Call;
 pub use call::{ClientIdentity, Peer};
