@@ -88,6 +88,8 @@ pub struct Config {
     pub peers: Peers,
     /// How connections are secured.
     pub tls: TlsSettings,
+    /// Whether HTTP/3 is served too.
+    pub http3: bool,
 }
 
 impl ServeArgs {
@@ -105,6 +107,14 @@ impl ServeArgs {
         let sessions = given.session_limits()?;
         let webhooks = given.webhooks()?;
         let peers = given.peers()?;
+        let http3 = given.http3.unwrap_or(false);
+        if http3 && peers.proxies.protocol {
+            // Proxies that speak it pass on TCP: over UDP, everybody would come with the proxy's address, or around it.
+            return Err(ConfigError::Conflict {
+                setting: "http3",
+                other: "proxy-protocol",
+            });
+        }
         let tls = TlsSettings {
             min_version: given.tls_min.unwrap_or_default(),
             clients: given.client_auth()?,
@@ -152,6 +162,7 @@ impl ServeArgs {
             connections,
             peers,
             tls,
+            http3,
         };
         config.check(decided)
     }

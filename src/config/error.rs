@@ -38,6 +38,14 @@ pub enum ConfigError {
         /// What it needs.
         needed: &'static str,
     },
+    /// Two settings of which one makes the other impossible.
+    #[error("{setting} does not go together with {other}; leave one of them out")]
+    Conflict {
+        /// The setting.
+        setting: &'static str,
+        /// The other one.
+        other: &'static str,
+    },
     /// A webhook's URL cannot be told anything.
     #[error("webhook: {0}")]
     Webhook(#[from] EndpointError),

@@ -132,6 +132,9 @@ settings! {
     /// The oldest version of TLS that is spoken: `1.2` or `1.3` [default: 1.2]
     #[arg(long, env = "SEALSLOT_TLS_MIN", value_name = "VERSION")]
     tls_min: Option<TlsVersion>,
+    /// Serve HTTP/3 too, over UDP at the same address and port, and tell clients of it (experimental)
+    #[arg(long, env = "SEALSLOT_HTTP3", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    http3: Option<bool>,
     /// Ask clients for certificates of the authorities in this PEM file; read again when it changes
     #[arg(long, env = "SEALSLOT_CLIENT_CA", value_name = "FILE")]
     client_ca: Option<PathBuf>,
