@@ -14,7 +14,7 @@ use crate::flight::Flight;
 use crate::program::Bench;
 use crate::server::{Server, text, wait_until};
 
-const BOTH: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
+const BOTH: [Protocol; 2] = Protocol::ALL;
 
 /// A token that nobody was given, of the same shape as those that somebody was.
 const UNKNOWN: &str = "sst_00000000000000000000000000000000";

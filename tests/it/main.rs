@@ -18,6 +18,8 @@ mod draft;
 mod flight;
 mod forms;
 mod http2_resets;
+mod http3;
+mod http3_connections;
 mod joined;
 mod keys;
 mod layout;

@@ -67,6 +67,7 @@ const BAD: [(&str, &str); 63] = [
     ("trusted-proxy", "192.0.2.0/33"),
     ("trusted-proxy", ""),
     ("proxy-protocol", "v2"),
+    ("http3", "3"),
     ("forwarded", "x-real-ip"),
     ("client-certificates", "perhaps"),
     ("client-scope", "scanner.example.org"),
@@ -536,9 +537,13 @@ fn what_clients_certificates_are_held_to_has_to_be_readable() {
         refused(&args, &["--client-crl: name a revocation list", list]);
     }
     for (args, words) in [
-        (&["--client-scope", "*=upload"], "client-ca"),
+        (&["--client-scope", "*=upload"][..], "client-ca"),
         (&["--client-crl", "bad-crl.pem"], "client-ca"),
         (&["--forwarded", "forwarded"], "trusted-proxy"),
+        (
+            &["--http3", "--proxy-protocol", "--trusted-proxy=::1"],
+            "http3 does not go together with proxy-protocol",
+        ),
     ] {
         let args = [&["--recipient", &recipient], &args[..]].concat();
         says(bench.refuses_to_serve(&args, &[]), 64, &[words]);
