@@ -164,7 +164,9 @@ fn within_open_files(mut config: Config) -> Config {
             max_connections = fitting,
             "too few open files are allowed for all connections: raise the limit (ulimit -n, LimitNOFILE=)"
         );
-        config.connections.max_connections = fitting.max(1);
+        let connections = &mut config.connections;
+        connections.max_connections = fitting.max(1);
+        connections.max_handshakes = connections.max_handshakes.min((fitting / 4).max(64));
     }
     config
 }
@@ -330,7 +332,7 @@ fn certificate(config: &Config) -> Result<ServerTls, Failure> {
                 .ok()
                 .filter(|own| !hosts.contains(own)),
         );
-        dev::make(&config.certs, &hosts, false)?;
+        dev::make(&config.certs, &hosts, dev::DEFAULT_DAYS, false)?;
     }
     let files = dev::DevCertificates::paths(&config.certs);
     Ok(ServerTls::load(files.server(), config.tls.clone())?)

@@ -247,6 +247,10 @@ settings! {
     /// Most connections at the same time [default: 4000]
     #[arg(long, env = "SEALSLOT_MAX_CONNECTIONS", value_name = "N", allow_hyphen_values = true)]
     max_connections: Option<usize>,
+    /// Most connections at the same time whose TLS handshake is not over, half of them from one address, or IPv6 network of 64 bits;
+    /// beyond, the one that waits longest is closed [default: a quarter of max-connections, at least 64]
+    #[arg(long, env = "SEALSLOT_MAX_HANDSHAKES", value_name = "N", allow_hyphen_values = true)]
+    max_handshakes: Option<usize>,
     /// Longest TLS handshake [default: 10s]
     #[arg(long, env = "SEALSLOT_HANDSHAKE_TIMEOUT", value_name = "TIME", allow_hyphen_values = true)]
     handshake_timeout: Option<Span>,

@@ -38,7 +38,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
@@ -53,8 +53,8 @@ use call::Call;
 pub use call::{ClientIdentity, Peer};
 pub use cors::{CorsOrigin, CorsOriginError};
 use create::Door;
+pub use limits::{ClientNetwork, Limits, Rate, RateError};
 use limits::{Failures, Uploaders};
-pub use limits::{Limits, Rate, RateError};
 pub use metrics::Metrics;
 pub use page::{
     Colour, Logo, LogoError, MAX_LOGO, PageSettingError, PageSettings, PageText, PageTitle, Pages,
@@ -199,6 +199,8 @@ pub async fn respond(
         link: None,
     };
     let answer = match route {
+        // RFC 9110, section 10.1.1.
+        _ if expects_more(&head.headers) => Err(Problem::expectation_failed()),
         Ok(route) if surface == Surface::Public || route.is_operational() => {
             dispatch(call, surface, route, body).await
         }
@@ -233,6 +235,12 @@ pub async fn respond(
     let certificate = peer.certificate.as_ref().map(|client| &client.name[..]);
     tracing::debug!(method = logged(&method), route = name, address = %peer.address, certificate, status = status.as_u16(), elapsed = ?began.elapsed(), "answered");
     response
+}
+
+/// Whether a client expects anything but to be asked for its body.
+fn expects_more(headers: &HeaderMap) -> bool {
+    let mut expected = headers.get_all(header::EXPECT).iter();
+    expected.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// The method as the log calls it. One that is not known may be any text that a client chose.

@@ -124,6 +124,11 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail).with(ALLOW, allow)
     }
 
+    pub(super) fn expectation_failed() -> Self {
+        let detail = "No expectation is met but `Expect: 100-continue`.";
+        Self::new(StatusCode::EXPECTATION_FAILED, "expectation-failed", detail)
+    }
+
     pub(super) fn unauthorized() -> Self {
         let detail = "This needs a token: send it as `Authorization: Bearer TOKEN`, or as the password of basic \
                       authentication.";

@@ -6,6 +6,8 @@
 pub mod client_address;
 mod client_scopes;
 mod connection;
+mod guard;
+mod handshakes;
 mod proxies;
 pub mod proxy_protocol;
 mod quic;
@@ -29,6 +31,7 @@ use crate::http::{App, Surface};
 use crate::tls::ServerTls;
 pub use client_address::{ForwardedHeader, ForwardedHeaderError};
 pub use client_scopes::{ClientScope, ClientScopeError};
+use handshakes::Handshakes;
 pub use proxies::{Network, NetworkError, Proxies};
 
 /// How long the accept loop rests when the system has no more sockets to give.
@@ -43,6 +46,8 @@ const CLEAN_UP: Duration = Duration::from_secs(10);
 pub struct ConnectionLimits {
     /// Connections at the same time; more wait in the system's queue.
     pub max_connections: usize,
+    /// Connections at the same time whose handshake is not over; half as many of one address.
+    pub max_handshakes: usize,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
     /// How long the headers of a request may take, and how long a connection may idle between requests.
@@ -68,6 +73,7 @@ struct Shared {
     surface: Surface,
     tls: Arc<ServerTls>,
     limits: ConnectionLimits,
+    handshakes: Arc<Handshakes>,
     peers: Peers,
     /// Whether it was said that a trusted proxy does not speak the PROXY protocol.
     told_of_proxy: AtomicBool,
@@ -128,11 +134,14 @@ pub async fn serve(
     let cut = CancellationToken::new();
     let alt_svc = listener.alt_svc();
     let Listener { tcp, udp } = listener;
+    let threads = tokio::runtime::Handle::current().metrics().num_workers();
+    let handshakes = Handshakes::new(limits.max_handshakes, threads);
     let shared = Arc::new(Shared {
         app,
         surface,
         tls,
         limits,
+        handshakes,
         peers,
         told_of_proxy: AtomicBool::new(false),
         stop,

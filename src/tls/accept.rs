@@ -1,11 +1,14 @@
 //! Handshakes: what a client says first decides what they are done with.
+//!
+//! They come in three steps, so that who serves can bound each by what it costs: [`ServerTls::begin`] waits for a
+//! client and computes nothing, [`Greeting::answer`] computes and waits for nobody, [`Handshake::complete`] waits again.
 
 use std::io;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{Accept, LazyConfigAcceptor, StartHandshake};
 
 use super::ServerTls;
 use super::challenge::AlpnChallenges;
@@ -30,26 +33,54 @@ pub enum HandshakeError {
     Validation,
 }
 
+/// A handshake of which the client's first message has come, whole.
+pub struct Greeting<S>(StartHandshake<S>);
+
+/// A handshake that the server has done its part of.
+pub struct Handshake<S> {
+    accept: Accept<S>,
+    /// Whether it is a certificate authority's, which is over with its end.
+    validation: bool,
+}
+
 impl ServerTls {
-    /// Does a handshake. It has no deadline of its own.
-    pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
+    /// Waits for the client's first message. It has no deadline of its own.
+    pub async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
         stream: S,
-        audience: Audience,
-    ) -> Result<TlsStream<S>, HandshakeError> {
-        let begun = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
-        if audience == Audience::Everyone && AlpnChallenges::is_validation(&begun.client_hello()) {
-            // Nothing comes over the connection (RFC 8737, section 3): it is over with the handshake.
-            let mut stream = begun
-                .into_stream(Arc::clone(&self.challenge_config))
-                .await?;
+    ) -> Result<Greeting<S>, HandshakeError> {
+        let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
+        Ok(Greeting(acceptor.await?))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Greeting<S> {
+    /// Computes the server's answer: the key exchange and the signature, which is nearly all that a handshake costs the
+    /// server, some hundred microseconds. (TLS 1.2 has half of the key exchange in [`Handshake::complete`].)
+    pub fn answer(self, tls: &ServerTls, audience: Audience) -> Handshake<S> {
+        let Self(begun) = self;
+        let validation =
+            audience == Audience::Everyone && AlpnChallenges::is_validation(&begun.client_hello());
+        let config = match audience {
+            Audience::Everyone if validation => Arc::clone(&tls.challenge_config),
+            Audience::Everyone => tls.config(),
+            Audience::Operators => tls.config_without_clients(),
+        };
+        Handshake {
+            accept: begun.into_stream(config),
+            validation,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
+    /// Sends the answer, and waits for the client's last message. It has no deadline of its own.
+    pub async fn complete(self) -> Result<TlsStream<S>, HandshakeError> {
+        let mut stream = self.accept.await?;
+        if self.validation {
+            // Nothing comes over the connection (RFC 8737, section 3).
             stream.shutdown().await?;
             return Err(HandshakeError::Validation);
         }
-        let config = match audience {
-            Audience::Everyone => self.config(),
-            Audience::Operators => self.config_without_clients(),
-        };
-        Ok(begun.into_stream(config).await?)
+        Ok(stream)
     }
 }

@@ -31,9 +31,9 @@ const GROUP_AND_OTHERS: u32 = 0o077;
 /// The configuration for every connection; `certificate` chooses what is presented in each handshake.
 ///
 /// TLS 1.3 and, where `min_version` has it, 1.2 with forward-secret AEAD suites only, no early data (0-RTT data can be replayed, and an upload must not
-/// be), no key log. Clients are asked for a certificate where there is a verifier. The provider's order counts, not the
-/// client's: X25519MLKEM768 is its first key exchange group (feature `prefer-post-quantum`), and AES-GCM comes before
-/// ChaCha20-Poly1305.
+/// be), no key log. Clients are asked for a certificate where there is a verifier. Of cipher suites the provider's order counts:
+/// AES-GCM comes before ChaCha20-Poly1305. Of key exchange groups rustls takes the client's first one that it has, and asks for its
+/// share where that is missing: whoever knows X25519MLKEM768 puts it first.
 pub(super) fn server_config(
     provider: Arc<CryptoProvider>,
     min_version: TlsVersion,
@@ -116,8 +116,13 @@ pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Tl
     Ok(chain)
 }
 
-/// The first private key in a PEM file that only its owner may use.
-fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+/// Whether a private key is that of a certificate, as far as both can be read.
+pub(super) fn fit(files: &CertificateFiles) -> bool {
+    read_certified_key(files, &aws_lc_rs::default_provider()).is_ok()
+}
+
+/// What is in a file that only its owner may use.
+pub(super) fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let file = open(path)?;
     // The opened file's own mode, so that no other file can take its place between the check and the reading.
     let metadata = file.metadata().map_err(|source| TlsError::Read {
@@ -131,7 +136,12 @@ fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
             mode,
         });
     }
-    let contents = read_bounded(file, path, MAX_PEM_LEN)?;
+    read_bounded(file, path, MAX_PEM_LEN)
+}
+
+/// The first private key in a PEM file that only its owner may use.
+fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let contents = read_private_file(path)?;
     PrivateKeyDer::from_pem_slice(&contents).map_err(|source| match source {
         pem::Error::NoItemsFound => TlsError::NoKey {
             path: path.to_owned(),

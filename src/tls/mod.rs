@@ -27,7 +27,7 @@ use std::path::PathBuf;
 
 use rustls::pki_types::pem;
 
-pub use accept::{Audience, HandshakeError};
+pub use accept::{Audience, Greeting, Handshake, HandshakeError};
 pub use challenge::AlpnChallenges;
 pub use client::{ClientTlsError, client_config};
 pub use client_auth::{ClientAuth, ClientCertificates, ClientCertificatesError};

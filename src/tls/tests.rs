@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rcgen::KeyPair;
 use rustls::crypto::aws_lc_rs;
@@ -26,12 +26,16 @@ pub(super) fn hosts(names: &[&str]) -> Vec<HostName> {
 /// A new set of development certificates for `names`.
 fn made(names: &[&str]) -> (TempDir, DevCertificates) {
     let dir = tempfile::tempdir().unwrap();
-    let files = dev::make(dir.path(), &hosts(names), false).unwrap();
+    let files = dev::make(dir.path(), &hosts(names), dev::DEFAULT_DAYS, false).unwrap();
     (dir, files)
 }
 
 fn load(files: &DevCertificates) -> Result<ServerTls, TlsError> {
     ServerTls::load(files.server(), TlsSettings::default())
+}
+
+fn in_a_day() -> SystemTime {
+    SystemTime::now() + Duration::from_hours(24)
 }
 
 pub(super) fn roots(ca: &Path) -> RootCertStore {
@@ -160,7 +164,14 @@ fn forged(allowed: &[&str], name: &str) -> Result<(), rustls::Error> {
     let (_dir, files) = made(allowed);
     let ca_key = KeyPair::from_pem(&fs::read_to_string(&files.ca_key).unwrap()).unwrap();
     let leaf_key = KeyPair::generate().unwrap();
-    let leaf = dev::signed_leaf(&hosts(allowed), &ca_key, &hosts(&[name]), &leaf_key).unwrap();
+    let leaf = dev::signed_leaf(
+        &hosts(allowed),
+        &ca_key,
+        &hosts(&[name]),
+        &leaf_key,
+        in_a_day(),
+    )
+    .unwrap();
     fs::write(&files.server_pem, leaf.pem()).unwrap();
     fs::write(&files.server_key, leaf_key.serialize_pem()).unwrap();
     connects(&files.ca_pem, &load(&files).unwrap(), name)
@@ -206,7 +217,7 @@ fn one_kind_of_host_alone_still_works() {
 fn keys_are_private_and_a_new_folder_is_too() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("new/certs");
-    let files = dev::make(&dir, &hosts(&DEFAULT_HOSTS), false).unwrap();
+    let files = dev::make(&dir, &hosts(&DEFAULT_HOSTS), dev::DEFAULT_DAYS, false).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&dir), 0o700);
     assert_eq!(mode(&files.ca_key), 0o600);
@@ -224,11 +235,18 @@ fn keys_are_private_and_a_new_folder_is_too() {
 fn existing_files_are_replaced_only_by_force() {
     let (dir, files) = made(&DEFAULT_HOSTS);
     let before = files.contents();
-    let refused = dev::make(dir.path(), &hosts(&DEFAULT_HOSTS), false).unwrap_err();
+    let refused =
+        dev::make(dir.path(), &hosts(&DEFAULT_HOSTS), dev::DEFAULT_DAYS, false).unwrap_err();
     assert!(matches!(refused, DevCertError::Exists { .. }), "{refused}");
     assert_eq!(files.contents(), before);
 
-    dev::make(dir.path(), &hosts(&["example.org"]), true).unwrap();
+    dev::make(
+        dir.path(),
+        &hosts(&["example.org"]),
+        dev::DEFAULT_DAYS,
+        true,
+    )
+    .unwrap();
     for (new, old) in files.contents().iter().zip(&before) {
         assert_ne!(new, old);
     }
@@ -238,7 +256,7 @@ fn existing_files_are_replaced_only_by_force() {
     for path in [&files.ca_pem, &files.server_pem, &files.server_key] {
         fs::remove_file(path).unwrap();
     }
-    assert!(dev::make(dir.path(), &hosts(&DEFAULT_HOSTS), false).is_err());
+    assert!(dev::make(dir.path(), &hosts(&DEFAULT_HOSTS), dev::DEFAULT_DAYS, false).is_err());
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
@@ -246,7 +264,7 @@ fn existing_files_are_replaced_only_by_force() {
 fn without_hosts_nothing_is_made() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(
-        dev::make(dir.path(), &[], false),
+        dev::make(dir.path(), &[], dev::DEFAULT_DAYS, false),
         Err(DevCertError::NoHosts)
     ));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -257,7 +275,7 @@ fn an_incomplete_set_is_an_error_that_names_what_is_missing() {
     let dir = tempfile::tempdir().unwrap();
     assert!(!dev::exist(&dir.path().join("none")).unwrap());
     assert!(!dev::exist(dir.path()).unwrap());
-    let files = dev::make(dir.path(), &hosts(&DEFAULT_HOSTS), false).unwrap();
+    let files = dev::make(dir.path(), &hosts(&DEFAULT_HOSTS), dev::DEFAULT_DAYS, false).unwrap();
     assert!(dev::exist(dir.path()).unwrap());
 
     fs::remove_file(&files.ca_key).unwrap();
@@ -369,7 +387,7 @@ fn a_pair_replaced_by_rename_is_picked_up() {
     fs::copy(&files.ca_pem, &old_ca).unwrap();
     assert!(!server.reload_if_changed().unwrap());
 
-    dev::make(dir.path(), &hosts(&DEFAULT_HOSTS), true).unwrap();
+    dev::make(dir.path(), &hosts(&DEFAULT_HOSTS), dev::DEFAULT_DAYS, true).unwrap();
     assert!(
         connects(&old_ca, &server, "localhost").is_ok(),
         "not read again yet"
@@ -434,7 +452,7 @@ async fn the_watch_picks_up_what_changes() {
     let (dir, files) = made(&DEFAULT_HOSTS);
     let server = Arc::new(load(&files).unwrap());
     let watch = tokio::spawn(Arc::clone(&server).watch(Duration::ZERO));
-    dev::make(dir.path(), &hosts(&DEFAULT_HOSTS), true).unwrap();
+    dev::make(dir.path(), &hosts(&DEFAULT_HOSTS), dev::DEFAULT_DAYS, true).unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
     while connects(&files.ca_pem, &server, "localhost").is_err() {
         assert!(Instant::now() < deadline, "never picked up");

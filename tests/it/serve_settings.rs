@@ -10,7 +10,7 @@ use crate::program::{Bench, Ran};
 use crate::server::{Server, content};
 
 /// Settings with values that they cannot have.
-const BAD: [(&str, &str); 63] = [
+const BAD: [(&str, &str); 65] = [
     ("listen", "localhost"),
     ("listen", "127.0.0.1"),
     ("metrics-listen", "nowhere:1"),
@@ -50,6 +50,8 @@ const BAD: [(&str, &str); 63] = [
     ("min-free", "10%"),
     ("min-free", "1s"),
     ("max-connections", "0"),
+    ("max-handshakes", "0"),
+    ("max-handshakes", "-1"),
     ("handshake-timeout", "10"),
     ("handshake-timeout", "0s"),
     ("header-timeout", "soon"),

@@ -15,6 +15,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::exchange::{self, Client};
 use super::transport::Connection;
+use crate::http::ClientNetwork;
 use crate::server::Shared;
 use crate::server::client_scopes::identify;
 use crate::server::connection::{MAX_HEADERS, WATCH_INTERVAL};
@@ -32,6 +33,8 @@ type Http = h3::server::Connection<Connection, Bytes>;
 enum RefusedConnection {
     #[error("it took too long")]
     Late,
+    #[error("too many others waited for their handshakes")]
+    Crowded,
     #[error("no QUIC: {0}")]
     Quic(#[from] quinn::ConnectionError),
     #[error("no HTTP/3: {0}")]
@@ -57,12 +60,17 @@ pub(super) async fn run(
     let _open = Open::count(&shared.app);
     let address = connecting.remote_address().ip();
     let limit = shared.limits.handshake_timeout;
-    let establishing = timeout(limit, establish(&shared, connecting));
+    let (place, lost) = shared.handshakes.enter();
+    place.belongs_to(ClientNetwork::of(address));
+    // On its own, as over TCP.
+    let establishing = timeout(limit, Box::pin(establish(&shared, connecting)));
     let established = tokio::select! {
+        biased;
         () = shared.stop.cancelled() => return,
         established = establishing => established.unwrap_or(Err(RefusedConnection::Late)),
+        () = lost.happens() => Err(RefusedConnection::Crowded),
     };
-    drop(handshake);
+    drop((place, handshake));
     match established {
         Ok(established) => speak_http(&shared, established).await,
         Err(refused) => {

@@ -201,7 +201,7 @@ async fn a_flush_that_waits_counts_as_blocked() {
 async fn tls_runs_over_it_and_leaves_no_buffer_when_idle() {
     let dir = tempfile::tempdir().unwrap();
     let hosts = ["localhost".parse().unwrap()];
-    let files = dev::make(dir.path(), &hosts, false).unwrap();
+    let files = dev::make(dir.path(), &hosts, dev::DEFAULT_DAYS, false).unwrap();
     let tls = ServerTls::load(files.server(), TlsSettings::default()).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots

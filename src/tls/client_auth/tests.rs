@@ -76,7 +76,7 @@ impl Setting {
         let own = key();
         let certificate = client.signed_by(&own, &*intermediate).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        dev::make(dir.path(), &hosts(&["localhost"]), false).unwrap();
+        dev::make(dir.path(), &hosts(&["localhost"]), dev::DEFAULT_DAYS, false).unwrap();
         std::fs::write(dir.path().join("clients.pem"), root.pem()).unwrap();
         Self {
             chain: vec![certificate.der().clone(), intermediate.der().clone()],

@@ -1,0 +1,134 @@
+//! Doing what a plan says.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::plan::{Change, Step, command_line};
+use super::stores::run;
+
+/// By whom steps are done that only root may do.
+#[derive(Clone, Debug)]
+pub(super) enum Root {
+    /// This process is root's.
+    Ours,
+    /// By `sudo`, which is at this path. Where nobody is at a terminal it may not ask for a password.
+    Sudo {
+        /// Its absolute path.
+        program: PathBuf,
+        /// Whether it may ask.
+        may_ask: bool,
+    },
+}
+
+/// Why a step was not done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StepError {
+    /// The file system refused.
+    #[error("cannot {step}")]
+    Io {
+        /// What was to be done.
+        step: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A program said no.
+    #[error("{line}: {said}")]
+    Program {
+        /// How it was called.
+        line: String,
+        /// The end of what it said.
+        said: String,
+    },
+}
+
+/// Does one change, step by step, up to one that fails.
+pub(super) fn carry_out(change: &Change, root: &Root) -> Result<(), StepError> {
+    change.steps.iter().try_for_each(|step| done(step, root))
+}
+
+/// How a step is called where it takes `sudo`: as it is shown, and as it is run.
+pub(super) fn with_sudo(
+    step: &Step,
+    sudo: &Path,
+    may_ask: bool,
+) -> (PathBuf, Vec<OsString>, String) {
+    let (program, arguments, input) = step.as_program();
+    let mut all: Vec<OsString> = Vec::new();
+    if !may_ask {
+        all.push("-n".into());
+    }
+    all.extend(["--".into(), program.into()]);
+    all.extend(arguments);
+    (sudo.to_owned(), all, input)
+}
+
+fn done(step: &Step, root: &Root) -> Result<(), StepError> {
+    if let (true, Root::Sudo { program, may_ask }) = (step.needs_root(), root) {
+        let (program, arguments, input) = with_sudo(step, program, *may_ask);
+        return ran(&program, &arguments, &input);
+    }
+    let io = |source| StepError::Io {
+        step: step.to_string(),
+        source,
+    };
+    match step {
+        Step::CreateFolder(path) => DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(io),
+        Step::Write {
+            path, certificate, ..
+        } => write(path, certificate).map_err(io),
+        Step::Remove(path) => match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io(error)),
+            _ => Ok(()),
+        },
+        Step::Run {
+            program,
+            arguments,
+            input,
+            ..
+        } => ran(program, arguments, input),
+    }
+}
+
+/// Whole or not at all: the system's program may be building its store at this moment.
+fn write(path: &Path, certificate: &str) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new()
+        .prefix(".sealslot-")
+        .tempfile_in(folder)?;
+    file.as_file()
+        .set_permissions(Permissions::from_mode(0o644))?;
+    file.write_all(certificate.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn ran(program: &Path, arguments: &[OsString], input: &str) -> Result<(), StepError> {
+    let failed = |said: String| StepError::Program {
+        line: command_line(program, arguments),
+        said,
+    };
+    let ran = run(program.as_os_str(), arguments, input.as_bytes())
+        .map_err(|error| failed(error.to_string()))?;
+    if ran.success {
+        return Ok(());
+    }
+    let said = if ran.stderr.trim().is_empty() {
+        &ran.stdout
+    } else {
+        &ran.stderr
+    };
+    let last = said
+        .trim()
+        .lines()
+        .last()
+        .unwrap_or("it failed without a word");
+    Err(failed(last.to_owned()))
+}

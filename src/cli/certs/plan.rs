@@ -1,0 +1,351 @@
+//! What is to be changed in trust stores, as steps that can be shown before they are done.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::stores::{
+    Found, Kind, Layout, Looked, Machine, PACKAGE, Place, database_argument, has_chromium,
+    new_chromium_database, nickname,
+};
+use crate::tls::dev::{CertificateFacts, shell_quoted};
+
+/// One thing that is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A folder for this user alone.
+    CreateFolder(PathBuf),
+    /// A certificate in a file that everybody can read.
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// PEM.
+        certificate: String,
+        /// Whether only root may.
+        as_root: bool,
+    },
+    /// A file goes.
+    Remove(PathBuf),
+    /// A program is run.
+    Run {
+        /// Its absolute path.
+        program: PathBuf,
+        arguments: Vec<OsString>,
+        /// What it reads on its stdin.
+        input: String,
+        /// Whether only root may.
+        as_root: bool,
+    },
+}
+
+impl Step {
+    /// Whether only root may do it.
+    pub(super) fn needs_root(&self) -> bool {
+        match self {
+            Self::CreateFolder(_) => false,
+            Self::Remove(_) => true,
+            Self::Write { as_root, .. } | Self::Run { as_root, .. } => *as_root,
+        }
+    }
+
+    /// The same as a program that is run, for `sudo`. Certificates are handed over on stdin, as they were checked: a path could lead
+    /// to another one by then.
+    pub(super) fn as_program(&self) -> (PathBuf, Vec<OsString>, String) {
+        match self {
+            Self::CreateFolder(path) => (
+                "/usr/bin/mkdir".into(),
+                vec!["-p".into(), path.into()],
+                String::new(),
+            ),
+            Self::Write {
+                path, certificate, ..
+            } => {
+                let mut arguments: Vec<OsString> =
+                    ["-m", "0644", "-T", "/dev/stdin"].map(Into::into).to_vec();
+                arguments.push(path.into());
+                ("/usr/bin/install".into(), arguments, certificate.clone())
+            }
+            Self::Remove(path) => (
+                "/usr/bin/rm".into(),
+                vec!["-f".into(), "--".into(), path.into()],
+                String::new(),
+            ),
+            Self::Run {
+                program,
+                arguments,
+                input,
+                ..
+            } => (program.clone(), arguments.clone(), input.clone()),
+        }
+    }
+}
+
+/// A program and its arguments as a shell would take them.
+pub(super) fn command_line(program: &Path, arguments: &[OsString]) -> String {
+    let words =
+        std::iter::once(program.as_os_str()).chain(arguments.iter().map(OsString::as_os_str));
+    let quoted = words.map(|word| {
+        let word = word.to_string_lossy();
+        // An option is one on purpose.
+        if word.starts_with('-') && !word.contains(' ') {
+            word.into_owned()
+        } else {
+            shell_quoted(&word)
+        }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateFolder(path) => write!(f, "create the folder {}", path.display()),
+            Self::Write { path, .. } => write!(f, "write {}", path.display()),
+            Self::Remove(path) => write!(f, "remove {}", path.display()),
+            Self::Run {
+                program, arguments, ..
+            } => write!(f, "run {}", command_line(program, arguments)),
+        }
+    }
+}
+
+/// What is done to one store: all of its steps, or none after one that fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    /// The store, for people.
+    pub(super) store: String,
+    pub(super) steps: Vec<Step>,
+}
+
+impl Change {
+    pub(super) fn needs_root(&self) -> bool {
+        self.steps.iter().any(Step::needs_root)
+    }
+}
+
+/// What is done to all of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) changes: Vec<Change>,
+    /// Stores that are already as they should be.
+    pub(super) already: Vec<String>,
+    /// What cannot be done here, and what would help.
+    pub(super) undone: Vec<String>,
+}
+
+/// An authority that is to be trusted, and the file that it is in.
+pub(super) struct Authority<'a> {
+    pub(super) certificate: &'a CertificateFacts,
+    pub(super) pem: String,
+    pub(super) path: &'a Path,
+}
+
+/// What makes the stores of these kinds trust an authority. `looked`: what is in them now.
+pub(super) fn to_trust(
+    machine: &Machine,
+    kinds: &[Kind],
+    authority: &Authority<'_>,
+    looked: &Looked,
+) -> Plan {
+    let mut plan = Plan {
+        undone: looked.unseen.clone(),
+        ..Plan::default()
+    };
+    let is_it = |found: &&Found| found.certificate.der == authority.certificate.der;
+    let there: Vec<_> = looked
+        .found
+        .iter()
+        .filter(is_it)
+        .map(|found| &found.place)
+        .collect();
+    if kinds.contains(&Kind::System) {
+        let known = there.iter().find(|place| place.kind() == Kind::System);
+        match (known, machine.system()) {
+            (Some(place), _) => plan.already.push(place.to_string()),
+            (None, Some(layout)) => plan.changes.push(in_system(&layout, authority)),
+            // What was looked at says it.
+            (None, None) => {}
+        }
+    }
+    if kinds.contains(&Kind::Nss) {
+        in_databases(machine, authority, &there, &mut plan);
+    }
+    plan
+}
+
+fn in_system(layout: &Layout, authority: &Authority<'_>) -> Change {
+    match layout {
+        Layout::Folder {
+            family,
+            anchors,
+            update,
+        } => Change {
+            store: format!("the system's store ({})", family.name),
+            steps: vec![
+                Step::Write {
+                    path: family.path_of(anchors, authority.certificate),
+                    certificate: authority.pem.clone(),
+                    as_root: true,
+                },
+                updating(update),
+            ],
+        },
+        Layout::Other(system) => Change {
+            store: system.store.to_owned(),
+            steps: vec![Step::Run {
+                program: system.program(),
+                arguments: system.add(authority.path),
+                input: String::new(),
+                as_root: system.needs_root,
+            }],
+        },
+    }
+}
+
+fn updating(update: &Path) -> Step {
+    Step::Run {
+        program: update.to_owned(),
+        arguments: Vec::new(),
+        input: String::new(),
+        as_root: true,
+    }
+}
+
+fn in_databases(machine: &Machine, authority: &Authority<'_>, there: &[&Place], plan: &mut Plan) {
+    let mut databases: Vec<_> = machine
+        .databases()
+        .into_iter()
+        .map(|known| (known, false))
+        .collect();
+    let of_chromium = databases
+        .iter()
+        .any(|(known, _)| known.browser == "Chromium");
+    if !of_chromium && machine.os == "linux" && has_chromium(machine) {
+        databases.extend(new_chromium_database(machine).map(|new| (new, true)));
+    }
+    if databases.is_empty() {
+        return;
+    }
+    let Some(certutil) = machine.programs.find("certutil") else {
+        // Where there are databases, what was looked at says it.
+        if databases.iter().all(|(_, new)| *new) {
+            plan.undone.push(format!(
+                "Chromium's NSS database: there is no certutil; install {PACKAGE}"
+            ));
+        }
+        return;
+    };
+    for (database, new) in databases {
+        let known = there
+            .iter()
+            .find(|place| matches!(place, Place::Nss(folder, _) if *folder == database.folder));
+        if let Some(place) = known {
+            plan.already.push(place.to_string());
+            continue;
+        }
+        let with = |arguments: &[&str], input: String| {
+            let mut all = vec!["-d".into(), database_argument(&database.folder)];
+            all.extend(arguments.iter().map(OsString::from));
+            Step::Run {
+                program: certutil.clone(),
+                arguments: all,
+                input,
+                as_root: false,
+            }
+        };
+        let mut steps = Vec::new();
+        if new {
+            steps.push(Step::CreateFolder(database.folder.clone()));
+            steps.push(with(&["-N", "--empty-password"], String::new()));
+        }
+        let name = nickname(authority.certificate);
+        // For TLS servers alone: not for mail, not for programs.
+        steps.push(with(
+            &["-A", "-a", "-t", "C,,", "-n", &name],
+            authority.pem.clone(),
+        ));
+        plan.changes.push(Change {
+            store: format!("{}: {}", database.browser, database.folder.display()),
+            steps,
+        });
+    }
+}
+
+/// What takes authorities of ours out of the stores that `looked` found them in: all, or the one with this fingerprint.
+pub(super) fn to_untrust(
+    machine: &Machine,
+    fingerprint: Option<&str>,
+    own: Option<&CertificateFacts>,
+    looked: &Looked,
+) -> Plan {
+    let mut plan = Plan {
+        undone: looked.unseen.clone(),
+        ..Plan::default()
+    };
+    let chosen = |found: &&Found| {
+        fingerprint.is_none_or(|fingerprint| found.certificate.fingerprint() == fingerprint)
+    };
+    let found: Vec<_> = looked.found.iter().filter(chosen).collect();
+    let mut files: Vec<_> = found
+        .iter()
+        .filter_map(|found| match &found.place {
+            Place::File(path) => Some(path.clone()),
+            _ => None,
+        })
+        .collect();
+    if fingerprint.is_none() {
+        files.extend(looked.debris.iter().cloned());
+    }
+    match machine.system() {
+        Some(Layout::Folder { family, update, .. }) if !files.is_empty() => {
+            let removing = files.into_iter().map(Step::Remove);
+            plan.changes.push(Change {
+                store: format!("the system's store ({})", family.name),
+                steps: removing.chain([updating(&update)]).collect(),
+            });
+        }
+        Some(Layout::Other(system)) => {
+            let entries = found
+                .iter()
+                .filter(|found| matches!(found.place, Place::Entry(_)));
+            let mut entries: Vec<_> = entries.map(|found| &found.certificate).collect();
+            if entries.is_empty() && system.cannot_be_read() {
+                entries.extend(own);
+            }
+            plan.changes
+                .extend(entries.into_iter().map(|certificate| Change {
+                    store: system.store.to_owned(),
+                    steps: vec![Step::Run {
+                        program: system.program(),
+                        arguments: system.remove(certificate),
+                        input: String::new(),
+                        as_root: system.needs_root,
+                    }],
+                }));
+        }
+        _ => {}
+    }
+    let Some(certutil) = machine.programs.find("certutil") else {
+        return plan;
+    };
+    for found in found {
+        if let Place::Nss(folder, name) = &found.place {
+            plan.changes.push(Change {
+                store: found.place.to_string(),
+                steps: vec![Step::Run {
+                    program: certutil.clone(),
+                    arguments: vec![
+                        "-d".into(),
+                        database_argument(folder),
+                        "-D".into(),
+                        "-n".into(),
+                        name.into(),
+                    ],
+                    input: String::new(),
+                    as_root: false,
+                }],
+            });
+        }
+    }
+    plan
+}

@@ -1,0 +1,306 @@
+//! What certificates say, also those from elsewhere. Whether one is genuine is for rustls to say.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::RootCertStore;
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::ParsedCertificate;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::ext::pkix::constraints::name::GeneralSubtrees;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, NameConstraints, SubjectAltName};
+
+use super::{HostName, OUR_AUTHORITIES};
+use crate::tls::TlsError;
+use crate::tls::config::read_chain;
+
+/// `id-kp-serverAuth` (RFC 5280, section 4.2.1.12).
+const SERVER_AUTH: &str = "1.3.6.1.5.5.7.3.1";
+
+/// What one certificate says.
+#[derive(Clone, Debug)]
+pub struct CertificateFacts {
+    /// The certificate itself.
+    pub der: Vec<u8>,
+    /// Whom it is for, as RFC 4514 writes it. Empty where it says nobody.
+    pub subject: String,
+    /// Who signed it.
+    pub issuer: String,
+    /// The DNS names and IP addresses that it is for (subject alternative names), in its order.
+    pub names: Vec<String>,
+    /// When it begins to be valid.
+    pub not_before: SystemTime,
+    /// When it ends.
+    pub not_after: SystemTime,
+    /// Whether it may sign others.
+    pub is_authority: bool,
+    /// Which names certificates below it may have, where it is limited.
+    pub constraints: Option<Constraints>,
+    /// Whether it is good for TLS servers, and for nothing else.
+    only_servers: bool,
+}
+
+/// What an authority is limited to (RFC 5280, section 4.2.1.10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Constraints {
+    /// DNS names, with those below them, and networks like `192.0.2.7/32`. Other kinds of names as `x509-cert` writes them.
+    pub permitted: Vec<String>,
+    /// The same, of what is excluded. The empty DNS name is all of them.
+    pub excluded: Vec<String>,
+    /// Whether it leaves no more than single addresses and named hosts.
+    narrow: bool,
+}
+
+/// Why an authority is not put into trust stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// It is a server's certificate, or another that may not sign.
+    #[error("it is no authority but a certificate below one")]
+    NoAuthority,
+    /// Whoever has its key could stand for any host.
+    #[error("it is not limited by name: whoever has its key could stand for every host there is")]
+    NotLimited,
+    /// Its key could sign mail or programs.
+    #[error("it is not limited to TLS servers")]
+    NotOnlyServers,
+    /// Another name, or not signed by itself.
+    #[error("it is none that `sealslot certs` has made")]
+    NotOurs,
+    /// Its time is over.
+    #[error("it has expired")]
+    Expired,
+}
+
+impl CertificateFacts {
+    /// Reads a certificate; `None` where it does not parse.
+    pub fn of(der: &[u8]) -> Option<Self> {
+        let certificate = Certificate::from_der(der).ok()?;
+        let tbs = certificate.tbs_certificate();
+        let names = match tbs.get_extension::<SubjectAltName>().ok()? {
+            Some((_, SubjectAltName(names))) => names.iter().filter_map(host).collect(),
+            None => Vec::new(),
+        };
+        let basic = tbs.get_extension::<BasicConstraints>().ok()?;
+        let limits = tbs.get_extension::<NameConstraints>().ok()?;
+        let uses = tbs.get_extension::<ExtendedKeyUsage>().ok()?;
+        let uses = uses.map(|(_, ExtendedKeyUsage(uses))| uses);
+        Some(Self {
+            der: der.to_vec(),
+            subject: tbs.subject().to_string(),
+            issuer: tbs.issuer().to_string(),
+            names,
+            not_before: tbs.validity().not_before.to_system_time(),
+            not_after: tbs.validity().not_after.to_system_time(),
+            is_authority: basic.is_some_and(|(_, basic)| basic.ca),
+            constraints: limits.map(|(critical, limits)| Constraints::of(critical, &limits)),
+            only_servers: uses
+                .is_some_and(|uses| uses.len() == 1 && uses[0].to_string() == SERVER_AUTH),
+        })
+    }
+
+    /// SHA-256 over the certificate, as `openssl x509 -fingerprint -sha256` prints it.
+    pub fn fingerprint(&self) -> String {
+        pairs(&Sha256::digest(&self.der))
+    }
+
+    /// SHA-1 over the certificate in upper-case hexadecimal digits: what the stores of macOS and Windows call it. Nothing relies
+    /// on it but finding the entry.
+    pub fn sha1(&self) -> String {
+        data_encoding::HEXUPPER.encode(&Sha1::digest(&self.der))
+    }
+
+    /// The common name of an authority that was made here, whatever else it says. It is also what NSS calls it.
+    pub fn our_name(&self) -> Option<&str> {
+        let name = self.subject.strip_prefix("CN=")?;
+        let id = name.strip_prefix(OUR_AUTHORITIES)?;
+        let hexadecimal = id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        hexadecimal.then_some(name)
+    }
+
+    /// Whether it may be put into trust stores: only an authority that was made here, that is limited to named hosts and to TLS
+    /// servers, and whose time is not over.
+    pub fn check_trustworthy(&self, now: SystemTime) -> Result<(), Unfit> {
+        if !self.is_authority {
+            return Err(Unfit::NoAuthority);
+        }
+        if !self
+            .constraints
+            .as_ref()
+            .is_some_and(|limits| limits.narrow)
+        {
+            return Err(Unfit::NotLimited);
+        }
+        if !self.only_servers {
+            return Err(Unfit::NotOnlyServers);
+        }
+        if self.our_name().is_none() || self.subject != self.issuer {
+            return Err(Unfit::NotOurs);
+        }
+        if self.not_after <= now {
+            return Err(Unfit::Expired);
+        }
+        Ok(())
+    }
+
+    /// Whether `authority` signed it, and may have: by its key, its constraints, and for TLS servers. Looked at for the time
+    /// when it began, so that one that has expired still has its authority.
+    pub fn is_issued_by(&self, authority: &Self) -> bool {
+        let mut roots = RootCertStore::empty();
+        if roots
+            .add(CertificateDer::from(&*authority.der).into_owned())
+            .is_err()
+        {
+            return false;
+        }
+        let own = CertificateDer::from(&*self.der);
+        let Ok(parsed) = ParsedCertificate::try_from(&own) else {
+            return false;
+        };
+        let began = self.not_before.duration_since(UNIX_EPOCH);
+        let at = UnixTime::since_unix_epoch(began.unwrap_or_default());
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], at, algorithms.all).is_ok()
+    }
+
+    /// How long it is good for still; nothing where it has expired.
+    pub fn left(&self, now: SystemTime) -> Duration {
+        self.not_after.duration_since(now).unwrap_or_default()
+    }
+
+    /// How long it is good for from its beginning to its end.
+    pub fn lifetime(&self) -> Duration {
+        self.not_after
+            .duration_since(self.not_before)
+            .unwrap_or_default()
+    }
+
+    /// Whether it is good for TLS servers, and for nothing else.
+    pub fn only_servers(&self) -> bool {
+        self.only_servers
+    }
+
+    /// The hosts among its names. One with a wildcard is none.
+    pub(super) fn hosts(&self) -> Vec<HostName> {
+        self.names
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .collect()
+    }
+}
+
+impl Constraints {
+    fn of(critical: bool, limits: &NameConstraints) -> Self {
+        let listed = |subtrees: &Option<GeneralSubtrees>| -> Vec<String> {
+            let subtrees = subtrees.iter().flatten();
+            subtrees.map(|subtree| base(&subtree.base)).collect()
+        };
+        let (permitted, excluded) = (
+            listed(&limits.permitted_subtrees),
+            listed(&limits.excluded_subtrees),
+        );
+        let has = |list: &[String], kind: fn(&str) -> bool| list.iter().any(|base| kind(base));
+        // A kind of name that is not mentioned is not limited at all.
+        let every_kind = [is_dns as fn(&str) -> bool, is_v4, is_v6]
+            .into_iter()
+            .all(|kind| {
+                let all = |base: &str| ["", "0.0.0.0/0", "::/0"].contains(&base);
+                has(&permitted, kind) || excluded.iter().any(|base| kind(base) && all(base))
+            });
+        let single = permitted.iter().all(|base| {
+            is_dns(base) && !base.is_empty()
+                || base.ends_with("/32") && is_v4(base)
+                || base.ends_with("/128")
+        });
+        Self {
+            narrow: critical && every_kind && single,
+            permitted,
+            excluded,
+        }
+    }
+}
+
+impl fmt::Display for Constraints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let single = |base: &String| {
+            let address = base.strip_suffix("/32").or(base.strip_suffix("/128"));
+            address.unwrap_or(base).to_owned()
+        };
+        let permitted: Vec<_> = self.permitted.iter().map(single).collect();
+        f.write_str(&permitted.join(", "))
+    }
+}
+
+fn is_dns(base: &str) -> bool {
+    !base.contains(['/', ' ', '('])
+}
+
+fn is_v4(base: &str) -> bool {
+    base.contains('/') && !base.contains(':')
+}
+
+fn is_v6(base: &str) -> bool {
+    base.contains('/') && base.contains(':')
+}
+
+/// The certificates in a PEM file, the first one first.
+pub fn read_facts(path: &Path) -> Result<CertificateFacts, TlsError> {
+    let chain = read_chain(path)?;
+    CertificateFacts::of(&chain[0]).ok_or_else(|| TlsError::Certificate {
+        path: path.to_owned(),
+        source: rustls::Error::InvalidCertificate(rustls::CertificateError::BadEncoding),
+    })
+}
+
+/// All certificates in a text with PEM blocks that can be read.
+pub fn read_facts_of(pem: &[u8]) -> Vec<CertificateFacts> {
+    use rustls::pki_types::pem::PemObject;
+    let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
+    certificates
+        .filter_map(|der| CertificateFacts::of(&der))
+        .collect()
+}
+
+fn pairs(digest: &[u8]) -> String {
+    let pairs: Vec<_> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+    pairs.join(":")
+}
+
+fn host(name: &GeneralName) -> Option<String> {
+    match name {
+        GeneralName::DnsName(name) => Some(name.as_str().to_owned()),
+        GeneralName::IpAddress(bytes) => Some(match bytes.as_bytes() {
+            [a, b, c, d] => Ipv4Addr::new(*a, *b, *c, *d).to_string(),
+            bytes => Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_string(),
+        }),
+        _ => None,
+    }
+}
+
+/// What a subtree begins at. A network is an address and a mask of the same length.
+fn base(name: &GeneralName) -> String {
+    let other = || format!("{name:?} ()");
+    match name {
+        GeneralName::DnsName(name) => name.as_str().to_owned(),
+        GeneralName::IpAddress(bytes) => {
+            let (address, mask) = bytes.as_bytes().split_at(bytes.as_bytes().len() / 2);
+            let address: IpAddr = if let Ok(v4) = <[u8; 4]>::try_from(address) {
+                v4.into()
+            } else if let Ok(v6) = <[u8; 16]>::try_from(address) {
+                v6.into()
+            } else {
+                return other();
+            };
+            let ones: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
+            format!("{address}/{ones}")
+        }
+        _ => other(),
+    }
+}
