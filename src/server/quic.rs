@@ -38,6 +38,8 @@ const INCOMING_BYTES: u64 = 16 * 1024;
 const ALL_INCOMING_BYTES: u64 = 4 << 20;
 /// Bytes of answers that a connection may have under way.
 const SEND_WINDOW: u64 = 2 << 20;
+/// How long nothing at all has to come before a connection is taken for lost: a phone may be without a network for some seconds.
+const MIN_SILENCE: Duration = Duration::from_secs(10);
 /// How long the last packets may take.
 const LAST_PACKETS: Duration = Duration::from_secs(1);
 
@@ -91,6 +93,7 @@ impl Configs {
 }
 
 fn transport_config(limits: &ConnectionLimits) -> TransportConfig {
+    let silence = limits.header_timeout.max(MIN_SILENCE);
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(MAX_STREAMS.into())
@@ -99,8 +102,8 @@ fn transport_config(limits: &ConnectionLimits) -> TransportConfig {
         .receive_window(CONNECTION_WINDOW.into())
         .send_window(SEND_WINDOW)
         // Who does not even acknowledge is gone. While a request is worked on, we ask.
-        .max_idle_timeout(IdleTimeout::try_from(limits.header_timeout).ok())
-        .keep_alive_interval(Some(limits.header_timeout / 3))
+        .max_idle_timeout(IdleTimeout::try_from(silence).ok())
+        .keep_alive_interval(Some(silence / 3))
         .datagram_receive_buffer_size(None);
     config
 }

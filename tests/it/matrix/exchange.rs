@@ -133,6 +133,7 @@ impl Lines {
         let (mut head, body) = request.into_parts();
         head.uri = self.url(&head.uri);
         let asked_for = welcome && !body.is_empty();
+        let ends = welcome || body.is_empty();
         let (address, config) = (self.address, Arc::clone(&self.configs[certificate]));
         let kept = self.http3.get(certificate).cloned();
         let exchange = async {
@@ -145,7 +146,7 @@ impl Lines {
                 let sent = stream.send_data(body.into()).await;
                 sent.map_err(io::Error::other)?;
             }
-            if welcome {
+            if ends {
                 stream.finish().await.map_err(io::Error::other)?;
             }
             let answer = answer(&mut stream).await.map_err(|(error, _)| error)?;
