@@ -163,8 +163,10 @@ fn frames_of_nothing_are_no_end_either() {
         &server,
         &[&fields(&PUT), &body, &frame(DATA, b" body")],
     ));
-    let [id] = &server.listed()[..] else { panic!() };
-    assert_eq!(bench.open_stored(&id[..].into()).content, b"whole body");
+    let listed = server.listed();
+    assert_eq!(listed.len(), 1);
+    let opened = bench.open_stored(&Value::from(listed[0].as_str()));
+    assert_eq!(opened.content, b"whole body");
 }
 
 #[test]
@@ -192,6 +194,29 @@ fn what_no_client_may_send_ends_its_connection() {
     ] {
         assert_eq!(write(&server, &[&wrong]), Outcome::Closed(code.value()));
     }
+    server.kept_nothing();
+}
+
+#[test]
+fn a_reset_that_comes_with_the_body_is_no_end() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &[]);
+    let config = trusting(&server.ca(), &TLS13, Protocol::Http3);
+    let resets = async {
+        let client = Http3::connect(server.address, config).await.unwrap();
+        let begun = [&fields(&PUT)[..], &frame(DATA, b"some")[..]].concat();
+        for code in [0, 0x100, 0x10c] {
+            for pause in [0, 1, 2, 5, 20] {
+                let (mut send, mut receive) = client.quic.open_bi().await.unwrap();
+                send.write_all(&begun).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                let _ = send.reset(VarInt::from_u32(code));
+                let _ = receive.read_to_end(1 << 20).await;
+            }
+        }
+        client.close().await;
+    };
+    runtime().block_on(async { timeout(PATIENCE, resets).await.unwrap() });
     server.kept_nothing();
 }
 

@@ -201,7 +201,7 @@ struct Content {
     receiving: Option<Receiving>,
     at: At,
     /// What was seen of it before it was asked for.
-    seen: Option<Frame<Bytes>>,
+    seen: Option<Result<Frame<Bytes>, ContentError>>,
     /// How many bytes may come still, where that was said.
     left: Option<u64>,
     asked: Option<oneshot::Sender<()>>,
@@ -243,9 +243,8 @@ impl Content {
     /// Looks at what has come with the head: whether there is a body at all mostly stands in the same packet.
     async fn look(&mut self) {
         std::future::poll_fn(|cx| {
-            // An error comes again when it is asked for.
-            if let Poll::Ready(Some(Ok(frame))) = self.poll_content(cx) {
-                self.seen = Some(frame);
+            if let Poll::Ready(Some(seen)) = self.poll_content(cx) {
+                self.seen = Some(seen);
             }
             Poll::Ready(())
         })
@@ -301,7 +300,7 @@ impl Body for Content {
             let _ = asked.send(());
         }
         if let Some(seen) = self.seen.take() {
-            return Poll::Ready(Some(Ok(seen)));
+            return Poll::Ready(Some(seen.map_err(Into::into)));
         }
         self.poll_content(cx).map_err(Into::into)
     }

@@ -193,7 +193,15 @@ pub(super) struct ReceiveHalf {
     /// What was read and is not passed on yet. No allocation while nothing is.
     arrived: BytesMut,
     guard: Guard,
-    over: bool,
+    at: At,
+}
+
+/// Where a stream that is read stands. A failure is final, and never followed by an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Open,
+    Ended,
+    Failed,
 }
 
 impl ReceiveHalf {
@@ -203,7 +211,7 @@ impl ReceiveHalf {
             connection,
             arrived: BytesMut::new(),
             guard,
-            over: false,
+            at: At::Open,
         }
     }
 
@@ -223,6 +231,11 @@ impl ReceiveHalf {
         }
     }
 
+    fn fail(&mut self) {
+        self.at = At::Failed;
+        self.arrived = BytesMut::new();
+    }
+
     fn end(&self) -> Result<(), Violation> {
         match &self.guard {
             Guard::Frames(frames) => frames.end(&self.arrived),
@@ -232,8 +245,7 @@ impl ReceiveHalf {
 
     /// Ends the connection.
     fn violated(&mut self, violation: Violation) -> StreamErrorIncoming {
-        self.over = true;
-        self.arrived = BytesMut::new();
+        self.fail();
         let reason = violation.to_string();
         self.connection
             .close(in_frame(violation.code.value()), reason.as_bytes());
@@ -251,9 +263,13 @@ impl quic::RecvStream for ReceiveHalf {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
         loop {
+            if self.at == At::Failed {
+                let again = io::Error::from(io::ErrorKind::BrokenPipe);
+                return Poll::Ready(Err(StreamErrorIncoming::Unknown(Box::new(again))));
+            }
             match self.take() {
                 Ok(Some(piece)) => return Poll::Ready(Ok(Some(piece))),
-                Ok(None) if self.over => return Poll::Ready(Ok(None)),
+                Ok(None) if self.at == At::Ended => return Poll::Ready(Ok(None)),
                 Ok(None) => {}
                 Err(violation) => return Poll::Ready(Err(self.violated(violation))),
             }
@@ -269,12 +285,11 @@ impl quic::RecvStream for ReceiveHalf {
                     if let Err(violation) = self.end() {
                         return Poll::Ready(Err(self.violated(violation)));
                     }
-                    self.over = true;
+                    self.at = At::Ended;
                 }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => {
-                    self.over = true;
-                    self.arrived = BytesMut::new();
+                    self.fail();
                     return Poll::Ready(Err(unread(error)));
                 }
             }
@@ -282,8 +297,7 @@ impl quic::RecvStream for ReceiveHalf {
     }
 
     fn stop_sending(&mut self, code: u64) {
-        self.over = true;
-        self.arrived = BytesMut::new();
+        self.fail();
         // An error means that it has ended before.
         let _ = self.stream.stop(in_frame(code));
     }
@@ -295,7 +309,7 @@ impl quic::RecvStream for ReceiveHalf {
 
 impl Drop for ReceiveHalf {
     fn drop(&mut self) {
-        if !self.over {
+        if self.at == At::Open {
             let _ = self.stream.stop(in_frame(Code::H3_NO_ERROR.value()));
         }
     }
