@@ -13,7 +13,7 @@ use crate::page::{BROWSER, asking, between};
 use crate::program::Bench;
 use crate::server::{Server, content, text, wait_until};
 
-const PROTOCOLS: [Protocol; 2] = Protocol::ALL;
+const PROTOCOLS: [Protocol; 3] = Protocol::ALL;
 
 impl Server<'_> {
     #[track_caller]

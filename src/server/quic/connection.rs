@@ -118,7 +118,6 @@ async fn speak_http(shared: &Arc<Shared>, established: Established) {
         identity: certificate
             .as_ref()
             .map(|certificate| identify(certificate, &shared.peers.client_scopes)),
-        traffic: Arc::clone(&traffic),
     });
     let mut exchanges = JoinSet::new();
     let mut watch = watch(shared);

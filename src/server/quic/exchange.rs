@@ -19,7 +19,7 @@ use super::transport::{Connection, ReceiveHalf, SendHalf};
 use crate::http::{ClientIdentity, Incoming, Peer, Response, respond};
 use crate::server::Shared;
 use crate::server::client_address::client_address;
-use crate::server::traffic::{Exchange, Traffic};
+use crate::server::traffic::Exchange;
 
 type Sending = RequestStream<SendHalf, Bytes>;
 type Receiving = RequestStream<ReceiveHalf, Bytes>;
@@ -37,7 +37,6 @@ const OF_CONNECTIONS: [HeaderName; 5] = [
 pub(super) struct Client {
     pub(super) connection: quinn::Connection,
     pub(super) identity: Option<ClientIdentity>,
-    pub(super) traffic: Arc<Traffic>,
 }
 
 /// Answers a request, until the client has the answer.
