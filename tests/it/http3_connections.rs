@@ -90,7 +90,13 @@ fn write(server: &Server<'_>, pieces: &[&[u8]]) -> Outcome {
         match receive.read_to_end(1 << 20).await {
             Ok(answer) => Outcome::Answered(answer),
             Err(quinn::ReadToEndError::Read(ReadError::Reset(code))) => {
-                Outcome::Reset(code.into_inner())
+                // Where the connection ends, too, that is what counts.
+                match timeout(Duration::from_millis(300), quic.closed()).await {
+                    Ok(ConnectionError::ApplicationClosed(close)) => {
+                        Outcome::Closed(close.error_code.into_inner())
+                    }
+                    _ => Outcome::Reset(code.into_inner()),
+                }
             }
             Err(quinn::ReadToEndError::Read(ReadError::ConnectionLost(
                 ConnectionError::ApplicationClosed(close),
@@ -302,7 +308,7 @@ fn what_is_under_way_ends_before_the_server_does() {
     let bench = Bench::new();
     let mut server = Server::sealing(&bench, &["--grace", "20s"]);
     let mut flight = Flight::begin(&server, Protocol::Http3, ("PUT", "/uploads/x"), &[]);
-    flight.send(&content(100_000));
+    flight.send(&content(700_000));
     wait_until("it is admitted", || !bench.names("data/staging").is_empty());
     server.signal(Signal::TERM);
     // Nobody is let in any more.

@@ -92,7 +92,8 @@ fn log(error: &StreamError) {
 #[expect(clippy::option_option, reason = "malformed, or without a length")]
 fn well_formed(request: &Request<()>) -> Option<Option<u64>> {
     let (uri, headers) = (request.uri(), request.headers());
-    let complete = uri.scheme_str() == Some("https") && uri.path().starts_with('/');
+    let path = uri.path().starts_with('/') || uri.path() == "*";
+    let complete = uri.scheme_str() == Some("https") && path;
     let whole = complete || request.method() == Method::CONNECT;
     let of_connections = OF_CONNECTIONS.iter().any(|name| headers.contains_key(name));
     let te = headers.get_all(header::TE).iter();
