@@ -209,6 +209,7 @@ fn exit_of_read(error: &ReadError) -> Exit {
         ReadError::Store(StoreError::Elsewhere { source, .. }) => source
             .downcast_ref()
             .map_or(Exit::Other, super::client::exit_of_patience),
+        ReadError::Store(StoreError::Replaced) => Exit::Later,
         ReadError::Store(_) => Exit::Other,
         ReadError::Open { source, .. } => exit_of_open(source),
         _ => Exit::Data,

@@ -285,6 +285,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let exit = match error {
             StoreError::NotFound | StoreError::UnexpectedFile { .. } => Exit::Data,
+            StoreError::Replaced => Exit::Later,
             _ => Exit::Other,
         };
         Self::from_error(exit, &error)

@@ -164,12 +164,10 @@ impl Verifier {
                 opened => opened?,
             };
             let reading = Reading::new(upload, Arc::clone(&self.pace));
-            let Some(look) = self.look(&reading, id, checksum, &wanted)? else {
-                return Ok(None);
-            };
+            let look = self.look(&reading, id, checksum, &wanted);
             looks += 1;
             // What was seen of a folder on its way out is no damage, however often it is seen.
-            if look.is_damaged() && matches!(reading.files(), Err(StoreError::Replaced)) {
+            if is_on_its_way_out(&look, &reading) {
                 if looks == MOST_LOOKS {
                     return Err(StoreError::Replaced.into());
                 }
@@ -177,6 +175,9 @@ impl Verifier {
                 thread::sleep(BETWEEN);
                 continue;
             }
+            let Some(look) = look? else {
+                return Ok(None);
+            };
             let is_sure = !look.is_damaged()
                 || before.is_some_and(|before| {
                     (&before.findings, &before.meta) == (&look.findings, &look.meta)
@@ -242,6 +243,17 @@ impl Verifier {
     fn open(&self, reading: &Reading, id: &UploadId) -> Result<(), ReadError> {
         let upload = OpenUpload::open(Box::new(reading.clone()), Some(id), &self.identities)?;
         Arc::new(upload).copy_to(|_| Ok(()))
+    }
+}
+
+/// Whether what a look found is of an upload that was deleted or sealed anew meanwhile.
+fn is_on_its_way_out(look: &Result<Option<Look>, ReadError>, reading: &Reading) -> bool {
+    match look {
+        Ok(Some(look)) => {
+            look.is_damaged() && matches!(reading.files(), Err(StoreError::Replaced))
+        }
+        Ok(None) => false,
+        Err(error) => matches!(error, ReadError::Store(StoreError::Replaced)),
     }
 }
 
@@ -321,6 +333,7 @@ fn problem_of(error: StoreError) -> Result<Problem, StoreError> {
         StoreError::NotFound => Ok(Problem::Missing),
         StoreError::UnexpectedFile { .. } => Ok(Problem::Unexpected),
         error if is_of_the_way(&error) => Err(error),
+        StoreError::Replaced => Err(StoreError::Replaced),
         _ => Ok(Problem::Unreadable),
     }
 }

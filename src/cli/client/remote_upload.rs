@@ -127,6 +127,7 @@ fn elsewhere(file: SealedFile, error: PatienceError) -> StoreError {
     let status = error.server_error().and_then(ServerError::status);
     match status {
         Some(StatusCode::NOT_FOUND | StatusCode::GONE) => StoreError::NotFound,
+        None if matches!(error, PatienceError::Changed) => StoreError::Replaced,
         _ => StoreError::Elsewhere {
             file,
             source: Box::new(error),
