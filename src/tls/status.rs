@@ -86,19 +86,9 @@ pub(super) struct Reminder(Mutex<Option<(SystemTime, SystemTime)>>);
 impl Reminder {
     /// Tells of a certificate that is not in its time or soon will not be, once a day.
     pub(super) fn tell(&self, status: &CertificateStatus, now: SystemTime) {
-        let out_of_time = matches!(
-            status.state,
-            CertificateState::Expired | CertificateState::NotYetValid
-        );
-        if !out_of_time && !status.ends_soon(now) {
+        if !self.is_due(status, now) {
             return;
         }
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let recently = |told: SystemTime| now.duration_since(told).is_ok_and(|past| past < REMIND);
-        if told.is_some_and(|(of, when)| of == status.not_after && recently(when)) {
-            return;
-        }
-        *told = Some((status.not_after, now));
         let not_after = humantime::format_rfc3339_seconds(status.not_after);
         match status.state {
             CertificateState::Expired => {
@@ -113,5 +103,69 @@ impl Reminder {
                 tracing::warn!(%not_after, "the certificate ends soon, and there is no other: replace its files");
             }
         }
+    }
+
+    /// Whether there is something to tell of that was not told for a day.
+    fn is_due(&self, status: &CertificateStatus, now: SystemTime) -> bool {
+        let out_of_time = matches!(
+            status.state,
+            CertificateState::Expired | CertificateState::NotYetValid
+        );
+        if !out_of_time && !status.ends_soon(now) {
+            return false;
+        }
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recently = |told: SystemTime| now.duration_since(told).is_ok_and(|past| past < REMIND);
+        if told.is_some_and(|(of, when)| of == status.not_after && recently(when)) {
+            return false;
+        }
+        *told = Some((status.not_after, now));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    /// A certificate of so many days.
+    fn lasting(days: u32) -> CertificateStatus {
+        let not_before = UNIX_EPOCH + DAY * 20_000;
+        CertificateStatus {
+            names: Vec::new(),
+            not_before,
+            not_after: not_before + DAY * days,
+            state: CertificateState::Valid,
+            failing: false,
+            failure: None,
+            replacements: 0,
+        }
+    }
+
+    #[test]
+    fn the_end_is_told_of_when_another_should_be_there() {
+        for (days, soon) in [(90, 18), (10, 2), (5, 1), (3650, 21)] {
+            let status = lasting(days);
+            assert!(!status.ends_soon(status.not_after - DAY * soon - REMIND / 24));
+            assert!(status.ends_soon(status.not_after - DAY * soon), "{days}");
+        }
+    }
+
+    #[test]
+    fn it_is_told_of_once_a_day_and_of_each_certificate() {
+        let reminder = Reminder::default();
+        let mut status = lasting(90);
+        let soon = status.not_after - DAY * 2;
+        assert!(!reminder.is_due(&status, soon - DAY * 30));
+        assert!(reminder.is_due(&status, soon));
+        assert!(!reminder.is_due(&status, soon + REMIND / 2));
+        assert!(reminder.is_due(&status, soon + REMIND));
+        let other = lasting(91);
+        assert!(reminder.is_due(&other, soon + REMIND));
+        status.state = CertificateState::Expired;
+        assert!(reminder.is_due(&status, status.not_after + DAY));
+        assert!(!reminder.is_due(&status, status.not_after + DAY + REMIND / 2));
     }
 }

@@ -31,13 +31,13 @@ fn ends_in_time(what: &str, wire: &mut Wire, piece: &[u8]) {
 fn heads_have_their_time() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &["--header-timeout", "1s"]);
-    let whole = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let whole = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     ends_in_time("nothing", &mut server.wire(), b"");
     ends_in_time(
         "line by line",
         &mut {
             let mut wire = server.wire();
-            wire.send("GET / HTTP/1.1\r\nHost: x\r\n");
+            wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n");
             wire
         },
         b"X: y\r\n",
@@ -132,7 +132,7 @@ fn bodies_have_their_time_over_both() {
 fn an_answer_that_is_not_read_has_its_time() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &["--write-timeout", "1s", "--header-timeout", "1s"]);
-    let whole = "GET /upload.js HTTP/1.1\r\nHost: x\r\n\r\n";
+    let whole = "GET /upload.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut wire = server.wire();
     // More answers than all buffers hold; none is read.
     let began = Instant::now();

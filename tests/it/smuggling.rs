@@ -7,7 +7,7 @@ use crate::program::Bench;
 use crate::server::Server;
 
 /// What an attacker would have read as a request of its own.
-const BEHIND: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+const BEHIND: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Sends these bytes, with another request behind them. Gives the status of the answer, if there was one.
 #[track_caller]
@@ -34,7 +34,7 @@ fn refused(server: &Server<'_>, bytes: &[u8]) -> Option<u16> {
 }
 
 fn head(fields: &str) -> Vec<u8> {
-    format!("PUT /uploads/x HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes()
+    format!("PUT /uploads/x HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").into_bytes()
 }
 
 fn with_server(test: impl FnOnce(&Server<'_>)) {
@@ -176,7 +176,7 @@ fn heads_are_read_to_the_letter() {
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             "\0\r\n",
         ] {
-            let request = format!("{line}Host: a\r\n\r\n");
+            let request = format!("{line}Host: localhost\r\n\r\n");
             assert_eq!(refused(server, request.as_bytes()), Some(400), "{line:?}");
         }
     });
@@ -187,12 +187,18 @@ fn heads_without_end_are_refused() {
     with_server(|server| {
         for (request, status) in [
             (
-                format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(1 << 17)),
+                format!(
+                    "GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                    "x".repeat(1 << 17)
+                ),
                 414,
             ),
             (format!("GET /{}", "x".repeat(1 << 20)), 431),
             (
-                format!("{}GET / HTTP/1.1\r\nHost: a\r\n\r\n", "X".repeat(1 << 20)),
+                format!(
+                    "{}GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                    "X".repeat(1 << 20)
+                ),
                 431,
             ),
         ] {
@@ -227,8 +233,8 @@ fn answers(server: &Server<'_>, bytes: &str) -> Vec<u16> {
 fn what_is_proper_passes_also_one_behind_the_other() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
-    let close = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let put = "PUT /uploads/x HTTP/1.1\r\nHost: a\r\n";
+    let close = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let put = "PUT /uploads/x HTTP/1.1\r\nHost: localhost\r\n";
     let body =
         "Transfer-Encoding: chunked\r\n\r\n1;e=f\r\nx\r\n04\r\n\r\n\r\n\r\n0\r\nX: y\r\n\r\n";
     let pipelined = format!("{put}{body}{BEHIND}\r\n{put}Content-Length: 4\r\n\r\nGET {close}");
@@ -246,27 +252,27 @@ fn what_is_proper_passes_also_one_behind_the_other() {
     for (request, status) in [
         ("GET /healthz HTTP/1.0\r\n\r\n", 200),
         (
-            "GET /healthz HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings, close\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
+            "GET /healthz HTTP/1.1\r\nHost: localhost\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings, close\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
             200,
         ),
         (
-            "GET /healthz HTTP/1.1\r\nHost: a\r\nExpect: a-pony\r\nConnection: close\r\n\r\n",
+            "GET /healthz HTTP/1.1\r\nHost: localhost\r\nExpect: a-pony\r\nConnection: close\r\n\r\n",
             417,
         ),
         (
-            "TRACE /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            "TRACE /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
             405,
         ),
         (
-            "CONNECT a:443 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            "CONNECT localhost:443 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
             404,
         ),
         (
-            "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
             204,
         ),
         (
-            "GET https://a/healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            "GET https://localhost/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
             200,
         ),
     ] {

@@ -53,15 +53,24 @@ fn whoever_tries_it_out_is_told_how_to_go_on() {
 #[test]
 fn others_see_none_of_it() {
     let bench = Bench::new();
-    let server = Server::start(&bench, &[], &[]);
-    // As it comes in through a tunnel or a proxy, or from a page whose name was made to lead here.
-    for host in ["drop.example", "127.evil.example:8443", "192.0.2.1"] {
+    let hosts = ["drop.example", "127.evil.example", "192.0.2.1"];
+    let named: Vec<_> = hosts
+        .iter()
+        .flat_map(|host| ["--server-name", host])
+        .collect();
+    let server = Server::start(&bench, &named, &[]);
+    // As it comes in through a tunnel or a proxy that was told of.
+    for host in hosts {
         let mut wire = server.wire();
         wire.send(format!("GET /welcome HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         wire.answer().refused(404, "not-found");
         wire.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         assert!(!wire.answer().is(200).text().contains("/welcome"));
     }
+    // Or from a page whose name was made to lead here.
+    let mut wire = server.wire();
+    wire.send("GET /welcome HTTP/1.1\r\nHost: rebound.example\r\n\r\n");
+    wire.answer().refused(421, "misdirected");
     // As it comes in through one that changes the name.
     for name in [
         "forwarded",
