@@ -96,6 +96,8 @@ pub struct Config {
     pub acme: Option<AcmeSettings>,
     /// Where to listen for plain HTTP.
     pub http_listen: Option<SocketAddr>,
+    /// Whether HTTP/3 is served too.
+    pub http3: bool,
 }
 
 impl ServeArgs {
@@ -115,6 +117,14 @@ impl ServeArgs {
         let sessions = given.session_limits()?;
         let webhooks = given.webhooks()?;
         let peers = given.peers()?;
+        let http3 = given.http3.unwrap_or(false);
+        if http3 && peers.proxies.protocol {
+            // Proxies that speak it pass on TCP: over UDP, everybody would come with the proxy's address, or around it.
+            return Err(ConfigError::Conflict {
+                setting: "http3",
+                other: "proxy-protocol",
+            });
+        }
         let tls = TlsSettings {
             min_version: given.tls_min.unwrap_or_default(),
             clients: given.client_auth()?,
@@ -124,7 +134,10 @@ impl ServeArgs {
         };
         let certificate = given.certificate_files()?;
         if certificate.is_some() && tls.may_wait {
-            return Err(ConfigError::TwoCertificates);
+            return Err(ConfigError::Conflict {
+                setting: "acme-domain",
+                other: "certificate",
+            });
         }
         let data = given.data.clone().unwrap_or_else(|| "data".into());
         let has_tokens = LocalRecords::exist(&data, Collection::Tokens)?;
@@ -171,6 +184,7 @@ impl ServeArgs {
             tls,
             acme,
             http_listen: given.http_listen,
+            http3,
         };
         config.check(decided)
     }

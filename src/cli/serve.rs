@@ -32,7 +32,7 @@ use crate::grant::{Links, Tokens};
 use crate::http::{Access, App, Logo, MAX_LOGO, Pages, Surface};
 use crate::keys::{self, NamedRecipient};
 use crate::seal::Identity;
-use crate::server;
+use crate::server::{self, Listener};
 use crate::store::{LocalStore, Store};
 use crate::tls::ServerTls;
 use crate::upload::Uploads;
@@ -184,9 +184,9 @@ async fn serve(
     (token_files, recipient_files): (TokenFiles, RecipientFiles),
 ) -> Result<(), Failure> {
     let stop = CancellationToken::new();
-    let (listener, address) = bind(config.listen).await?;
+    let (listener, address) = bind(config.listen, config.http3).await?;
     let operations = match config.metrics_listen {
-        Some(address) => Some(bind(address).await?),
+        Some(address) => Some(bind(address, false).await?),
         None => None,
     };
     let plain = match config.http_listen {
@@ -241,8 +241,8 @@ async fn serve(
     Ok(())
 }
 
-async fn bind(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), Failure> {
-    server::bind(address).await.map_err(|error| {
+async fn bind(address: SocketAddr, http3: bool) -> Result<(Listener, SocketAddr), Failure> {
+    Listener::bind(address, http3).await.map_err(|error| {
         let hint = "is another server there? choose another address with --listen";
         Failure::new(
             Exit::Other,

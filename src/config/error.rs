@@ -39,6 +39,14 @@ pub enum ConfigError {
         /// What it needs.
         needed: &'static str,
     },
+    /// Two settings of which one makes the other impossible.
+    #[error("{setting} does not go together with {other}; leave one of them out")]
+    Conflict {
+        /// The setting.
+        setting: &'static str,
+        /// The other one.
+        other: &'static str,
+    },
     /// A webhook's URL cannot be told anything.
     #[error("webhook: {0}")]
     Webhook(#[from] EndpointError),
@@ -58,9 +66,6 @@ pub enum ConfigError {
     /// More names than authorities put into one certificate.
     #[error("acme-domain: a certificate is for at most {MAX_NAMES} names")]
     TooManyAcmeDomains,
-    /// A certificate comes from one place.
-    #[error("acme-domain and certificate do not go together: give one of them")]
-    TwoCertificates,
     /// The page would make no sense.
     #[error(transparent)]
     Page(#[from] PageSettingError),

@@ -173,6 +173,9 @@ settings! {
     /// Listen for plain HTTP too, usually on 0.0.0.0:80, only to send browsers on to HTTPS and to answer certificate authorities
     #[arg(long, env = "SEALSLOT_HTTP_LISTEN", value_name = "ADDR:PORT")]
     http_listen: Option<SocketAddr>,
+    /// Serve HTTP/3 too, over UDP at the same address and port, and tell clients of it (experimental)
+    #[arg(long, env = "SEALSLOT_HTTP3", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    http3: Option<bool>,
     /// Ask clients for certificates of the authorities in this PEM file; read again when it changes
     #[arg(long, env = "SEALSLOT_CLIENT_CA", value_name = "FILE")]
     client_ca: Option<PathBuf>,

@@ -87,7 +87,7 @@ fn settings_that_do_not_fit_together_are_refused() {
         ),
         (
             &[domain, agreed, "--certificate=c.pem", "--private-key=k.pem"],
-            &["acme-domain and certificate do not go together"],
+            &["acme-domain does not go together with certificate"],
         ),
     ] {
         refused(&bench, args, 64, words);
