@@ -102,7 +102,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         !config.development,
     );
     observers.attach(&mut app);
-    certificate::attach(&tls, &mut app);
+    certificate::attach(&tls, acme.clone(), &mut app);
     let runtime = super::runtime()?;
     let files = (token_files, keys.recipient_files);
     let served = runtime.block_on(observers.during(serve(&config, tls, acme, app, files)));

@@ -23,6 +23,9 @@ impl ServeArgs {
             alone(true, &needs_domain, "acme-domain")?;
             return Ok(None);
         }
+        if self.certificate.is_some() || self.private_key.is_some() {
+            return Err(ConfigError::TwoCertificates);
+        }
         let directory = self.acme_directory.clone().unwrap_or_default();
         if self.acme_terms_agreed != Some(true) {
             return Err(ConfigError::AcmeTerms(directory.as_str().to_owned()));

@@ -12,7 +12,7 @@ pub struct CertificateHealth {
     pub valid: bool,
     /// Until when it is valid, where there is one.
     pub not_after: Option<SystemTime>,
-    /// Why what was to replace it is not used, in a word; anybody may see it.
+    /// Why what was to replace it is not used, or did not come, in a word; anybody may see it.
     pub failing: Option<&'static str>,
     /// How many have taken another's place since the start.
     pub replacements: u64,
@@ -42,6 +42,6 @@ impl App {
 pub(super) fn warning(app: &App) -> String {
     let failing = app.certificate.as_ref().and_then(|health| health().failing);
     failing.map_or_else(String::new, |class| {
-        format!("warning: the new certificate is not used: {class}\n")
+        format!("warning: no new certificate is used: {class}\n")
     })
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, LOCATION};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -92,7 +93,7 @@ pub async fn serve_plain(listener: TcpListener, plain: Plain, stop: Cancellation
 /// Answers the one request of a connection.
 async fn answer_one(stream: TcpStream, plain: &Plain) {
     let service =
-        service_fn(|request: Request<_>| ready(Ok::<_, Infallible>(plain.answer(&request))));
+        service_fn(|request: Request<Incoming>| ready(Ok::<_, Infallible>(plain.answer(&request))));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)

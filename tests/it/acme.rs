@@ -72,6 +72,10 @@ fn settings_that_do_not_fit_together_are_refused() {
             &[domain, agreed, "--acme-eab-key-file=key"],
             &["acme-eab-key-file needs acme-eab-kid"],
         ),
+        (
+            &[domain, agreed, "--certificate=c", "--private-key=k"],
+            &["acme-domain and certificate exclude each other"],
+        ),
         // On loopback too, nothing is made up.
         (
             &[domain, agreed],

@@ -191,7 +191,7 @@ fn a_replacement_that_cannot_be_used_is_seen_and_does_no_harm() {
     let said = server.get("/readyz").is(200).text();
     assert_eq!(
         said,
-        "ready\nwarning: the new certificate is not used: malformed\n"
+        "ready\nwarning: no new certificate is used: malformed\n"
     );
     assert!(server.metric("sealslot_certificate_failing 1"));
     assert!(server.log().contains("the new certificate cannot be used"));

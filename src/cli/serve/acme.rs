@@ -39,15 +39,17 @@ pub(super) fn answer_plain(
     stop: &CancellationToken,
 ) -> JoinHandle<()> {
     let ordered = config.acme.iter().flat_map(|acme| &acme.names);
-    let mut names: Vec<_> = ordered.map(ToString::to_string).collect();
-    names.extend(tls.status().names);
-    let name = names.iter().find(|name| !name.starts_with('*')).cloned();
+    let ordered: Vec<_> = ordered.map(ToString::to_string).collect();
+    let presented = tls.status().names;
+    let mut names = ordered.iter().chain(&presented);
+    let name = names.find(|name| !name.starts_with('*')).cloned();
     let challenges = acme.map(|acme| acme.http_challenges().clone());
     tracing::info!(%address, "sending plain HTTP on to HTTPS");
     let plain = Plain {
         port,
         name,
-        covers: Arc::new(move |host| tls.covers(host)),
+        // A name may be redirected to before its certificate has come.
+        covers: Arc::new(move |host| ordered.iter().any(|name| name == host) || tls.covers(host)),
         challenges: challenges.unwrap_or_default(),
     };
     tokio::spawn(server::serve_plain(listener, plain, stop.clone()))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::exit::Failure;
-use crate::acme::Acme;
+use crate::acme::{Acme, AcmeFailure};
 use crate::config::Config;
 use crate::http::{App, CertificateHealth};
 use crate::tls::{CertificateState, ServerTls, dev};
@@ -39,15 +39,16 @@ pub(super) fn load(config: &Config) -> Result<ServerTls, Failure> {
 }
 
 /// Lets requests see how the certificate is, and whom it names.
-pub(super) fn attach(tls: &Arc<ServerTls>, app: &mut App) {
+pub(super) fn attach(tls: &Arc<ServerTls>, acme: Option<Arc<Acme>>, app: &mut App) {
     let status = Arc::clone(tls);
     app.certificate = Some(Arc::new(move || {
         let status = status.status();
         let present = status.state != CertificateState::Missing;
+        let ordering = acme.as_ref().and_then(|acme| acme.status().last_failure);
         CertificateHealth {
             valid: status.state == CertificateState::Valid,
             not_after: present.then_some(status.not_after),
-            failing: status.failure,
+            failing: status.failure.or(ordering.map(AcmeFailure::as_str)),
             replacements: status.replacements,
         }
     }));
