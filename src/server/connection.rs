@@ -22,7 +22,7 @@ use super::traffic::Traffic;
 use super::transport::{Backpressure, Buffered};
 use super::{ConnectionLimits, Shared};
 use crate::http::{App, ClientNetwork, Peer, Surface, respond};
-use crate::tls::{Audience, ClientCertificate, HandshakeError, ServerTls};
+use crate::tls::{Audience, ClientCertificate, HandshakeError};
 
 /// How often a connection's watchdog looks.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -150,9 +150,9 @@ async fn establish(
     } else {
         Audience::Operators
     };
-    let greeting = ServerTls::begin(stream).await?;
+    let greeting = shared.tls.begin(stream, audience).await?;
     let turn = shared.handshakes.turn().await;
-    let handshake = greeting.answer(&shared.tls, audience);
+    let handshake = greeting.answer(&shared.tls);
     drop(turn);
     let stream = handshake.complete().await?;
     drop(place);

@@ -34,40 +34,49 @@ pub enum HandshakeError {
 }
 
 /// A handshake of which the client's first message has come, whole.
-pub struct Greeting<S>(StartHandshake<S>);
+pub struct Greeting<S> {
+    start: StartHandshake<S>,
+    audience: Audience,
+    /// Whether a certificate authority validates a name: then it is over with the handshake.
+    validation: bool,
+}
 
 /// A handshake that the server has done its part of.
 pub struct Handshake<S> {
     accept: Accept<S>,
-    /// Whether it is a certificate authority's, which is over with its end.
     validation: bool,
 }
 
 impl ServerTls {
     /// Waits for the client's first message. It has no deadline of its own.
     pub async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
         stream: S,
+        audience: Audience,
     ) -> Result<Greeting<S>, HandshakeError> {
-        let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
-        Ok(Greeting(acceptor.await?))
+        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        let validation =
+            audience == Audience::Everyone && AlpnChallenges::is_validation(&start.client_hello());
+        Ok(Greeting {
+            start,
+            audience,
+            validation,
+        })
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Greeting<S> {
     /// Computes the server's answer: the key exchange and the signature, which is nearly all that a handshake costs the
     /// server, some hundred microseconds. (TLS 1.2 has half of the key exchange in [`Handshake::complete`].)
-    pub fn answer(self, tls: &ServerTls, audience: Audience) -> Handshake<S> {
-        let Self(begun) = self;
-        let validation =
-            audience == Audience::Everyone && AlpnChallenges::is_validation(&begun.client_hello());
-        let config = match audience {
-            Audience::Everyone if validation => Arc::clone(&tls.challenge_config),
+    pub fn answer(self, tls: &ServerTls) -> Handshake<S> {
+        let config = match self.audience {
+            Audience::Everyone if self.validation => Arc::clone(&tls.challenge_config),
             Audience::Everyone => tls.config(),
             Audience::Operators => tls.config_without_clients(),
         };
         Handshake {
-            accept: begun.into_stream(config),
-            validation,
+            accept: self.start.into_stream(config),
+            validation: self.validation,
         }
     }
 }
