@@ -22,7 +22,7 @@ use super::traffic::Traffic;
 use super::transport::{Backpressure, Buffered};
 use super::{ConnectionLimits, Shared};
 use crate::http::{App, ClientNetwork, Peer, Surface, respond};
-use crate::tls::{Audience, ClientCertificate, HandshakeError};
+use crate::tls::{Audience, ClientCertificate, HandshakeError, ServerTls};
 
 /// How often a connection's watchdog looks.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -150,9 +150,10 @@ async fn establish(
     } else {
         Audience::Operators
     };
-    let greeting = shared.tls.begin(stream, audience).await?;
+    let greeting = ServerTls::begin(stream).await?;
+    shared.tls.settle().await;
     let turn = shared.handshakes.turn().await;
-    let handshake = greeting.answer(&shared.tls);
+    let handshake = greeting.answer(&shared.tls, audience);
     drop(turn);
     let stream = handshake.complete().await?;
     drop(place);
