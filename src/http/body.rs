@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Version};
-use http_body::Body;
-use hyper::body::Incoming;
+use http_body::{Body, Frame};
+use http_body_util::combinators::BoxBody;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 use zeroize::Zeroizing;
@@ -22,6 +22,45 @@ const LINGER_BYTES: u64 = 4 << 30;
 /// How many refused bodies are read at the same time. The senders of others see a reset connection.
 const MAX_LINGERING: usize = 256;
 static LINGERING: Semaphore = Semaphore::const_new(MAX_LINGERING);
+
+/// Why no more comes of a body.
+pub(super) type BrokenBody = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a request's body comes by.
+#[derive(Debug)]
+pub enum Incoming {
+    /// HTTP/1.1 or HTTP/2.
+    Hyper(hyper::body::Incoming),
+    /// Anything else. Only its true end may be its end; dropped, it tells the sender by itself that nobody reads on.
+    Other(BoxBody<Bytes, BrokenBody>),
+}
+
+impl From<hyper::body::Incoming> for Incoming {
+    fn from(incoming: hyper::body::Incoming) -> Self {
+        Self::Hyper(incoming)
+    }
+}
+
+impl Incoming {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        match self {
+            Self::Hyper(incoming) => Pin::new(incoming)
+                .poll_frame(cx)
+                .map_err(|error| Box::new(error) as BrokenBody),
+            Self::Other(incoming) => Pin::new(incoming).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Hyper(incoming) => incoming.is_end_stream(),
+            Self::Other(incoming) => incoming.is_end_stream(),
+        }
+    }
+}
 
 /// Why a body did not come to its end. Nothing that depends on all of it may happen then.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +79,7 @@ pub(super) enum BodyError {
     TooSlow(u64),
     /// The connection broke, or what came was not proper HTTP.
     #[error("the body broke off before its end")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] BrokenBody),
     /// It ended without having come to its end, or after an error.
     #[error("the body was cut off before its end")]
     CutOff,
@@ -56,7 +95,7 @@ enum State {
 /// A request's body.
 ///
 /// Dropped before its end, the rest is read and thrown away for a while, unless the client waits for `100 Continue`
-/// and so has not sent any of it.
+/// and so has not sent any of it, or can be told to send no more.
 pub(super) struct RequestBody {
     state: State,
     version: Version,
@@ -159,7 +198,7 @@ impl RequestBody {
                 State::Ended => return Poll::Ready(Ok(None)),
                 State::Failed => return Poll::Ready(Err(BodyError::CutOff)),
             };
-            let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
+            let frame = match incoming.poll_frame(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
                     // What came is taken before, and an end that came: only who has to be waited for still can be too slow.
@@ -283,7 +322,8 @@ impl Speed {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let State::Open(incoming) = std::mem::replace(&mut self.state, State::Failed) else {
+        let state = std::mem::replace(&mut self.state, State::Failed);
+        let State::Open(Incoming::Hyper(incoming)) = state else {
             return;
         };
         if self.held_back || incoming.is_end_stream() {
@@ -302,7 +342,7 @@ impl Drop for RequestBody {
     }
 }
 
-async fn throw_away(mut incoming: Incoming) {
+async fn throw_away(mut incoming: hyper::body::Incoming) {
     let mut left = LINGER_BYTES;
     while let Some(Ok(frame)) =
         std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await

@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use http::Request;
+use http::header::ALT_SVC;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -18,22 +20,23 @@ use super::client_scopes::identify;
 use super::guard::Guarded;
 use super::handshakes::Place;
 use super::proxy_protocol::{ProxyProtocolError, Source, read_header};
+use super::standing::{Open, Standing};
 use super::traffic::Traffic;
 use super::transport::{Backpressure, Buffered};
 use super::{ConnectionLimits, Shared};
-use crate::http::{App, ClientNetwork, Peer, Surface, respond};
+use crate::http::{ClientNetwork, Incoming, Peer, Surface, respond};
 use crate::tls::{Audience, ClientCertificate, HandshakeError, ServerTls};
 
 /// How often a connection's watchdog looks.
-const WATCH_INTERVAL: Duration = Duration::from_secs(5);
-/// What an upload over HTTP/2 may have under way, for one stream and for a connection, in bytes. One stream alone gets 20 MB/s
+pub(super) const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+/// What an upload over HTTP/2 or HTTP/3 may have under way, for one stream and for a connection, in bytes. One stream alone gets 20 MB/s
 /// through 50 ms of delay. A connection holds as much in memory as its window is, while no handler reads.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 2 << 20;
-/// Requests at the same time on one connection over HTTP/2: a browser sends a handful of uploads at once.
-const MAX_STREAMS: u32 = 64;
-/// Bytes of request headers over HTTP/2, as they are after decompression.
-const MAX_HEADERS: u32 = 64 * 1024;
+pub(super) const STREAM_WINDOW: u32 = 1 << 20;
+pub(super) const CONNECTION_WINDOW: u32 = 2 << 20;
+/// Requests at the same time on one connection over HTTP/2 or HTTP/3: a browser sends a handful of uploads at once.
+pub(super) const MAX_STREAMS: u32 = 64;
+/// Bytes of request headers over HTTP/2 or HTTP/3, as they are after decompression.
+pub(super) const MAX_HEADERS: u32 = 64 * 1024;
 /// What a frame may hold: the least that can be offered (RFC 9113, section 6.5.2). Larger ones would be buffered whole.
 const MAX_FRAME: u32 = 16 * 1024;
 /// What of an answer waits for the client's window, in bytes for each stream: hyper's 400 KiB for each of so many streams are a
@@ -47,9 +50,6 @@ const MAX_RESET_STREAMS: usize = 20;
 const MAX_ERROR_RESETS: usize = 100;
 /// The buffer that HTTP/1.1 is read through, which request headers must fit, in bytes.
 const MAX_BUFFER: usize = 256 * 1024;
-
-/// How often a client's certificate is verified again while its connection goes on.
-const VERIFY_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Why a connection does not come about.
 #[derive(Debug, thiserror::Error)]
@@ -177,7 +177,7 @@ async fn speak_http(shared: &Arc<Shared>, established: Established, backpressure
     let identity = certificate
         .as_ref()
         .map(|certificate| identify(certificate, &shared.peers.client_scopes));
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
         let (app, surface) = (Arc::clone(&shared.app), shared.surface);
         let peer = Peer {
             address: if unknown {
@@ -188,9 +188,14 @@ async fn speak_http(shared: &Arc<Shared>, established: Established, backpressure
             certificate: identity.clone(),
         };
         let exchange = traffic.begin();
+        let alt_svc = shared.alt_svc.clone();
         async move {
             // On its own: hyper keeps room for all of this future also while a connection is idle.
-            let response = Box::pin(respond(app, surface, &peer, request)).await;
+            let mut response =
+                Box::pin(respond(app, surface, &peer, request.map(Incoming::from))).await;
+            if let Some(alt_svc) = alt_svc {
+                response.headers_mut().insert(ALT_SVC, alt_svc);
+            }
             Ok::<_, std::convert::Infallible>(response.map(|body| exchange.answer(body)))
         }
     });
@@ -245,38 +250,6 @@ async fn speak_http(shared: &Arc<Shared>, established: Established, backpressure
     }
 }
 
-/// A certificate on a connection that goes on.
-struct Standing {
-    certificate: Option<ClientCertificate>,
-    verified: Instant,
-    /// What it was verified against.
-    generation: u64,
-}
-
-impl Standing {
-    fn new(certificate: Option<ClientCertificate>) -> Self {
-        Self {
-            certificate,
-            verified: Instant::now(),
-            // None yet: the authorities may have been replaced since the handshake began.
-            generation: 0,
-        }
-    }
-
-    /// Whether the certificate passes still. Where there is none, nothing can be wrong with it.
-    fn is_good(&mut self, shared: &Shared) -> bool {
-        let Some(certificate) = &self.certificate else {
-            return true;
-        };
-        let generation = shared.tls.client_generation();
-        if generation == self.generation && self.verified.elapsed() < VERIFY_INTERVAL {
-            return true;
-        }
-        (self.generation, self.verified) = (generation, Instant::now());
-        shared.tls.verify(certificate).is_ok()
-    }
-}
-
 /// HTTP/1.1 and HTTP/2 with their bounds.
 fn protocol(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
@@ -299,20 +272,4 @@ fn protocol(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(limits.header_timeout)
         .keep_alive_timeout(limits.write_timeout);
     http
-}
-
-/// Counts a connection while it is open.
-struct Open(Arc<App>);
-
-impl Open {
-    fn count(app: &Arc<App>) -> Self {
-        app.metrics.connections.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(app))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.metrics.connections.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -8,16 +8,20 @@ mod client_scopes;
 mod connection;
 mod guard;
 mod handshakes;
+mod plain;
 mod proxies;
 pub mod proxy_protocol;
+mod quic;
+mod standing;
 mod traffic;
 pub mod transport;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -29,10 +33,13 @@ use crate::tls::ServerTls;
 pub use client_address::{ForwardedHeader, ForwardedHeaderError};
 pub use client_scopes::{ClientScope, ClientScopeError};
 use handshakes::Handshakes;
+pub use plain::{Covers, Plain, serve_plain};
 pub use proxies::{Network, NetworkError, Proxies};
 
 /// How long the accept loop rests when the system has no more sockets to give.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// How many ports are tried where the system may choose one and it has to be free for UDP too.
+const PORT_TRIES: usize = 16;
 /// How long the uploads that were cut at the very end may take to be removed.
 const CLEAN_UP: Duration = Duration::from_secs(10);
 
@@ -76,12 +83,46 @@ struct Shared {
     stop: CancellationToken,
     /// Out of time: connections are cut.
     cut: CancellationToken,
+    /// What answers over TCP say of HTTP/3, where it is served.
+    alt_svc: Option<HeaderValue>,
+}
+
+/// The sockets of one address.
+pub struct Listener {
+    tcp: TcpListener,
+    /// For HTTP/3.
+    udp: Option<UdpSocket>,
+}
+
+impl Listener {
+    /// Binds an address, for HTTP/3 too where that is wanted. Gives the address that it got, which differs for port 0.
+    pub async fn bind(address: SocketAddr, http3: bool) -> std::io::Result<(Self, SocketAddr)> {
+        let mut left = PORT_TRIES;
+        loop {
+            let tcp = TcpListener::bind(address).await?;
+            let bound = tcp.local_addr()?;
+            let udp = http3.then(|| UdpSocket::bind(bound)).transpose();
+            left -= 1;
+            match udp {
+                Ok(udp) => return Ok((Self { tcp, udp }, bound)),
+                // The system chose a port that is free for TCP alone.
+                Err(_) if address.port() == 0 && left > 0 => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// `Alt-Svc` (RFC 7838): HTTP/3 is at the same port.
+    fn alt_svc(&self) -> Option<HeaderValue> {
+        let port = self.udp.as_ref()?.local_addr().ok()?.port();
+        HeaderValue::from_str(&format!("h3=\":{port}\"; ma=86400")).ok()
+    }
 }
 
 /// Serves until `stop`, then drains: requests under way may finish within the grace period, and what is then still
 /// going on is cut and cleaned up.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     surface: Surface,
     tls: Arc<ServerTls>,
     app: Arc<App>,
@@ -93,6 +134,8 @@ pub async fn serve(
     let connections = TaskTracker::new();
     let grace = limits.grace;
     let cut = CancellationToken::new();
+    let alt_svc = listener.alt_svc();
+    let Listener { tcp, udp } = listener;
     let threads = tokio::runtime::Handle::current().metrics().num_workers();
     let handshakes = Handshakes::new(limits.max_handshakes, threads);
     let shared = Arc::new(Shared {
@@ -105,12 +148,18 @@ pub async fn serve(
         told_of_proxy: AtomicBool::new(false),
         stop,
         cut,
+        alt_svc,
+    });
+    let quic = udp.and_then(|socket| quic::open(socket, &shared));
+    let accepting_quic = quic.clone().map(|endpoint| {
+        let (shared, permits) = (Arc::clone(&shared), Arc::clone(&permits));
+        tokio::spawn(quic::accept(endpoint, shared, permits, connections.clone()))
     });
     let mut failing = false;
     loop {
         let accepted = tokio::select! {
             () = shared.stop.cancelled() => break,
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = accept(&tcp, &permits) => accepted,
         };
         match accepted {
             Ok((permit, stream, address)) => {
@@ -135,7 +184,11 @@ pub async fn serve(
             }
         }
     }
-    drop(listener);
+    drop(tcp);
+    if let Some(accepting) = accepting_quic {
+        // It ends with `stop`, too: after it, no connection is added.
+        let _ = accepting.await;
+    }
     shared.app.draining.cancel();
     connections.close();
     if timeout(grace, connections.wait()).await.is_err() {
@@ -145,6 +198,9 @@ pub async fn serve(
         );
         shared.cut.cancel();
         connections.wait().await;
+    }
+    if let Some(endpoint) = quic {
+        quic::close(&endpoint).await;
     }
     // An upload whose connection was cut ends by itself, and then what it had staged is removed.
     let clean_up = async {
@@ -166,11 +222,4 @@ async fn accept(
     let permit = permit.map_err(std::io::Error::other)?;
     let (stream, address) = listener.accept().await?;
     Ok((permit, stream, address))
-}
-
-/// Binds an address for [`serve`]. Gives the listener with the address that it got, which differs for port 0.
-pub async fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
 }

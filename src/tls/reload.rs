@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
 use rustls::server::{ResolvesServerCert, ServerConfig, ServerConnection};
 use rustls::{Error, HandshakeKind};
 use tokio::time::{MissedTickBehavior, interval};
@@ -179,6 +180,27 @@ impl ServerTls {
             self.verify(&certificate)?;
         }
         Ok(Some(certificate))
+    }
+
+    /// The configuration for new connections over QUIC, of this moment: that of [`Self::config`], for HTTP/3 alone. QUIC knows no
+    /// TLS before 1.3 (RFC 9001, section 4.2), and rustls refuses it there.
+    pub fn quic_config(&self) -> ServerConfig {
+        let mut config = (*self.config()).clone();
+        config.alpn_protocols = vec![b"h3".to_vec()];
+        config
+    }
+
+    /// The certificate that a client has shown who is known by this chain, verified again: whether its session was resumed,
+    /// which [`Self::client_certificate`] looks at, QUIC does not tell.
+    pub fn client_certificate_in(
+        &self,
+        chain: &[CertificateDer<'static>],
+    ) -> Result<Option<ClientCertificate>, Error> {
+        let certificate = ClientCertificate::new(chain);
+        if let Some(certificate) = &certificate {
+            self.verify(certificate)?;
+        }
+        Ok(certificate)
     }
 
     /// Whether a certificate passes now: it may have expired, or have been revoked.

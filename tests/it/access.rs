@@ -14,8 +14,6 @@ use crate::flight::Flight;
 use crate::program::Bench;
 use crate::server::{Server, text, wait_until};
 
-const BOTH: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
-
 /// A token that nobody was given, of the same shape as those that somebody was.
 const UNKNOWN: &str = "sst_00000000000000000000000000000000";
 
@@ -55,7 +53,7 @@ fn a_token_lets_do_what_its_scopes_say() {
     assert!(server.log().contains("--allow-anonymous"));
     let put = with_token(&server, Protocol::Http1, ("PUT", "/uploads/x"), &upload);
     let id = text(&put.receipt()["id"]);
-    for protocol in BOTH {
+    for protocol in Protocol::ALL {
         // The second lets upload, the third read; nobody but the last may do all.
         for (method, path, may_upload, may_read) in [
             ("PUT", "/uploads/x".to_owned(), true, false),

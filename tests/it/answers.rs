@@ -87,7 +87,7 @@ fn every_answer_carries_the_security_headers() {
     let bench = Bench::new();
     let server = Server::opening(&bench, &[]);
     for (status, request) in every_kind(&server) {
-        for protocol in [Protocol::Http1, Protocol::Http2] {
+        for protocol in Protocol::ALL {
             let answer = server.send_over(protocol, &TLS13, request.clone());
             assert_eq!(
                 answer.status,

@@ -31,6 +31,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) enum Protocol {
     Http1,
     Http2,
+    Http3,
+}
+
+impl Protocol {
+    pub(crate) const ALL: [Self; 3] = [Self::Http1, Self::Http2, Self::Http3];
 }
 
 /// Trusts the authority in `ca` and no other.
@@ -49,6 +54,7 @@ pub(crate) fn trusting(
     config.alpn_protocols = match protocol {
         Protocol::Http1 => vec![b"http/1.1".to_vec()],
         Protocol::Http2 => vec![b"h2".to_vec()],
+        Protocol::Http3 => vec![b"h3".to_vec()],
     };
     Arc::new(config)
 }

@@ -36,7 +36,7 @@ fn the_plaintext_comes_back_whole() {
     let server = Server::opening(&bench, &[]);
     let sent = content((3 << 20) + 5);
     let path = format!("/uploads/{}", uploaded(&server, &sent));
-    for protocol in [Protocol::Http1, Protocol::Http2] {
+    for protocol in Protocol::ALL {
         let request = server
             .as_admin(Method::GET, &path)
             .body(Vec::new())
@@ -328,7 +328,7 @@ fn another_origin_cannot_either() {
     let server = Server::opening(&bench, &[]);
     let basic = BASE64.encode(format!("me:{}", server.token()).as_bytes());
     let own = format!("https://{}", server.address);
-    for protocol in [Protocol::Http1, Protocol::Http2] {
+    for protocol in Protocol::ALL {
         for (method, path) in [(Method::PUT, "/uploads/x"), (Method::POST, "/decrypt")] {
             let from = |origin: &str| {
                 let request = Request::builder().method(method.clone()).uri(path);
@@ -361,7 +361,7 @@ fn damage_cuts_the_download() {
         let mut damaged = whole.clone();
         damaged[at] ^= 1;
         fs::write(&segment, damaged).unwrap();
-        for protocol in [Protocol::Http1, Protocol::Http2] {
+        for protocol in Protocol::ALL {
             let request = server
                 .as_admin(Method::GET, &path)
                 .body(Vec::new())

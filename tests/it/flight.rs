@@ -7,11 +7,13 @@ use std::task::Poll;
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
+use h3::error::Code;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use rustls::version::TLS13;
 use tokio::runtime::Runtime;
 
 use crate::client::{Answer, PATIENCE, Protocol, Wire, connect_http2, trusting};
+use crate::http3::{self, Http3};
 use crate::server::Server;
 
 /// How a body breaks off.
@@ -19,9 +21,9 @@ use crate::server::Server;
 pub(crate) enum Break {
     /// The connection is closed.
     Close,
-    /// HTTP/1.1: the connection is reset. HTTP/2: the stream is.
+    /// HTTP/1.1: the connection is reset. HTTP/2 and HTTP/3: the stream is.
     Reset,
-    /// What may be taken for an end. HTTP/1.1: TLS is closed in order. HTTP/2: the stream is reset without an error.
+    /// What may be taken for an end. HTTP/1.1: TLS is closed in order. HTTP/2 and HTTP/3: the stream is reset without an error.
     Quiet,
 }
 
@@ -33,6 +35,7 @@ impl Break {
 pub(crate) enum Flight {
     Http1 { wire: Box<Wire>, chunked: bool },
     Http2(Box<Stream>),
+    Http3(Box<Http3Stream>),
     Broken,
 }
 
@@ -42,6 +45,13 @@ pub(crate) struct Stream {
     connection: SendRequest<Bytes>,
     pub(crate) sending: SendStream<Bytes>,
     response: ResponseFuture,
+}
+
+/// A stream on an HTTP/3 connection of its own, which a thread of its own keeps going.
+pub(crate) struct Http3Stream {
+    runtime: Runtime,
+    connection: Http3,
+    stream: http3::Stream,
 }
 
 impl Flight {
@@ -74,6 +84,15 @@ impl Flight {
                 }
                 Self::Http2(Box::new(Stream::begin(server, request.body(()).unwrap())))
             }
+            Protocol::Http3 => {
+                let uri = format!("https://{}{path}", server.address);
+                let mut request = Request::builder().method(method).uri(uri);
+                for (name, value) in headers {
+                    request = request.header(*name, *value);
+                }
+                let stream = Http3Stream::begin(server, request.body(()).unwrap());
+                Self::Http3(Box::new(stream))
+            }
         }
     }
 
@@ -94,6 +113,11 @@ impl Flight {
             Self::Http2(stream) => {
                 let piece = Bytes::copy_from_slice(piece);
                 stream.sending.send_data(piece, false).unwrap();
+            }
+            Self::Http3(flight) => {
+                let piece = Bytes::copy_from_slice(piece);
+                let sent = flight.runtime.block_on(flight.stream.send_data(piece));
+                sent.unwrap();
             }
             Self::Broken => unreachable!(),
         }
@@ -123,6 +147,7 @@ impl Flight {
         match &mut self {
             Self::Http1 { wire, .. } => wire.end_sending(),
             Self::Http2(stream) => stream.sending.send_data(Bytes::new(), true).unwrap(),
+            Self::Http3(flight) => flight.runtime.block_on(flight.stream.finish()).unwrap(),
             Self::Broken => unreachable!(),
         }
         self.answer()
@@ -150,6 +175,21 @@ impl Flight {
                 let fields: HeaderMap = fields.collect();
                 stream.sending.send_trailers(fields).unwrap();
             }
+            Self::Http3(flight) => {
+                let fields = trailers.iter().map(|(name, value)| {
+                    let name: HeaderName = name.parse().unwrap();
+                    (name, HeaderValue::from_str(value).unwrap())
+                });
+                let fields: HeaderMap = fields.collect();
+                let stream = &mut flight.stream;
+                let ended = flight.runtime.block_on(async {
+                    if !fields.is_empty() {
+                        stream.send_trailers(fields).await?;
+                    }
+                    stream.finish().await
+                });
+                ended.unwrap();
+            }
             Self::Broken => unreachable!(),
         }
     }
@@ -172,6 +212,7 @@ impl Flight {
                 Some((interims, answer))
             }
             Self::Http2(stream) => stream.answers(),
+            Self::Http3(flight) => flight.answers(),
             Self::Broken => unreachable!(),
         }
     }
@@ -181,12 +222,58 @@ impl Flight {
         match (how, self) {
             (Break::Reset, Self::Http2(stream)) => stream.sending.send_reset(Reason::CANCEL),
             (Break::Quiet, Self::Http2(stream)) => stream.sending.send_reset(Reason::NO_ERROR),
+            (Break::Reset, Self::Http3(flight)) => flight.reset(Code::H3_REQUEST_CANCELLED),
+            (Break::Quiet, Self::Http3(flight)) => flight.reset(Code::H3_NO_ERROR),
             (Break::Quiet, Self::Http1 { wire, .. }) => wire.end_sending(),
             (how, flight) => match (how, std::mem::replace(flight, Self::Broken)) {
                 (Break::Reset, Self::Http1 { wire, .. }) => wire.reset(),
+                (_, Self::Http3(flight)) => flight.close(),
                 (_, flight) => drop(flight),
             },
         }
+    }
+}
+
+impl Http3Stream {
+    fn begin(server: &Server<'_>, request: Request<()>) -> Self {
+        let config = trusting(&server.ca(), &TLS13, Protocol::Http3);
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+        let (connection, stream) = runtime.block_on(async {
+            let mut connection = Http3::connect(server.address, config).await.unwrap();
+            let stream = connection.begin(request).await.unwrap();
+            (connection, stream)
+        });
+        Self {
+            runtime,
+            connection,
+            stream,
+        }
+    }
+
+    fn answers(mut self) -> Option<(Vec<Answer>, Answer)> {
+        let answer = http3::answer(&mut self.stream);
+        let answer = self
+            .runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, answer).await });
+        let answer = answer.unwrap().ok()?;
+        self.runtime.block_on(self.connection.close());
+        Some((Vec::new(), answer))
+    }
+
+    /// Goes on from another socket.
+    pub(crate) fn rebind(&self, socket: std::net::UdpSocket) {
+        let _in_it = self.runtime.enter();
+        self.connection.rebind(socket);
+    }
+
+    fn reset(&mut self, code: Code) {
+        let _in_it = self.runtime.enter();
+        self.stream.stop_stream(code);
+    }
+
+    fn close(self) {
+        self.runtime.block_on(self.connection.close());
     }
 }
 

@@ -23,7 +23,7 @@ fn files_and_fields_become_uploads_of_one_submission() {
         ("b.bin", content(65_536)),
         ("empty", vec![]),
     ];
-    for protocol in [Protocol::Http1, Protocol::Http2] {
+    for protocol in Protocol::ALL {
         let mut form = Multipart::new().text("subject", "Grüße");
         for (name, content) in &files {
             form = form.file(name, "application/x-test", content);

@@ -347,7 +347,7 @@ fn who_may_upload_is_asked_first_and_the_body_comes_last() {
     bench.write_private("tokens", "an-upload-token-that-is-long");
     let server = Server::sealing(&bench, &["--upload-token-file", "tokens"]);
     let bearer = "Bearer an-upload-token-that-is-long";
-    for protocol in [Protocol::Http1, Protocol::Http2] {
+    for protocol in Protocol::ALL {
         let send = |token: bool, headers: &[(&str, &str)]| {
             let mut request = Request::post("/uploads").header(JOINS, NOWHERE);
             for (name, value) in headers {

@@ -21,7 +21,7 @@ fn a_body_too_large_is_refused_announced_or_not() {
         wire.answer()
     };
     for size in [(1 << 20) + 1, 20 << 20] {
-        for protocol in [Protocol::Http1, Protocol::Http2] {
+        for protocol in Protocol::ALL {
             server
                 .send_over(protocol, &TLS13, put(size))
                 .refused(413, "too-large");
@@ -129,7 +129,7 @@ fn an_upload_too_many_is_told_when_to_come_back() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &["--max-uploads", "1"]);
     let mut first = server.begin_admitted("/uploads/first", &["Content-Length: 5"]);
-    for protocol in [Protocol::Http1, Protocol::Http2] {
+    for protocol in Protocol::ALL {
         let put = Request::put("/uploads/second")
             .body(content(10_000))
             .unwrap();

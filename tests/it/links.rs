@@ -13,7 +13,7 @@ use crate::page::{BROWSER, asking, between};
 use crate::program::Bench;
 use crate::server::{Server, content, text, wait_until};
 
-const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
+const PROTOCOLS: [Protocol; 3] = Protocol::ALL;
 
 impl Server<'_> {
     #[track_caller]
@@ -487,7 +487,7 @@ fn a_revoked_link_takes_not_even_the_rest() {
 fn a_body_under_way_ends_with_its_link() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
-    for protocol in [Protocol::Http1, Protocol::Http2] {
+    for protocol in Protocol::ALL {
         let link = server.link(&json!({}));
         let at = text(&link["link"]);
         let tus = ("tus-resumable", "1.0.0");

@@ -4,6 +4,7 @@
 
 mod access;
 mod accounting;
+mod acme;
 mod answers;
 mod audit;
 mod broken_off;
@@ -22,6 +23,8 @@ mod forms;
 mod handshakes;
 mod http2_floods;
 mod http2_resets;
+mod http3;
+mod http3_connections;
 mod joined;
 mod key_exchange;
 mod keys;

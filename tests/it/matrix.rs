@@ -1,4 +1,4 @@
-//! Who gets what: every route and method, by every kind of caller, over both versions of HTTP. What is to come stands in one
+//! Who gets what: every route and method, by every kind of caller, over all versions of HTTP. What is to come stands in one
 //! table (`table.rs`), and everything here is made from it.
 
 mod answers;
@@ -223,7 +223,17 @@ fn play(protocol: Protocol) {
     let mut closed = Game::new(Site::closed(&bench, &certificates, protocol));
     closed.play(&rows, CLOSED, |row| &row.closed);
     let server = &closed.site.server;
-    closed.site.lines = Lines::new(server.operations(), &server.ca(), &certificates, protocol);
+    // Operations are not served over HTTP/3.
+    let protocol_of_operations = match protocol {
+        Protocol::Http3 => Protocol::Http2,
+        protocol => protocol,
+    };
+    closed.site.lines = Lines::new(
+        server.operations(),
+        &server.ca(),
+        &certificates,
+        protocol_of_operations,
+    );
     closed.play(&rows, OPERATIONS, |row| &row.operations);
     closed.end();
 
@@ -241,4 +251,9 @@ fn everybody_gets_what_is_theirs_over_http1() {
 #[test]
 fn everybody_gets_what_is_theirs_over_http2() {
     play(Protocol::Http2);
+}
+
+#[test]
+fn everybody_gets_what_is_theirs_over_http3() {
+    play(Protocol::Http3);
 }

@@ -14,7 +14,7 @@ use crate::server::Server;
 fn receipts_and_problems_are_in_the_language_of_the_form() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &["--max-size", "1MB"]);
-    for protocol in [Protocol::Http1, Protocol::Http2] {
+    for protocol in Protocol::ALL {
         for (path, accept, tag, received, too_large) in [
             (
                 "/uploads?lang=en",

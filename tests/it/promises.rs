@@ -131,7 +131,7 @@ fn marked(marks: &Marks, method: &str, path: &str) -> http::request::Builder {
 /// Sends it over both protocols.
 fn send(server: &Server<'_>, expected: u16, request: http::request::Builder, body: &[u8]) {
     let request = request.body(body.to_vec()).unwrap();
-    for protocol in [Protocol::Http1, Protocol::Http2] {
+    for protocol in Protocol::ALL {
         let answer = server.send_over(protocol, &TLS13, request.clone());
         let uri = request.uri();
         assert_eq!(

@@ -53,7 +53,7 @@ fn no_more_is_kept_than_the_quota() {
         flight.send(&content(600 * KIB));
         flight.finish()
     };
-    for protocol in [Protocol::Http1, Protocol::Http2] {
+    for protocol in Protocol::ALL {
         unknown(&server, protocol).refused(507, "quota-reached");
     }
     let tus = Request::post("/uploads").header("tus-resumable", "1.0.0");
@@ -85,7 +85,7 @@ fn no_more_is_kept_than_the_quota() {
 fn what_breaks_off_gives_its_room_back() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &["--quota", "2MiB"]);
-    for protocol in [Protocol::Http1, Protocol::Http2] {
+    for protocol in Protocol::ALL {
         for _ in 0..4 {
             let headers = [("content-length", "1900000")];
             let put = ("PUT", "/uploads/x");

@@ -24,7 +24,7 @@ pub(crate) const PART: usize = 768 * 1024;
 /// So much of a [`PART`] is on disk at some time, whether the body ends or not.
 pub(crate) const STAGED: usize = 256 * 1024;
 
-/// Runs a test over HTTP/1.1, then over HTTP/2, against one server.
+/// Runs a test over every version of HTTP, against one server.
 pub(crate) fn over_both(args: &[&str], test: impl Fn(&mut Client<'_>)) {
     let bench = Bench::new();
     let mut client = Client {
@@ -33,7 +33,7 @@ pub(crate) fn over_both(args: &[&str], test: impl Fn(&mut Client<'_>)) {
         args,
         protocol: Protocol::Http1,
     };
-    for protocol in [Protocol::Http1, Protocol::Http2] {
+    for protocol in Protocol::ALL {
         // Shown where the test fails.
         println!("over {protocol:?}");
         client.protocol = protocol;

@@ -16,6 +16,7 @@ use sealslot::upload::OpenUpload;
 use serde_json::Value;
 
 use crate::client::{Answer, Multipart, PATIENCE, Protocol, Wire, head_of, send_http2, trusting};
+use crate::http3::send_http3;
 use crate::program::{Bench, Ran};
 
 /// Waits for something that is about to become true.
@@ -64,6 +65,12 @@ impl<'a> Server<'a> {
         let output: File = output.unwrap();
         if !args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
+        }
+        let settled = environment
+            .iter()
+            .any(|(name, _)| *name == "SEALSLOT_HTTP3");
+        if !settled && !args.contains(&"--proxy-protocol") {
+            command.arg("--http3");
         }
         if !args.contains(&"--failure-delay") {
             // Many tests show what is not known on purpose.
@@ -173,6 +180,7 @@ impl<'a> Server<'a> {
                 wire.try_answer(request.method()).map_err(|(_, body)| body)
             }
             Protocol::Http2 => send_http2(self.address, config, request).map_err(|(_, body)| body),
+            Protocol::Http3 => send_http3(self.address, config, request).map_err(|(_, body)| body),
         }
     }
 

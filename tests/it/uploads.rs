@@ -36,6 +36,7 @@ fn every_size_comes_back_over_every_protocol() {
         (Protocol::Http1, &TLS12),
         (Protocol::Http2, &TLS13),
         (Protocol::Http2, &TLS12),
+        (Protocol::Http3, &TLS13),
     ];
     for (protocol, version) in ways {
         for size in SIZES {

@@ -72,7 +72,7 @@ fn others_see_none_of_it() {
         "x-real-ip",
         "via",
     ] {
-        for protocol in [Protocol::Http1, Protocol::Http2] {
+        for protocol in Protocol::ALL {
             let asking = |path: &str| {
                 let request = Request::get(path).header(name, "1.1 a-proxy");
                 server.send_over(protocol, &TLS13, request.body(Vec::new()).unwrap())

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use h3::error::Code;
 use http::uri::{self, Scheme};
 use http::{Request, Uri};
 use http_body::{Body, Frame, SizeHint};
@@ -23,6 +24,7 @@ use tokio::sync::oneshot;
 
 use super::callers::Certificates;
 use crate::client::{Answer, PATIENCE, Protocol, Wire, connect_http2, head_of, runtime, trusting};
+use crate::http3::{Http3, answer};
 
 /// Connections to one address.
 pub(super) struct Lines {
@@ -31,6 +33,7 @@ pub(super) struct Lines {
     configs: BTreeMap<&'static str, Arc<ClientConfig>>,
     http1: BTreeMap<&'static str, Wire>,
     http2: BTreeMap<&'static str, SendRequest<Content>>,
+    http3: BTreeMap<&'static str, Http3>,
     runtime: Runtime,
 }
 
@@ -54,11 +57,12 @@ impl Lines {
             configs,
             http1: BTreeMap::new(),
             http2: BTreeMap::new(),
+            http3: BTreeMap::new(),
             runtime: runtime(),
         }
     }
 
-    /// Asks. The body is sent only where it is asked for: by `100 Continue`, and over HTTP/2, where that is `welcome`.
+    /// Asks. The body is sent only where it is asked for: by `100 Continue`, and over HTTP/2 and HTTP/3, where that is `welcome`.
     ///
     /// # Errors
     /// No answer came.
@@ -73,6 +77,7 @@ impl Lines {
                 .ask_http1(certificate, request)
                 .map_err(|error| error.to_string()),
             Protocol::Http2 => self.ask_http2(certificate, request, welcome),
+            Protocol::Http3 => self.ask_http3(certificate, request, welcome),
         }
     }
 
@@ -110,6 +115,53 @@ impl Lines {
         Ok(Said { answer, asked_for })
     }
 
+    /// The whole URL of a request's path.
+    fn url(&self, path: &Uri) -> Uri {
+        let mut parts = uri::Parts::default();
+        parts.scheme = Some(Scheme::HTTPS);
+        parts.authority = Some(self.address.to_string().parse().unwrap());
+        parts.path_and_query = path.path_and_query().cloned();
+        Uri::from_parts(parts).unwrap()
+    }
+
+    fn ask_http3(
+        &mut self,
+        certificate: &'static str,
+        request: Request<Vec<u8>>,
+        welcome: bool,
+    ) -> Result<Said, String> {
+        let (mut head, body) = request.into_parts();
+        head.uri = self.url(&head.uri);
+        let asked_for = welcome && !body.is_empty();
+        let ends = welcome || body.is_empty();
+        let (address, config) = (self.address, Arc::clone(&self.configs[certificate]));
+        let kept = self.http3.get(certificate).cloned();
+        let exchange = async {
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => Http3::connect(address, config).await?,
+            };
+            let mut stream = connection.begin(Request::from_parts(head, ())).await?;
+            if asked_for {
+                let sent = stream.send_data(body.into()).await;
+                sent.map_err(io::Error::other)?;
+            }
+            if ends {
+                stream.finish().await.map_err(io::Error::other)?;
+            }
+            let answer = answer(&mut stream).await.map_err(|(error, _)| error)?;
+            // What was not asked for never goes out.
+            stream.stop_stream(Code::H3_REQUEST_CANCELLED);
+            Ok::<_, io::Error>((answer, connection))
+        };
+        let in_time = async { tokio::time::timeout(PATIENCE, exchange).await };
+        let said = self.runtime.block_on(in_time);
+        let said = said.map_err(|_| "no answer came: it waits for a body".to_owned())?;
+        let (answer, connection) = said.map_err(|error| error.to_string())?;
+        self.http3.insert(certificate, connection);
+        Ok(Said { answer, asked_for })
+    }
+
     fn ask_http2(
         &mut self,
         certificate: &'static str,
@@ -117,11 +169,7 @@ impl Lines {
         welcome: bool,
     ) -> Result<Said, String> {
         let (mut head, body) = request.into_parts();
-        let mut parts = uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTPS);
-        parts.authority = Some(self.address.to_string().parse().unwrap());
-        parts.path_and_query = head.uri.path_and_query().cloned();
-        head.uri = Uri::from_parts(parts).unwrap();
+        head.uri = self.url(&head.uri);
         let asked_for = welcome && !body.is_empty();
         let (release, held_back) = oneshot::channel::<()>();
         let content = Content {

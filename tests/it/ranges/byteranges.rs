@@ -211,7 +211,7 @@ fn damage_cuts_an_answer_of_several_parts_too() {
         fs::write(&segment, damaged).unwrap();
     };
     let range = format!("bytes=0-99,{}-{},5000-5099", 10 * CHUNK, 30 * CHUNK + 99);
-    for protocol in [Protocol::Http1, Protocol::Http2] {
+    for protocol in Protocol::ALL {
         let ask = || {
             let request = request(&server, Method::GET, &path, &[("range", &range)]);
             server.try_send_over(protocol, &TLS13, request)

@@ -132,7 +132,7 @@ fn only_the_same_strong_tag_gets_a_part() {
 #[test]
 fn head_says_what_get_would() {
     with_upload(|_, server, _, there| {
-        for protocol in [Protocol::Http1, Protocol::Http2] {
+        for protocol in Protocol::ALL {
             for (path, whole) in there {
                 let ask = |method, headers: &[(&str, &str)]| {
                     let request = request(server, method, path, headers);

@@ -1,0 +1,199 @@
+//! One connection over QUIC: its handshake, its requests and its watchdog.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h3::error::{Code, ConnectionError};
+use h3::quic::SendStream as _;
+use quinn::{Connecting, VarInt};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+use super::exchange::{self, Client};
+use super::transport::Connection;
+use crate::http::ClientNetwork;
+use crate::server::Shared;
+use crate::server::client_scopes::identify;
+use crate::server::connection::{MAX_HEADERS, WATCH_INTERVAL};
+use crate::server::standing::{Open, Standing};
+use crate::server::traffic::Traffic;
+use crate::tls::ClientCertificate;
+
+/// How long requests may take to notice that their connection is gone.
+const LAST_EXCHANGES: Duration = Duration::from_secs(10);
+
+type Http = h3::server::Connection<Connection, Bytes>;
+
+/// Why a connection does not come about.
+#[derive(Debug, thiserror::Error)]
+enum RefusedConnection {
+    #[error("it took too long")]
+    Late,
+    #[error("too many others waited for their handshakes")]
+    Crowded,
+    #[error("no QUIC: {0}")]
+    Quic(#[from] quinn::ConnectionError),
+    #[error("no HTTP/3: {0}")]
+    Http(#[from] ConnectionError),
+    #[error("the certificate is no longer good: {0}")]
+    Certificate(#[from] tokio_rustls::rustls::Error),
+}
+
+/// A connection after its handshake.
+struct Established {
+    quic: quinn::Connection,
+    http: Http,
+    certificate: Option<ClientCertificate>,
+}
+
+/// Runs a connection from its handshake to its end.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    connecting: Connecting,
+    _permit: OwnedSemaphorePermit,
+    handshake: OwnedSemaphorePermit,
+) {
+    let _open = Open::count(&shared.app);
+    let address = connecting.remote_address().ip();
+    let limit = shared.limits.handshake_timeout;
+    let (place, lost) = shared.handshakes.enter();
+    place.belongs_to(ClientNetwork::of(address));
+    // On its own, as over TCP.
+    let establishing = timeout(limit, Box::pin(establish(&shared, connecting)));
+    let established = tokio::select! {
+        biased;
+        () = shared.stop.cancelled() => return,
+        established = establishing => established.unwrap_or(Err(RefusedConnection::Late)),
+        () = lost.happens() => Err(RefusedConnection::Crowded),
+    };
+    drop((place, handshake));
+    match established {
+        Ok(established) => speak_http(&shared, established).await,
+        Err(refused) => {
+            let failed = &shared.app.metrics.handshakes_failed;
+            failed.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%address, reason = %refused, "no connection over QUIC");
+        }
+    }
+}
+
+async fn establish(
+    shared: &Shared,
+    connecting: Connecting,
+) -> Result<Established, RefusedConnection> {
+    let quic = connecting.await?;
+    let chain = quic
+        .peer_identity()
+        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let certificate = match chain {
+        Some(chain) => shared.tls.client_certificate_in(&chain)?,
+        None => None,
+    };
+    let http = h3::server::builder()
+        .max_field_section_size(MAX_HEADERS.into())
+        // Clients are many: that they bear what means nothing needs no proof from us.
+        .send_grease(false)
+        .build(Connection::new(quic.clone()))
+        .await?;
+    Ok(Established {
+        quic,
+        http,
+        certificate,
+    })
+}
+
+async fn speak_http(shared: &Arc<Shared>, established: Established) {
+    let Established {
+        quic,
+        mut http,
+        certificate,
+    } = established;
+    let traffic = Traffic::new();
+    let client = Arc::new(Client {
+        connection: quic.clone(),
+        identity: certificate
+            .as_ref()
+            .map(|certificate| identify(certificate, &shared.peers.client_scopes)),
+    });
+    let mut exchanges = JoinSet::new();
+    let mut watch = watch(shared);
+    let mut standing = Standing::new(certificate);
+    let mut stopping = false;
+    loop {
+        if stopping && exchanges.is_empty() {
+            break;
+        }
+        tokio::select! {
+            accepted = http.accept() => match accepted {
+                // Who was told to go elsewhere can repeat it there without a doubt.
+                Ok(Some(mut request)) if stopping => {
+                    request.frame_stream.reset(Code::H3_REQUEST_REJECTED.value());
+                }
+                Ok(Some(request)) => {
+                    let exchange = traffic.begin();
+                    let (shared, client) = (Arc::clone(shared), Arc::clone(&client));
+                    exchanges.spawn(exchange::run(shared, client, request, exchange));
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    if !error.is_h3_no_error() {
+                        tracing::debug!(%error, "a connection over QUIC broke");
+                    }
+                    break;
+                }
+            },
+            _ = exchanges.join_next(), if !exchanges.is_empty() => {}
+            () = shared.cut.cancelled() => break,
+            () = shared.stop.cancelled(), if !stopping => {
+                stopping = go_away(&mut http).await;
+            }
+            _ = watch.tick() => {
+                if is_over(shared, &mut standing, &traffic) {
+                    break;
+                }
+                if traffic.idle_for().is_some_and(|time| time > shared.limits.header_timeout) {
+                    stopping = go_away(&mut http).await;
+                }
+            }
+        }
+    }
+    // What is read of requests ends with an error now, and in order.
+    quic.close(no_error(), b"");
+    let ended = async { while exchanges.join_next().await.is_some() {} };
+    let _ = timeout(LAST_EXCHANGES, ended).await;
+}
+
+/// Says that no further request is taken. The last one that was taken still is: `1` leaves room for the next.
+async fn go_away(http: &mut Http) -> bool {
+    // Where it cannot be said, the connection ends with the next look at it.
+    let _ = timeout(WATCH_INTERVAL, http.shutdown(1)).await;
+    true
+}
+
+/// Whether a connection has to be cut.
+fn is_over(shared: &Shared, standing: &mut Standing, traffic: &Traffic) -> bool {
+    if !standing.is_good(shared) {
+        tracing::debug!("a client's certificate is no longer good");
+        return true;
+    }
+    let stuck = traffic.answer_stuck_for();
+    let unread = stuck.is_some_and(|time| time > shared.limits.write_timeout);
+    if unread {
+        tracing::debug!("a client left its answer unread");
+    }
+    unread
+}
+
+fn watch(shared: &Shared) -> Interval {
+    let mut watch = interval(WATCH_INTERVAL.min(shared.limits.header_timeout));
+    watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    watch
+}
+
+fn no_error() -> VarInt {
+    VarInt::from_u64(Code::H3_NO_ERROR.value()).unwrap_or_default()
+}

@@ -1,0 +1,60 @@
+//! What is kept of a connection while it goes on: that it is open, and whether its client's certificate is still good.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::Shared;
+use crate::http::App;
+use crate::tls::ClientCertificate;
+
+/// How often a client's certificate is verified again while its connection goes on.
+const VERIFY_INTERVAL: Duration = Duration::from_mins(1);
+
+/// A certificate on a connection that goes on.
+pub(super) struct Standing {
+    certificate: Option<ClientCertificate>,
+    verified: Instant,
+    /// What it was verified against.
+    generation: u64,
+}
+
+impl Standing {
+    pub(super) fn new(certificate: Option<ClientCertificate>) -> Self {
+        Self {
+            certificate,
+            verified: Instant::now(),
+            // None yet: the authorities may have been replaced since the handshake began.
+            generation: 0,
+        }
+    }
+
+    /// Whether the certificate passes still. Where there is none, nothing can be wrong with it.
+    pub(super) fn is_good(&mut self, shared: &Shared) -> bool {
+        let Some(certificate) = &self.certificate else {
+            return true;
+        };
+        let generation = shared.tls.client_generation();
+        if generation == self.generation && self.verified.elapsed() < VERIFY_INTERVAL {
+            return true;
+        }
+        (self.generation, self.verified) = (generation, Instant::now());
+        shared.tls.verify(certificate).is_ok()
+    }
+}
+
+/// Counts a connection while it is open.
+pub(super) struct Open(Arc<App>);
+
+impl Open {
+    pub(super) fn count(app: &Arc<App>) -> Self {
+        app.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(app))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
