@@ -37,6 +37,12 @@ struct Entry {
 }
 
 impl Waiting {
+    fn give_up(&mut self, number: Option<u64>) {
+        if let Some(number) = number {
+            self.remove(number);
+        }
+    }
+
     fn remove(&mut self, number: u64) {
         let Some(Entry { network, .. }) = self.places.remove(&number) else {
             return;
@@ -70,7 +76,7 @@ impl Handshakes {
         let mut waiting = self.lock();
         if waiting.places.len() >= self.most {
             let oldest = waiting.places.keys().next().copied();
-            oldest.into_iter().for_each(|oldest| waiting.remove(oldest));
+            waiting.give_up(oldest);
         }
         let number = waiting.next;
         waiting.next += 1;
@@ -113,7 +119,7 @@ impl Place {
             let mut of_network = waiting.places.iter();
             let oldest = of_network.find(|(_, entry)| entry.network == Some(network));
             let oldest = oldest.map(|(&number, _)| number);
-            oldest.into_iter().for_each(|oldest| waiting.remove(oldest));
+            waiting.give_up(oldest);
         }
         let Some(entry) = waiting.places.get_mut(&self.number) else {
             return;

@@ -1,7 +1,7 @@
 //! How many frames a client may send over HTTP/2 that bring nothing (RFC 9113, section 10.5).
 //!
 //! h2 bounds some of what can be flooded (streams that are reset, CONTINUATION, empty DATA), and nothing of PING, SETTINGS,
-//! PRIORITY, WINDOW_UPDATE and frames of unknown types: a client could have a processor to itself with them, and be nobody's
+//! PRIORITY, `WINDOW_UPDATE` and frames of unknown types: a client could have a processor to itself with them, and be nobody's
 //! upload. So every frame costs, and what a client gets done pays: bytes of bodies, bytes of answers, and answers.
 //! Who has run out of it loses the connection.
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-/// What a frame costs, in bytes that were of use. A client that fetches something may send a WINDOW_UPDATE for so few.
+/// What a frame costs, in bytes that were of use. A client that fetches something may send a `WINDOW_UPDATE` for so few.
 const FRAME: u64 = 256;
 /// What a connection may owe: ten thousand frames.
 const MOST: u64 = FRAME * 10_000;
