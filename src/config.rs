@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use crate::http::{CorsOrigin, Limits, PageSettings};
 use crate::server::{ConnectionLimits, Peers};
 use crate::store::{Collection, LocalRecords, StoreLimits};
-use crate::tls::TlsSettings;
+use crate::tls::{CertificateFiles, TlsSettings};
 use crate::upload::SessionLimits;
 
 pub use amounts::{
@@ -48,8 +48,10 @@ pub struct Config {
     pub setup: Setup,
     /// Where uploads are kept.
     pub data: PathBuf,
-    /// Where `server.pem` and `server.key` are.
+    /// Where `server.pem` and `server.key` are, if [`Self::certificate`] does not say.
     pub certs: PathBuf,
+    /// The files of the certificate, where they were named one by one.
+    pub certificate: Option<CertificateFiles>,
     /// Public keys to seal to, or files of them. Empty: those of the identities, or in development of a key to be made.
     pub recipients: Vec<String>,
     /// Private keys to hold.
@@ -118,8 +120,11 @@ impl ServeArgs {
         let tls = TlsSettings {
             min_version: given.tls_min.unwrap_or_default(),
             clients: given.client_auth()?,
+            names: given.server_name.clone(),
+            loopback: development,
             may_wait: false,
         };
+        let certificate = given.certificate_files()?;
         let data = given.data.clone().unwrap_or_else(|| "data".into());
         let has_tokens = LocalRecords::exist(&data, Collection::Tokens)?;
         // Where somebody is let in by a token or a certificate, or where there is a proxy in front, being on loopback decides
@@ -138,6 +143,7 @@ impl ServeArgs {
             setup,
             data,
             certs: given.certs.unwrap_or_else(|| "certs".into()),
+            certificate,
             recipients: given.recipient,
             identities: given.identity,
             anonymous: given.allow_anonymous.unwrap_or(open),
@@ -181,9 +187,10 @@ impl Config {
         let mut missing = Vec::new();
         if !self.development {
             let paths = crate::tls::dev::DevCertificates::paths(&self.certs);
-            if !paths.server_pem.exists() || !paths.server_key.exists() {
+            let named = self.certificate.is_some();
+            if !named && (!paths.server_pem.exists() || !paths.server_key.exists()) {
                 missing.push(format!(
-                    "a certificate: {} and {} (--certs DIR)",
+                    "a certificate: {} and {} (--certs DIR), or --certificate FILE with --private-key FILE",
                     paths.server_pem.display(),
                     paths.server_key.display()
                 ));

@@ -1,5 +1,6 @@
 //! `serve`: loads or, in development, makes what the server needs, then runs it until it is told to stop.
 
+mod certificate;
 mod observers;
 mod poll;
 mod recipient_files;
@@ -31,7 +32,7 @@ use crate::keys::{self, NamedRecipient};
 use crate::seal::Identity;
 use crate::server::{self, Listener};
 use crate::store::{LocalStore, Store};
-use crate::tls::{ServerTls, dev};
+use crate::tls::ServerTls;
 use crate::upload::Uploads;
 use observers::Observers;
 use recipient_files::RecipientFiles;
@@ -75,7 +76,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     let keys = Keys::load(&config, passphrase.as_ref())?;
     let (token_files, access) = access(&config, Tokens::new(Arc::clone(&store) as _))?;
     let logo = config.page_logo.as_deref().map(logo).transpose()?;
-    let tls = Arc::new(certificate(&config)?);
+    let tls = Arc::new(certificate::load(&config)?);
     let links = Links::new(Arc::clone(&store) as _);
     let store: Arc<dyn Store> = store;
     let observers = Observers::open(&config, &store)?;
@@ -98,6 +99,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         !config.development,
     );
     observers.attach(&mut app);
+    certificate::attach(&tls, &mut app);
     let runtime = super::runtime()?;
     let files = (token_files, keys.recipient_files);
     let served = runtime.block_on(observers.during(serve(&config, tls, app, files)));
@@ -313,29 +315,6 @@ fn make_dev_key(data: &Path) -> Result<PathBuf, Failure> {
     let key = keys::generate(keys::DEFAULT_BITS as usize)?;
     keys::write_keypair(&path, &key, None, "sealslot-development")?;
     Ok(path)
-}
-
-/// The certificate; on loopback one is made where there is none.
-fn certificate(config: &Config) -> Result<ServerTls, Failure> {
-    if config.development && !dev::exist(&config.certs)? {
-        let mut hosts: Vec<_> = dev::DEFAULT_HOSTS
-            .iter()
-            .filter_map(|host| host.parse().ok())
-            .collect();
-        // Loopback has more addresses than the usual ones.
-        hosts.extend(
-            config
-                .listen
-                .ip()
-                .to_string()
-                .parse()
-                .ok()
-                .filter(|own| !hosts.contains(own)),
-        );
-        dev::make(&config.certs, &hosts, dev::DEFAULT_DAYS, false)?;
-    }
-    let files = dev::DevCertificates::paths(&config.certs);
-    Ok(ServerTls::load(files.server(), config.tls.clone())?)
 }
 
 /// Who may do what; on loopback an admin token is made where none is named.

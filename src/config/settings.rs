@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{Size, Span};
 use crate::http::{Colour, CorsOrigin, PageText, PageTitle, Rate, TextField};
 use crate::server::{ClientScope, ForwardedHeader, Network};
-use crate::tls::{ClientCertificates, TlsVersion};
+use crate::tls::{ClientCertificates, HostName, TlsVersion};
 
 /// A URL as it was given, not read yet: it may hold a secret, and what cannot be read is repeated where that is told.
 #[derive(Clone, Deserialize)]
@@ -102,6 +102,15 @@ settings! {
     /// Where server.pem and server.key are [default: certs]
     #[arg(long, env = "SEALSLOT_CERTS", value_name = "DIR")]
     certs: Option<PathBuf>,
+    /// The certificate chain in PEM, the server's own first; taken up as soon as it is replaced. Instead of --certs
+    #[arg(long, env = "SEALSLOT_CERTIFICATE", value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// The private key of --certificate; may be in the same file
+    #[arg(long, env = "SEALSLOT_PRIVATE_KEY", value_name = "FILE")]
+    private_key: Option<PathBuf>,
+    /// A further name or address that clients may call this server by, beside those in its certificate; may be repeated
+    #[arg(long, env = "SEALSLOT_SERVER_NAME", value_name = "HOST", value_delimiter = '\n')]
+    server_name: Vec<HostName>,
     /// A public key to seal to, a file of them, or a folder of *.pub files; may be repeated. What changes in files and folders is
     /// taken up while the server runs. Post-quantum keys (`age1pq1...`) and others do not go together
     #[arg(long, env = "SEALSLOT_RECIPIENT", value_name = "RECIPIENT", value_delimiter = '\n')]

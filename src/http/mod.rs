@@ -6,8 +6,10 @@
 pub mod accept_language;
 mod access;
 mod audit;
+mod authority;
 mod body;
 mod call;
+mod certificate;
 mod conditions;
 mod cors;
 mod create;
@@ -47,10 +49,12 @@ use tokio_util::task::TaskTracker;
 
 pub use access::{Access, FileToken, FileTokens, TokenTooShort};
 use audit::Facts;
+pub use authority::OwnName;
 pub use body::Incoming;
 use body::RequestBody;
 use call::Call;
 pub use call::{ClientIdentity, Peer};
+pub use certificate::CertificateHealth;
 pub use cors::{CorsOrigin, CorsOriginError};
 use create::Door;
 pub use limits::{ClientNetwork, Limits, Rate, RateError};
@@ -101,6 +105,10 @@ pub struct App {
     pub audit: Option<Arc<AuditLog>>,
     /// What is counted of webhooks, where there are any.
     pub webhooks: Option<Arc<Counters>>,
+    /// How the server's certificate is, where that is known.
+    pub certificate: Option<Arc<dyn Fn() -> CertificateHealth + Send + Sync>>,
+    /// Whether a host, without port or brackets, is this server. Where it is not known, all are.
+    pub is_own_name: Option<Arc<OwnName>>,
     /// Uploads run as tasks of their own, so that one whose connection went away is ended in order.
     pub tasks: TaskTracker,
     /// Cancelled when the server is about to stop.
@@ -133,6 +141,8 @@ impl App {
             metrics: Metrics::default(),
             audit: None,
             webhooks: None,
+            certificate: None,
+            is_own_name: None,
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             uploaders: Uploaders::new(&limits),
@@ -198,7 +208,7 @@ pub async fn respond(
         facts: &facts,
         link: None,
     };
-    let answer = match route {
+    let answer = match authority::checked(&app, surface, &head, route) {
         // RFC 9110, section 10.1.1.
         _ if expects_more(&head.headers) => Err(Problem::expectation_failed()),
         Ok(route) if surface == Surface::Public || route.is_operational() => {
@@ -360,8 +370,9 @@ async fn ready(app: &Arc<App>) -> Result<Response, Problem> {
         return Err(Problem::stopping());
     }
     app.check_audit()?;
+    app.check_certificate()?;
     app.blocking(|app| app.uploads.check()).await??;
-    Ok(text("ready\n"))
+    Ok(text(format!("ready\n{}", certificate::warning(app))))
 }
 
 fn empty() -> UnsyncBoxBody<Bytes, ReadFailure> {

@@ -184,6 +184,25 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail).with(RETRY_AFTER, "5")
     }
 
+    /// No certificate, or one that clients refuse.
+    pub(super) fn certificate_invalid() -> Self {
+        let detail = "The server's certificate has expired, is not valid yet, or is missing: clients refuse to connect.";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, "certificate-invalid", detail).with(RETRY_AFTER, "30")
+    }
+
+    pub(super) fn malformed_host() -> Self {
+        let detail = "A request names the host that it is for once, with or without a port.";
+        Self::new(StatusCode::BAD_REQUEST, "malformed-host", detail)
+    }
+
+    /// RFC 9110, section 15.5.20.
+    pub(super) fn misdirected() -> Self {
+        let detail = "This server has another name: use one that its certificate is for. Whoever runs it can give it more names, \
+                      with --server-name.";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail)
+    }
+
     pub(super) fn stopping() -> Self {
         let detail = "The server is about to stop.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).with(RETRY_AFTER, "5")

@@ -151,6 +151,7 @@ async fn establish(
         Audience::Operators
     };
     let greeting = ServerTls::begin(stream).await?;
+    shared.tls.settle().await;
     let turn = shared.handshakes.turn().await;
     let handshake = greeting.answer(&shared.tls, audience);
     drop(turn);

@@ -13,12 +13,16 @@ use tokio_rustls::{Accept, LazyConfigAcceptor, StartHandshake};
 use super::ServerTls;
 use super::challenge::AlpnChallenges;
 
+/// The alert `unrecognized_name` (RFC 6066, section 3), fatal, in a record of its own: as an answer to the first message of a client
+/// it is not encrypted in any version. rustls itself can only say `access_denied` for a name that it has no certificate for.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
 /// Who connects to a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Anybody. They are asked for certificates where that was set up.
+    /// Anybody. They are asked for certificates where that was set up, and may ask for the names of this server only.
     Everyone,
-    /// The operator's own machines, which need no certificate.
+    /// The operator's own machines, which need no certificate and may call the server what they like.
     Operators,
 }
 
@@ -31,16 +35,22 @@ pub enum HandshakeError {
     /// It was a certificate authority that validates a name, and has its answer.
     #[error("a certificate authority has validated a name")]
     Validation,
+    /// The client asks for another server.
+    #[error("the client asks for a name that this server does not have")]
+    UnknownName,
 }
 
 /// A handshake of which the client's first message has come, whole.
 pub struct Greeting<S>(StartHandshake<S>);
 
 /// A handshake that the server has done its part of.
-pub struct Handshake<S> {
-    accept: Accept<S>,
-    /// Whether it is a certificate authority's, which is over with its end.
-    validation: bool,
+pub struct Handshake<S>(Answer<S>);
+
+enum Answer<S> {
+    Accept(Accept<S>),
+    /// To a certificate authority, which is over with its end.
+    Validation(Accept<S>),
+    UnknownName(S),
 }
 
 impl ServerTls {
@@ -58,29 +68,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Greeting<S> {
     /// server, some hundred microseconds. (TLS 1.2 has half of the key exchange in [`Handshake::complete`].)
     pub fn answer(self, tls: &ServerTls, audience: Audience) -> Handshake<S> {
         let Self(begun) = self;
-        let validation =
-            audience == Audience::Everyone && AlpnChallenges::is_validation(&begun.client_hello());
-        let config = match audience {
-            Audience::Everyone if validation => Arc::clone(&tls.challenge_config),
-            Audience::Everyone => tls.config(),
-            Audience::Operators => tls.config_without_clients(),
-        };
-        Handshake {
-            accept: begun.into_stream(config),
-            validation,
+        if audience == Audience::Operators {
+            return Handshake(Answer::Accept(
+                begun.into_stream(tls.config_for_operators()),
+            ));
         }
+        let hello = begun.client_hello();
+        let is_validation = AlpnChallenges::is_validation(&hello);
+        let is_own_name = tls.presenter.answers_to(hello.server_name());
+        Handshake(if is_validation {
+            Answer::Validation(begun.into_stream(Arc::clone(&tls.challenge_config)))
+        } else if is_own_name {
+            Answer::Accept(begun.into_stream(tls.config()))
+        } else {
+            Answer::UnknownName(begun.io)
+        })
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     /// Sends the answer, and waits for the client's last message. It has no deadline of its own.
     pub async fn complete(self) -> Result<TlsStream<S>, HandshakeError> {
-        let mut stream = self.accept.await?;
-        if self.validation {
-            // Nothing comes over the connection (RFC 8737, section 3).
-            stream.shutdown().await?;
-            return Err(HandshakeError::Validation);
+        match self.0 {
+            Answer::Accept(accept) => Ok(accept.await?),
+            Answer::Validation(accept) => {
+                let mut stream = accept.await?;
+                // Nothing comes over the connection (RFC 8737, section 3).
+                stream.shutdown().await?;
+                Err(HandshakeError::Validation)
+            }
+            Answer::UnknownName(mut stream) => {
+                stream.write_all(&UNRECOGNIZED_NAME).await?;
+                stream.shutdown().await?;
+                Err(HandshakeError::UnknownName)
+            }
         }
-        Ok(stream)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ mod accounting;
 mod answers;
 mod audit;
 mod broken_off;
+mod certificates;
 mod cli;
 mod client;
 mod client_certificates;

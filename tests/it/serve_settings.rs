@@ -10,7 +10,7 @@ use crate::program::{Bench, Ran};
 use crate::server::{Server, content};
 
 /// Settings with values that they cannot have.
-const BAD: [(&str, &str); 66] = [
+const BAD: [(&str, &str); 69] = [
     ("listen", "localhost"),
     ("listen", "127.0.0.1"),
     ("metrics-listen", "nowhere:1"),
@@ -77,10 +77,13 @@ const BAD: [(&str, &str); 66] = [
     ("client-scope", "*.example.org=upload"),
     ("client-scope", "sha256:00=upload"),
     ("client-scope", "=upload"),
+    ("server-name", "*.example.org"),
+    ("server-name", "https://example.org"),
+    ("server-name", "example.org:8443"),
 ];
 
 /// Settings that are lists, and in the file stand in brackets.
-const LISTS: [&str; 2] = ["trusted-proxy", "client-scope"];
+const LISTS: [&str; 3] = ["trusted-proxy", "client-scope", "server-name"];
 
 fn variable(setting: &str) -> String {
     format!("SEALSLOT_{}", setting.replace('-', "_").to_uppercase())
@@ -546,6 +549,8 @@ fn what_clients_certificates_are_held_to_has_to_be_readable() {
             &["--http3", "--proxy-protocol", "--trusted-proxy=::1"],
             "http3 does not go together with proxy-protocol",
         ),
+        (&["--certificate", "certs/server.pem"], "private-key"),
+        (&["--private-key", "certs/server.key"], "needs certificate"),
     ] {
         let args = [&["--recipient", &recipient], &args[..]].concat();
         says(bench.refuses_to_serve(&args, &[]), 64, &[words]);

@@ -1,0 +1,51 @@
+//! The certificate that a server presents, and what requests are told and held to of it.
+
+use std::sync::Arc;
+
+use super::super::exit::Failure;
+use crate::config::Config;
+use crate::http::{App, CertificateHealth};
+use crate::tls::{CertificateState, ServerTls, dev};
+
+/// The certificate; on loopback one is made where there is none.
+pub(super) fn load(config: &Config) -> Result<ServerTls, Failure> {
+    if let Some(files) = &config.certificate {
+        return Ok(ServerTls::load(files.clone(), config.tls.clone())?);
+    }
+    if config.development && !dev::exist(&config.certs)? {
+        let mut hosts: Vec<_> = dev::DEFAULT_HOSTS
+            .iter()
+            .filter_map(|host| host.parse().ok())
+            .collect();
+        // Loopback has more addresses than the usual ones.
+        hosts.extend(
+            config
+                .listen
+                .ip()
+                .to_string()
+                .parse()
+                .ok()
+                .filter(|own| !hosts.contains(own)),
+        );
+        dev::make(&config.certs, &hosts, dev::DEFAULT_DAYS, false)?;
+    }
+    let files = dev::DevCertificates::paths(&config.certs);
+    Ok(ServerTls::load(files.server(), config.tls.clone())?)
+}
+
+/// Lets requests see how the certificate is, and whom it names.
+pub(super) fn attach(tls: &Arc<ServerTls>, app: &mut App) {
+    let status = Arc::clone(tls);
+    app.certificate = Some(Arc::new(move || {
+        let status = status.status();
+        let present = status.state != CertificateState::Missing;
+        CertificateHealth {
+            valid: status.state == CertificateState::Valid,
+            not_after: present.then_some(status.not_after),
+            failing: status.failure,
+            replacements: status.replacements,
+        }
+    }));
+    let names = Arc::clone(tls);
+    app.is_own_name = Some(Arc::new(move |host| names.covers(host)));
+}
