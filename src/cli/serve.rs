@@ -1,5 +1,6 @@
 //! `serve`: loads or, in development, makes what the server needs, then runs it until it is told to stop.
 
+mod acme;
 mod certificate;
 mod observers;
 mod poll;
@@ -25,6 +26,7 @@ use zeroize::Zeroizing;
 
 use super::exit::{Exit, Failure};
 use super::passphrase::PassphraseArgs;
+use crate::acme::Acme;
 use crate::config::{Config, ConfigError, LogLevel, ServeArgs, Setup};
 use crate::grant::{Links, Tokens};
 use crate::http::{Access, App, Logo, MAX_LOGO, Pages, Surface};
@@ -76,6 +78,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     let keys = Keys::load(&config, passphrase.as_ref())?;
     let (token_files, access) = access(&config, Tokens::new(Arc::clone(&store) as _))?;
     let logo = config.page_logo.as_deref().map(logo).transpose()?;
+    let acme = acme::open(&config)?;
     let tls = Arc::new(certificate::load(&config)?);
     let links = Links::new(Arc::clone(&store) as _);
     let store: Arc<dyn Store> = store;
@@ -102,7 +105,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     certificate::attach(&tls, &mut app);
     let runtime = super::runtime()?;
     let files = (token_files, keys.recipient_files);
-    let served = runtime.block_on(observers.during(serve(&config, tls, app, files)));
+    let served = runtime.block_on(observers.during(serve(&config, tls, acme, app, files)));
     // What blocks still, like reading a large upload back, is not waited for: nobody is told of it.
     runtime.shutdown_timeout(LAST_WORK);
     observers.close();
@@ -176,6 +179,7 @@ fn within_open_files(mut config: Config) -> Config {
 async fn serve(
     config: &Config,
     tls: Arc<ServerTls>,
+    acme: Option<Arc<Acme>>,
     mut app: App,
     (token_files, recipient_files): (TokenFiles, RecipientFiles),
 ) -> Result<(), Failure> {
@@ -183,6 +187,10 @@ async fn serve(
     let (listener, address) = bind(config.listen, config.http3).await?;
     let operations = match config.metrics_listen {
         Some(address) => Some(bind(address, false).await?),
+        None => None,
+    };
+    let plain = match config.http_listen {
+        Some(address) => Some(bind(address).await?),
         None => None,
     };
     stop_on_signals(stop.clone())?;
@@ -206,6 +214,11 @@ async fn serve(
             stop.clone(),
         )
     };
+    let plain = plain.map(|plain| {
+        let tls = Arc::clone(&tls);
+        acme::answer_plain(plain, config, address.port(), acme.as_deref(), tls, &stop)
+    });
+    let renewing = acme.map(|acme| tokio::spawn(acme.run(tls.challenges().clone())));
     let public = run(listener, Surface::Public);
     match operations {
         Some((listener, address)) => {
@@ -213,6 +226,13 @@ async fn serve(
             tokio::join!(public, run(listener, Surface::Operations));
         }
         None => public.await,
+    }
+    if let Some(renewing) = renewing {
+        renewing.abort();
+    }
+    if let Some(plain) = plain {
+        // It ends by itself, soon.
+        let _ = plain.await;
     }
     watch.abort();
     watch_tokens.abort();

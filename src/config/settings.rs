@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::{Size, Span};
+use crate::acme::{AcmeChallenge, AcmeDirectory, AcmeEmail, AcmeName, AcmeProfile};
 use crate::http::{Colour, CorsOrigin, PageText, PageTitle, Rate, TextField};
 use crate::server::{ClientScope, ForwardedHeader, Network};
 use crate::tls::{ClientCertificates, HostName, TlsVersion};
@@ -141,6 +142,37 @@ settings! {
     /// The oldest version of TLS that is spoken: `1.2` or `1.3` [default: 1.2]
     #[arg(long, env = "SEALSLOT_TLS_MIN", value_name = "VERSION")]
     tls_min: Option<TlsVersion>,
+    /// Have a certificate for this DNS name (or IP address, where the authority gives such) from a certificate authority by ACME, and renew it; may be
+    /// repeated. Then server.pem and server.key are not used
+    #[arg(long, env = "SEALSLOT_ACME_DOMAIN", value_name = "NAME", value_delimiter = '\n')]
+    acme_domain: Vec<AcmeName>,
+    /// Where the authority may write to [default: nowhere]
+    #[arg(long, env = "SEALSLOT_ACME_EMAIL", value_name = "ADDRESS")]
+    acme_email: Option<AcmeEmail>,
+    /// The authority's directory [default: https://acme-v02.api.letsencrypt.org/directory]
+    #[arg(long, env = "SEALSLOT_ACME_DIRECTORY", value_name = "URL")]
+    acme_directory: Option<AcmeDirectory>,
+    /// Trust the certificate authorities in FILE (PEM) for talking to the ACME directory instead of the system's
+    #[arg(long, env = "SEALSLOT_ACME_CACERT", value_name = "FILE")]
+    acme_cacert: Option<PathBuf>,
+    /// You have read the authority's terms of service and agree to them
+    #[arg(long, env = "SEALSLOT_ACME_TERMS_AGREED", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    acme_terms_agreed: Option<bool>,
+    /// The account at the authority that was made elsewhere (external account binding), by its key identifier
+    #[arg(long, env = "SEALSLOT_ACME_EAB_KID", value_name = "ID")]
+    acme_eab_kid: Option<String>,
+    /// The file of that account's key, in base64url as the authority gives it
+    #[arg(long, env = "SEALSLOT_ACME_EAB_KEY_FILE", value_name = "FILE")]
+    acme_eab_key_file: Option<PathBuf>,
+    /// The kind of certificate, by the authority's name for it, such as `shortlived` [default: the authority's choice]
+    #[arg(long, env = "SEALSLOT_ACME_PROFILE", value_name = "PROFILE")]
+    acme_profile: Option<AcmeProfile>,
+    /// How names are proved: `tls-alpn-01`, over port 443, or `http-01`, over port 80, which needs http-listen [default: tls-alpn-01]
+    #[arg(long, env = "SEALSLOT_ACME_CHALLENGE", value_name = "CHALLENGE")]
+    acme_challenge: Option<AcmeChallenge>,
+    /// Listen for plain HTTP too, usually on 0.0.0.0:80, only to send browsers on to HTTPS and to answer certificate authorities
+    #[arg(long, env = "SEALSLOT_HTTP_LISTEN", value_name = "ADDR:PORT")]
+    http_listen: Option<SocketAddr>,
     /// Serve HTTP/3 too, over UDP at the same address and port, and tell clients of it (experimental)
     #[arg(long, env = "SEALSLOT_HTTP3", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     http3: Option<bool>,

@@ -8,6 +8,7 @@ mod client_scopes;
 mod connection;
 mod guard;
 mod handshakes;
+mod plain;
 mod proxies;
 pub mod proxy_protocol;
 mod quic;
@@ -32,6 +33,7 @@ use crate::tls::ServerTls;
 pub use client_address::{ForwardedHeader, ForwardedHeaderError};
 pub use client_scopes::{ClientScope, ClientScopeError};
 use handshakes::Handshakes;
+pub use plain::{Covers, Plain, serve_plain};
 pub use proxies::{Network, NetworkError, Proxies};
 
 /// How long the accept loop rests when the system has no more sockets to give.

@@ -4,6 +4,7 @@
 
 mod access;
 mod accounting;
+mod acme;
 mod answers;
 mod audit;
 mod broken_off;

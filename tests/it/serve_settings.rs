@@ -10,7 +10,7 @@ use crate::program::{Bench, Ran};
 use crate::server::{Server, content};
 
 /// Settings with values that they cannot have.
-const BAD: [(&str, &str); 69] = [
+const BAD: [(&str, &str); 79] = [
     ("listen", "localhost"),
     ("listen", "127.0.0.1"),
     ("metrics-listen", "nowhere:1"),
@@ -80,10 +80,25 @@ const BAD: [(&str, &str); 69] = [
     ("server-name", "*.example.org"),
     ("server-name", "https://example.org"),
     ("server-name", "example.org:8443"),
+    ("acme-domain", "*.example.org"),
+    ("acme-domain", "https://files.example.org"),
+    ("acme-email", "admin"),
+    ("acme-email", "a@example.org,b@example.org"),
+    ("acme-directory", "http://ca.example.org/dir"),
+    ("acme-directory", "ca.example.org"),
+    ("acme-profile", "short lived"),
+    ("acme-challenge", "dns-01"),
+    ("acme-terms-agreed", "perhaps"),
+    ("http-listen", "80"),
 ];
 
 /// Settings that are lists, and in the file stand in brackets.
-const LISTS: [&str; 3] = ["trusted-proxy", "client-scope", "server-name"];
+const LISTS: [&str; 4] = [
+    "trusted-proxy",
+    "client-scope",
+    "server-name",
+    "acme-domain",
+];
 
 fn variable(setting: &str) -> String {
     format!("SEALSLOT_{}", setting.replace('-', "_").to_uppercase())
@@ -545,12 +560,12 @@ fn what_clients_certificates_are_held_to_has_to_be_readable() {
         (&["--client-scope", "*=upload"][..], "client-ca"),
         (&["--client-crl", "bad-crl.pem"], "client-ca"),
         (&["--forwarded", "forwarded"], "trusted-proxy"),
+        (&["--certificate", "certs/server.pem"], "private-key"),
+        (&["--private-key", "certs/server.key"], "needs certificate"),
         (
             &["--http3", "--proxy-protocol", "--trusted-proxy=::1"],
             "http3 does not go together with proxy-protocol",
         ),
-        (&["--certificate", "certs/server.pem"], "private-key"),
-        (&["--private-key", "certs/server.key"], "needs certificate"),
     ] {
         let args = [&["--recipient", &recipient], &args[..]].concat();
         says(bench.refuses_to_serve(&args, &[]), 64, &[words]);

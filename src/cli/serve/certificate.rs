@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use super::super::exit::Failure;
+use crate::acme::Acme;
 use crate::config::Config;
 use crate::http::{App, CertificateHealth};
 use crate::tls::{CertificateState, ServerTls, dev};
 
 /// The certificate; on loopback one is made where there is none.
 pub(super) fn load(config: &Config) -> Result<ServerTls, Failure> {
+    if config.acme.is_some() {
+        let files = Acme::certificate_files(&config.certs);
+        return Ok(ServerTls::load(files, config.tls.clone())?);
+    }
     if let Some(files) = &config.certificate {
         return Ok(ServerTls::load(files.clone(), config.tls.clone())?);
     }
