@@ -139,10 +139,10 @@ pub(super) async fn accept(
             incoming.refuse();
             continue;
         };
-        if let Ok(connecting) = incoming.accept_with(configs.current(&shared)) {
-            let shared = Arc::clone(&shared);
-            connections.spawn(connection::run(shared, connecting, permit, handshake));
-        }
+        let config = configs.current(&shared);
+        let shared = Arc::clone(&shared);
+        let permits = (permit, handshake);
+        connections.spawn(connection::run(shared, incoming, config, permits));
     }
     endpoint.set_server_config(None);
 }

@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes};
 use h3::client::{RequestStream, SendRequest};
 use h3_quinn::{BidiStream, OpenStreams};
 use http::Request;
+use http::header::CONTENT_LENGTH;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Endpoint, VarInt};
 use rustls::ClientConfig;
@@ -53,7 +54,12 @@ impl Http3 {
         &mut self,
         request: Request<Vec<u8>>,
     ) -> Result<Answer, (io::Error, Vec<u8>)> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        if !body.is_empty() {
+            // As the other clients do.
+            let length = head.headers.entry(CONTENT_LENGTH);
+            length.or_insert_with(|| body.len().into());
+        }
         let stream = self.begin(Request::from_parts(head, ())).await;
         let mut stream = stream.map_err(|error| (error, Vec::new()))?;
         if !body.is_empty() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h3::error::{Code, ConnectionError};
 use h3::quic::SendStream as _;
-use quinn::{Connecting, VarInt};
+use quinn::{Incoming, VarInt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
@@ -53,17 +53,17 @@ struct Established {
 /// Runs a connection from its handshake to its end.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    connecting: Connecting,
-    _permit: OwnedSemaphorePermit,
-    handshake: OwnedSemaphorePermit,
+    incoming: Incoming,
+    config: Arc<quinn::ServerConfig>,
+    (_permit, handshake): (OwnedSemaphorePermit, OwnedSemaphorePermit),
 ) {
     let _open = Open::count(&shared.app);
-    let address = connecting.remote_address().ip();
+    let address = incoming.remote_address().ip();
     let limit = shared.limits.handshake_timeout;
     let (place, lost) = shared.handshakes.enter();
     place.belongs_to(ClientNetwork::of(address));
     // On its own, as over TCP.
-    let establishing = timeout(limit, Box::pin(establish(&shared, connecting)));
+    let establishing = timeout(limit, Box::pin(establish(&shared, incoming, config)));
     let established = tokio::select! {
         biased;
         () = shared.stop.cancelled() => return,
@@ -83,9 +83,11 @@ pub(super) async fn run(
 
 async fn establish(
     shared: &Shared,
-    connecting: Connecting,
+    incoming: Incoming,
+    config: Arc<quinn::ServerConfig>,
 ) -> Result<Established, RefusedConnection> {
-    let quic = connecting.await?;
+    shared.tls.settle().await;
+    let quic = incoming.accept_with(config)?.await?;
     let chain = quic
         .peer_identity()
         .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
