@@ -80,6 +80,8 @@ pub struct Config {
     pub cors_origins: Vec<CorsOrigin>,
     /// How the page presents itself.
     pub page: PageSettings,
+    /// Whether phones may have the development authority.
+    pub ca_page: bool,
     /// The file of the page's logo.
     pub page_logo: Option<PathBuf>,
     /// The bounds of connections.
@@ -148,6 +150,7 @@ impl ServeArgs {
                 given.page_colour,
                 given.page_field,
             )?,
+            ca_page: given.ca_page.unwrap_or(false),
             page_logo: given.page_logo,
             connections,
             peers,

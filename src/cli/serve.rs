@@ -1,8 +1,10 @@
 //! `serve`: loads or, in development, makes what the server needs, then runs it until it is told to stop.
 
+mod authority;
 mod observers;
 mod poll;
 mod recipient_files;
+mod renewal;
 mod token_files;
 mod upkeep;
 mod welcome;
@@ -35,6 +37,7 @@ use crate::tls::{ServerTls, dev};
 use crate::upload::Uploads;
 use observers::Observers;
 use recipient_files::RecipientFiles;
+use renewal::Renewal;
 use token_files::TokenFiles;
 
 /// How long work that blocks may go on when everything else has ended.
@@ -75,7 +78,8 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     let keys = Keys::load(&config, passphrase.as_ref())?;
     let (token_files, access) = access(&config, Tokens::new(Arc::clone(&store) as _))?;
     let logo = config.page_logo.as_deref().map(logo).transpose()?;
-    let tls = Arc::new(certificate(&config)?);
+    let mut renewal = Renewal::of(&config.certs);
+    let tls = Arc::new(certificate(&config, &mut renewal)?);
     let links = Links::new(Arc::clone(&store) as _);
     let store: Arc<dyn Store> = store;
     let observers = Observers::open(&config, &store)?;
@@ -99,7 +103,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     );
     observers.attach(&mut app);
     let runtime = super::runtime()?;
-    let files = (token_files, keys.recipient_files);
+    let files = (token_files, keys.recipient_files, renewal);
     let served = runtime.block_on(observers.during(serve(&config, tls, app, files)));
     // What blocks still, like reading a large upload back, is not waited for: nobody is told of it.
     runtime.shutdown_timeout(LAST_WORK);
@@ -173,7 +177,7 @@ async fn serve(
     config: &Config,
     tls: Arc<ServerTls>,
     mut app: App,
-    (token_files, recipient_files): (TokenFiles, RecipientFiles),
+    (token_files, recipient_files, renewal): (TokenFiles, RecipientFiles, Renewal),
 ) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let (listener, address) = bind(config.listen).await?;
@@ -183,13 +187,20 @@ async fn serve(
     };
     stop_on_signals(stop.clone())?;
     app.pages.welcome = (config.setup == Setup::MadeUp).then(|| welcome::welcome(config, address));
+    if config.ca_page {
+        app.pages.authority = Some(authority::page(config, address)?);
+    }
     let app = Arc::new(app);
     let watch = tokio::spawn(Arc::clone(&tls).watch(FILE_WATCH));
+    let renewal = tokio::spawn(renewal.keep());
     let watch_tokens = tokio::spawn(token_files.watch(Arc::clone(&app), FILE_WATCH));
     let uploads = Arc::clone(&app.uploads);
     let watch_recipients = tokio::spawn(recipient_files.watch(uploads, FILE_WATCH));
     let upkeep = upkeep::begin(&app, config.sessions.upload_lifetime);
     welcome::announce(config, address, &app);
+    if let Some(page) = &app.pages.authority {
+        authority::announce(page);
+    }
     let run = |listener, surface| {
         let (tls, app) = (Arc::clone(&tls), Arc::clone(&app));
         server::serve(
@@ -211,6 +222,7 @@ async fn serve(
         None => public.await,
     }
     watch.abort();
+    renewal.abort();
     watch_tokens.abort();
     watch_recipients.abort();
     drop(upkeep);
@@ -314,7 +326,7 @@ fn make_dev_key(data: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// The certificate; on loopback one is made where there is none.
-fn certificate(config: &Config) -> Result<ServerTls, Failure> {
+fn certificate(config: &Config, renewal: &mut Renewal) -> Result<ServerTls, Failure> {
     if config.development && !dev::exist(&config.certs)? {
         let mut hosts: Vec<_> = dev::DEFAULT_HOSTS
             .iter()
@@ -333,6 +345,8 @@ fn certificate(config: &Config) -> Result<ServerTls, Failure> {
         dev::make(&config.certs, &hosts, dev::DEFAULT_DAYS, false)?;
     }
     let files = dev::DevCertificates::paths(&config.certs);
+    // Before it is read: it may have expired while no server ran.
+    renewal.look(SystemTime::now());
     Ok(ServerTls::load(files.server(), config.tls.clone())?)
 }
 

@@ -57,8 +57,8 @@ use limits::{Failures, Uploaders};
 pub use limits::{Limits, Rate, RateError};
 pub use metrics::Metrics;
 pub use page::{
-    Colour, Logo, LogoError, MAX_LOGO, PageSettingError, PageSettings, PageText, PageTitle, Pages,
-    Phone, QrDrawing, TextField, Welcome,
+    AuthorityPage, Colour, Logo, LogoError, MAX_LOGO, PageSettingError, PageSettings, PageText,
+    PageTitle, Pages, Phone, QrDrawing, TextField, Welcome,
 };
 use problem::Problem;
 pub use route::ROUTES;

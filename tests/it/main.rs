@@ -12,6 +12,7 @@ mod client;
 mod client_certificates;
 mod client_sealed;
 mod crypt;
+mod dev_certs;
 mod digest_fields;
 mod downloads;
 mod draft;

@@ -10,7 +10,7 @@ use crate::program::{Bench, Ran};
 use crate::server::{Server, content};
 
 /// Settings with values that they cannot have.
-const BAD: [(&str, &str); 63] = [
+const BAD: [(&str, &str); 64] = [
     ("listen", "localhost"),
     ("listen", "127.0.0.1"),
     ("metrics-listen", "nowhere:1"),
@@ -58,6 +58,7 @@ const BAD: [(&str, &str); 63] = [
     ("write-timeout", "0s"),
     ("grace", "for ever"),
     ("allow-anonymous", "perhaps"),
+    ("ca-page", "perhaps"),
     ("page-title", " "),
     ("page-text", ""),
     ("page-colour", "green"),
