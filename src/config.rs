@@ -3,6 +3,7 @@
 //! [`ServeArgs`] holds what was given on the command line, in the environment or in the file, in this order of
 //! precedence; [`ServeArgs::resolve`] turns it into a [`Config`] in which everything is decided.
 
+mod acme;
 mod amounts;
 mod bounds;
 mod error;
@@ -14,10 +15,11 @@ mod webhooks;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::acme::AcmeSettings;
 use crate::http::{CorsOrigin, Limits, PageSettings};
 use crate::server::{ConnectionLimits, Peers};
 use crate::store::{Collection, LocalRecords, StoreLimits};
-use crate::tls::TlsSettings;
+use crate::tls::{CertificateFiles, TlsSettings};
 use crate::upload::SessionLimits;
 
 pub use amounts::{
@@ -42,14 +44,16 @@ pub enum Setup {
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// Whether what is missing may be made: only on loopback.
+    /// Whether what is missing may be made: only on loopback, and without ACME.
     pub development: bool,
     /// Whether anything was said of keys or of who may do what.
     pub setup: Setup,
     /// Where uploads are kept.
     pub data: PathBuf,
-    /// Where `server.pem` and `server.key` are.
+    /// Where `server.pem` and `server.key` are, if [`Self::certificate`] does not say.
     pub certs: PathBuf,
+    /// The files of the certificate, where they were named one by one.
+    pub certificate: Option<CertificateFiles>,
     /// Public keys to seal to, or files of them. Empty: those of the identities, or in development of a key to be made.
     pub recipients: Vec<String>,
     /// Private keys to hold.
@@ -90,6 +94,10 @@ pub struct Config {
     pub peers: Peers,
     /// How connections are secured.
     pub tls: TlsSettings,
+    /// Where the certificate comes from, where it is a certificate authority.
+    pub acme: Option<AcmeSettings>,
+    /// Where to listen for plain HTTP.
+    pub http_listen: Option<SocketAddr>,
 }
 
 impl ServeArgs {
@@ -100,7 +108,9 @@ impl ServeArgs {
         let listen = given
             .listen
             .unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443));
-        let development = listen.ip().to_canonical().is_loopback();
+        let acme = given.acme()?;
+        // A certificate that the world trusts is for others, whatever passes them on to loopback.
+        let development = listen.ip().to_canonical().is_loopback() && acme.is_none();
         let limits = given.limits()?;
         let store = given.store_limits()?;
         let connections = given.connection_limits()?;
@@ -110,8 +120,14 @@ impl ServeArgs {
         let tls = TlsSettings {
             min_version: given.tls_min.unwrap_or_default(),
             clients: given.client_auth()?,
-            may_wait: false,
+            names: given.server_name.clone(),
+            loopback: development,
+            may_wait: acme.is_some(),
         };
+        let certificate = given.certificate_files()?;
+        if certificate.is_some() && tls.may_wait {
+            return Err(ConfigError::TwoCertificates);
+        }
         let data = given.data.clone().unwrap_or_else(|| "data".into());
         let has_tokens = LocalRecords::exist(&data, Collection::Tokens)?;
         // Where somebody is let in by a token or a certificate, or where there is a proxy in front, being on loopback decides
@@ -130,6 +146,7 @@ impl ServeArgs {
             setup,
             data,
             certs: given.certs.unwrap_or_else(|| "certs".into()),
+            certificate,
             recipients: given.recipient,
             identities: given.identity,
             anonymous: given.allow_anonymous.unwrap_or(open),
@@ -155,6 +172,8 @@ impl ServeArgs {
             connections,
             peers,
             tls,
+            acme,
+            http_listen: given.http_listen,
         };
         config.check(decided)
     }
@@ -173,9 +192,11 @@ impl Config {
         let mut missing = Vec::new();
         if !self.development {
             let paths = crate::tls::dev::DevCertificates::paths(&self.certs);
-            if !paths.server_pem.exists() || !paths.server_key.exists() {
+            let named = self.certificate.is_some() || self.acme.is_some();
+            if !named && (!paths.server_pem.exists() || !paths.server_key.exists()) {
                 missing.push(format!(
-                    "a certificate: {} and {} (--certs DIR)",
+                    "a certificate: {} and {} (--certs DIR), --certificate FILE with --private-key FILE, or one by ACME \
+                     (--acme-domain NAME)",
                     paths.server_pem.display(),
                     paths.server_key.display()
                 ));

@@ -4,6 +4,7 @@
 //! store`.
 //! `ARCHITECTURE.md` is the map.
 
+pub mod acme;
 pub mod audit;
 pub mod cli;
 pub mod config;

@@ -1,6 +1,8 @@
 //! `serve`: loads or, in development, makes what the server needs, then runs it until it is told to stop.
 
+mod acme;
 mod authority;
+mod certificate;
 mod observers;
 mod poll;
 mod recipient_files;
@@ -26,6 +28,7 @@ use zeroize::Zeroizing;
 
 use super::exit::{Exit, Failure};
 use super::passphrase::PassphraseArgs;
+use crate::acme::Acme;
 use crate::config::{Config, ConfigError, LogLevel, ServeArgs, Setup};
 use crate::grant::{Links, Tokens};
 use crate::http::{Access, App, Logo, MAX_LOGO, Pages, Surface};
@@ -33,7 +36,7 @@ use crate::keys::{self, NamedRecipient};
 use crate::seal::Identity;
 use crate::server;
 use crate::store::{LocalStore, Store};
-use crate::tls::{ServerTls, dev};
+use crate::tls::ServerTls;
 use crate::upload::Uploads;
 use observers::Observers;
 use recipient_files::RecipientFiles;
@@ -78,8 +81,9 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     let keys = Keys::load(&config, passphrase.as_ref())?;
     let (token_files, access) = access(&config, Tokens::new(Arc::clone(&store) as _))?;
     let logo = config.page_logo.as_deref().map(logo).transpose()?;
-    let mut renewal = Renewal::of(&config.certs);
-    let tls = Arc::new(certificate(&config, &mut renewal)?);
+    let acme = acme::open(&config)?;
+    let mut renewal = Renewal::of(certificate::folder(&config));
+    let tls = Arc::new(certificate::load(&config, &mut renewal)?);
     let links = Links::new(Arc::clone(&store) as _);
     let store: Arc<dyn Store> = store;
     let observers = Observers::open(&config, &store)?;
@@ -102,9 +106,10 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         !config.development,
     );
     observers.attach(&mut app);
+    certificate::attach(&tls, &mut app);
     let runtime = super::runtime()?;
     let files = (token_files, keys.recipient_files, renewal);
-    let served = runtime.block_on(observers.during(serve(&config, tls, app, files)));
+    let served = runtime.block_on(observers.during(serve(&config, tls, acme, app, files)));
     // What blocks still, like reading a large upload back, is not waited for: nobody is told of it.
     runtime.shutdown_timeout(LAST_WORK);
     observers.close();
@@ -168,7 +173,9 @@ fn within_open_files(mut config: Config) -> Config {
             max_connections = fitting,
             "too few open files are allowed for all connections: raise the limit (ulimit -n, LimitNOFILE=)"
         );
-        config.connections.max_connections = fitting.max(1);
+        let connections = &mut config.connections;
+        connections.max_connections = fitting.max(1);
+        connections.max_handshakes = connections.max_handshakes.min((fitting / 4).max(64));
     }
     config
 }
@@ -176,12 +183,17 @@ fn within_open_files(mut config: Config) -> Config {
 async fn serve(
     config: &Config,
     tls: Arc<ServerTls>,
+    acme: Option<Arc<Acme>>,
     mut app: App,
     (token_files, recipient_files, renewal): (TokenFiles, RecipientFiles, Renewal),
 ) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let (listener, address) = bind(config.listen).await?;
     let operations = match config.metrics_listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let plain = match config.http_listen {
         Some(address) => Some(bind(address).await?),
         None => None,
     };
@@ -213,6 +225,11 @@ async fn serve(
             stop.clone(),
         )
     };
+    let plain = plain.map(|plain| {
+        let tls = Arc::clone(&tls);
+        acme::answer_plain(plain, config, address.port(), acme.as_deref(), tls, &stop)
+    });
+    let renewing = acme.map(|acme| tokio::spawn(acme.run(tls.challenges().clone())));
     let public = run(listener, Surface::Public);
     match operations {
         Some((listener, address)) => {
@@ -220,6 +237,13 @@ async fn serve(
             tokio::join!(public, run(listener, Surface::Operations));
         }
         None => public.await,
+    }
+    if let Some(renewing) = renewing {
+        renewing.abort();
+    }
+    if let Some(plain) = plain {
+        // It ends by itself, soon.
+        let _ = plain.await;
     }
     watch.abort();
     renewal.abort();
@@ -323,31 +347,6 @@ fn make_dev_key(data: &Path) -> Result<PathBuf, Failure> {
     let key = keys::generate(keys::DEFAULT_BITS as usize)?;
     keys::write_keypair(&path, &key, None, "sealslot-development")?;
     Ok(path)
-}
-
-/// The certificate; on loopback one is made where there is none.
-fn certificate(config: &Config, renewal: &mut Renewal) -> Result<ServerTls, Failure> {
-    if config.development && !dev::exist(&config.certs)? {
-        let mut hosts: Vec<_> = dev::DEFAULT_HOSTS
-            .iter()
-            .filter_map(|host| host.parse().ok())
-            .collect();
-        // Loopback has more addresses than the usual ones.
-        hosts.extend(
-            config
-                .listen
-                .ip()
-                .to_string()
-                .parse()
-                .ok()
-                .filter(|own| !hosts.contains(own)),
-        );
-        dev::make(&config.certs, &hosts, dev::DEFAULT_DAYS, false)?;
-    }
-    let files = dev::DevCertificates::paths(&config.certs);
-    // Before it is read: it may have expired while no server ran.
-    renewal.look(SystemTime::now());
-    Ok(ServerTls::load(files.server(), config.tls.clone())?)
 }
 
 /// Who may do what; on loopback an admin token is made where none is named.

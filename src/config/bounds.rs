@@ -67,8 +67,12 @@ impl ServeArgs {
     }
 
     pub(super) fn connection_limits(&self) -> Result<ConnectionLimits, ConfigError> {
+        let max_connections = positive("max-connections", permits(self.max_connections), 4000)?;
+        // Where there are few, handshakes are short beside all that they do.
+        let quarter = (max_connections / 4).max(64);
         Ok(ConnectionLimits {
-            max_connections: positive("max-connections", permits(self.max_connections), 4000)?,
+            max_connections,
+            max_handshakes: positive("max-handshakes", self.max_handshakes, quarter)?,
             handshake_timeout: span("handshake-timeout", self.handshake_timeout, 10)?,
             header_timeout: span("header-timeout", self.header_timeout, 60)?,
             write_timeout: span("write-timeout", self.write_timeout, 60)?,

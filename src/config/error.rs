@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::acme::MAX_NAMES;
 use super::webhooks::MAX_WEBHOOKS;
 use crate::http::PageSettingError;
 use crate::store::StoreError;
@@ -44,18 +45,37 @@ pub enum ConfigError {
     /// Each webhook is told by itself.
     #[error("webhook: at most {MAX_WEBHOOKS} can be told")]
     TooManyWebhooks,
+    /// An account at an authority is made only for somebody who agrees to its terms.
+    #[error(
+        "acme-domain needs acme-terms-agreed: read the terms of service that {0} names, and add --acme-terms-agreed if you agree"
+    )]
+    AcmeTerms(String),
+    /// More names than authorities put into one certificate.
+    #[error("acme-domain: a certificate is for at most {MAX_NAMES} names")]
+    TooManyAcmeDomains,
+    /// A certificate comes from one place.
+    #[error("acme-domain and certificate do not go together: give one of them")]
+    TwoCertificates,
     /// The page would make no sense.
     #[error(transparent)]
     Page(#[from] PageSettingError),
     /// The data folder cannot be read.
     #[error(transparent)]
     Data(#[from] StoreError),
-    /// On an address that others can reach, nothing is made up.
-    #[error("{listen} can be reached from other machines, so nothing is made up; give {}", missing.join("; and "))]
+    /// On an address that others can reach, and with a certificate for others, nothing is made up.
+    #[error("{}, so nothing is made up; give {}", reason(*listen), missing.join("; and "))]
     Missing {
         /// Where it was to listen.
         listen: SocketAddr,
         /// What to give, a phrase each.
         missing: Vec<String>,
     },
+}
+
+fn reason(listen: SocketAddr) -> String {
+    if listen.ip().to_canonical().is_loopback() {
+        "a certificate for others is asked for (acme-domain)".to_owned()
+    } else {
+        format!("{listen} can be reached from other machines")
+    }
 }

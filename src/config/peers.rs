@@ -3,7 +3,7 @@
 use super::ConfigError;
 use super::settings::ServeArgs;
 use crate::server::{Peers, Proxies};
-use crate::tls::{ClientAuth, ClientCertificates};
+use crate::tls::{CertificateFiles, ClientAuth, ClientCertificates};
 
 impl ServeArgs {
     /// Whom connections are believed to come from. How proxies speak means nothing without saying which.
@@ -23,6 +23,25 @@ impl ServeArgs {
             },
             client_scopes: self.client_scope.clone(),
         })
+    }
+
+    /// The files of the certificate, where they are named one by one.
+    pub(super) fn certificate_files(&self) -> Result<Option<CertificateFiles>, ConfigError> {
+        match (&self.certificate, &self.private_key) {
+            (Some(certificate), Some(key)) => Ok(Some(CertificateFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            })),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(ConfigError::Alone {
+                setting: "certificate",
+                needed: "private-key",
+            }),
+            (None, Some(_)) => Err(ConfigError::Alone {
+                setting: "private-key",
+                needed: "certificate",
+            }),
+        }
     }
 
     /// How clients are asked for certificates. Without an authority they are not.

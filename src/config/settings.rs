@@ -7,9 +7,10 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::{Size, Span};
+use crate::acme::{AcmeChallenge, AcmeDirectory, AcmeEmail, AcmeName, AcmeProfile};
 use crate::http::{Colour, CorsOrigin, PageText, PageTitle, Rate, TextField};
 use crate::server::{ClientScope, ForwardedHeader, Network};
-use crate::tls::{ClientCertificates, TlsVersion};
+use crate::tls::{ClientCertificates, HostName, TlsVersion};
 
 /// A URL as it was given, not read yet: it may hold a secret, and what cannot be read is repeated where that is told.
 #[derive(Clone, Deserialize)]
@@ -102,6 +103,15 @@ settings! {
     /// Where server.pem and server.key are [default: certs]
     #[arg(long, env = "SEALSLOT_CERTS", value_name = "DIR")]
     certs: Option<PathBuf>,
+    /// The certificate chain in PEM, the server's own first; taken up as soon as it is replaced. Instead of --certs
+    #[arg(long, env = "SEALSLOT_CERTIFICATE", value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// The private key of --certificate; may be in the same file
+    #[arg(long, env = "SEALSLOT_PRIVATE_KEY", value_name = "FILE")]
+    private_key: Option<PathBuf>,
+    /// A further name or address that clients may call this server by, beside those in its certificate; may be repeated
+    #[arg(long, env = "SEALSLOT_SERVER_NAME", value_name = "HOST", value_delimiter = '\n')]
+    server_name: Vec<HostName>,
     /// Offer the development CA to phones, at /ca with a QR code; for as long as they need to install it
     #[arg(long, env = "SEALSLOT_CA_PAGE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     ca_page: Option<bool>,
@@ -135,6 +145,37 @@ settings! {
     /// The oldest version of TLS that is spoken: `1.2` or `1.3` [default: 1.2]
     #[arg(long, env = "SEALSLOT_TLS_MIN", value_name = "VERSION")]
     tls_min: Option<TlsVersion>,
+    /// Have a certificate for this DNS name (or IP address, where the authority gives such) from a certificate authority by ACME, and renew it; may be
+    /// repeated. Then server.pem and server.key are not used
+    #[arg(long, env = "SEALSLOT_ACME_DOMAIN", value_name = "NAME", value_delimiter = '\n')]
+    acme_domain: Vec<AcmeName>,
+    /// Where the authority may write to [default: nowhere]
+    #[arg(long, env = "SEALSLOT_ACME_EMAIL", value_name = "ADDRESS")]
+    acme_email: Option<AcmeEmail>,
+    /// The authority's directory [default: https://acme-v02.api.letsencrypt.org/directory]
+    #[arg(long, env = "SEALSLOT_ACME_DIRECTORY", value_name = "URL")]
+    acme_directory: Option<AcmeDirectory>,
+    /// Trust the certificate authorities in FILE (PEM) for talking to the ACME directory instead of the system's
+    #[arg(long, env = "SEALSLOT_ACME_CACERT", value_name = "FILE")]
+    acme_cacert: Option<PathBuf>,
+    /// You have read the authority's terms of service and agree to them
+    #[arg(long, env = "SEALSLOT_ACME_TERMS_AGREED", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    acme_terms_agreed: Option<bool>,
+    /// The account at the authority that was made elsewhere (external account binding), by its key identifier
+    #[arg(long, env = "SEALSLOT_ACME_EAB_KID", value_name = "ID")]
+    acme_eab_kid: Option<String>,
+    /// The file of that account's key, in base64url as the authority gives it
+    #[arg(long, env = "SEALSLOT_ACME_EAB_KEY_FILE", value_name = "FILE")]
+    acme_eab_key_file: Option<PathBuf>,
+    /// The kind of certificate, by the authority's name for it, such as `shortlived` [default: the authority's choice]
+    #[arg(long, env = "SEALSLOT_ACME_PROFILE", value_name = "PROFILE")]
+    acme_profile: Option<AcmeProfile>,
+    /// How names are proved: `tls-alpn-01`, over port 443, or `http-01`, over port 80, which needs http-listen [default: tls-alpn-01]
+    #[arg(long, env = "SEALSLOT_ACME_CHALLENGE", value_name = "CHALLENGE")]
+    acme_challenge: Option<AcmeChallenge>,
+    /// Listen for plain HTTP too, usually on 0.0.0.0:80, only to send browsers on to HTTPS and to answer certificate authorities
+    #[arg(long, env = "SEALSLOT_HTTP_LISTEN", value_name = "ADDR:PORT")]
+    http_listen: Option<SocketAddr>,
     /// Ask clients for certificates of the authorities in this PEM file; read again when it changes
     #[arg(long, env = "SEALSLOT_CLIENT_CA", value_name = "FILE")]
     client_ca: Option<PathBuf>,
@@ -247,6 +288,10 @@ settings! {
     /// Most connections at the same time [default: 4000]
     #[arg(long, env = "SEALSLOT_MAX_CONNECTIONS", value_name = "N", allow_hyphen_values = true)]
     max_connections: Option<usize>,
+    /// Most connections at the same time whose TLS handshake is not over, half of them from one address, or IPv6 network of 64 bits;
+    /// beyond, the one that waits longest is closed [default: a quarter of max-connections, at least 64]
+    #[arg(long, env = "SEALSLOT_MAX_HANDSHAKES", value_name = "N", allow_hyphen_values = true)]
+    max_handshakes: Option<usize>,
     /// Longest TLS handshake [default: 10s]
     #[arg(long, env = "SEALSLOT_HANDSHAKE_TIMEOUT", value_name = "TIME", allow_hyphen_values = true)]
     handshake_timeout: Option<Span>,

@@ -9,6 +9,7 @@ use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 use zeroize::Zeroizing;
 
@@ -18,6 +19,9 @@ use super::limits::Limits;
 const LINGER: Duration = Duration::from_secs(30);
 /// How many bytes of it are read at the most.
 const LINGER_BYTES: u64 = 4 << 30;
+/// How many refused bodies are read at the same time. The senders of others see a reset connection.
+const MAX_LINGERING: usize = 256;
+static LINGERING: Semaphore = Semaphore::const_new(MAX_LINGERING);
 
 /// Why a body did not come to its end. Nothing that depends on all of it may happen then.
 #[derive(Debug, thiserror::Error)]
@@ -285,9 +289,16 @@ impl Drop for RequestBody {
         if self.held_back || incoming.is_end_stream() {
             return;
         }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(tokio::time::timeout(LINGER, throw_away(incoming)));
-        }
+        let (Ok(runtime), Ok(permit)) = (
+            tokio::runtime::Handle::try_current(),
+            LINGERING.try_acquire(),
+        ) else {
+            return;
+        };
+        runtime.spawn(async move {
+            let _permit = permit;
+            let _ = tokio::time::timeout(LINGER, throw_away(incoming)).await;
+        });
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
 pub(super) use failures::Failures;
+pub use network::Network as ClientNetwork;
 use network::Network;
 use places::{Place, Places};
 use rate::Rates;

@@ -24,7 +24,8 @@ pub struct Metrics {
 }
 
 /// The problems that are counted one by one: those of callers who may not, or not so much.
-const REFUSALS: [&str; 16] = [
+const REFUSALS: [&str; 17] = [
+    "misdirected",
     "unauthorized",
     "forbidden",
     "cross-site",
@@ -75,6 +76,32 @@ pub(super) fn text(app: &App) -> String {
         let help = "Whether the audit log cannot be written, so that no uploads are taken.";
         let failing = u64::from(audit.is_failing());
         text += &one("audit_failing", help, "gauge", failing);
+    }
+    if let Some(health) = &app.certificate {
+        let health = health();
+        let rows = [
+            (
+                "not_after_seconds",
+                "Until when the certificate is valid, in seconds since 1970; 0: there is none.",
+                "gauge",
+                health.not_after_seconds(),
+            ),
+            (
+                "failing",
+                "Whether what is to replace the certificate cannot be used.",
+                "gauge",
+                u64::from(health.failing.is_some()),
+            ),
+            (
+                "replacements_total",
+                "Certificates that took another's place.",
+                "counter",
+                health.replacements,
+            ),
+        ];
+        for (name, help, kind, value) in rows {
+            text += &one(&format!("certificate_{name}"), help, kind, value);
+        }
     }
     if let Some(webhooks) = &app.webhooks {
         for (name, help, value) in [

@@ -6,8 +6,10 @@
 pub mod accept_language;
 mod access;
 mod audit;
+mod authority;
 mod body;
 mod call;
+mod certificate;
 mod conditions;
 mod cors;
 mod create;
@@ -38,7 +40,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -48,13 +50,15 @@ use tokio_util::task::TaskTracker;
 
 pub use access::{Access, FileToken, FileTokens, TokenTooShort};
 use audit::Facts;
+pub use authority::OwnName;
 use body::RequestBody;
 use call::Call;
 pub use call::{ClientIdentity, Peer};
+pub use certificate::CertificateHealth;
 pub use cors::{CorsOrigin, CorsOriginError};
 use create::Door;
+pub use limits::{ClientNetwork, Limits, Rate, RateError};
 use limits::{Failures, Uploaders};
-pub use limits::{Limits, Rate, RateError};
 pub use metrics::Metrics;
 pub use page::{
     AuthorityPage, Colour, Logo, LogoError, MAX_LOGO, PageSettingError, PageSettings, PageText,
@@ -101,6 +105,10 @@ pub struct App {
     pub audit: Option<Arc<AuditLog>>,
     /// What is counted of webhooks, where there are any.
     pub webhooks: Option<Arc<Counters>>,
+    /// How the server's certificate is, where that is known.
+    pub certificate: Option<Arc<dyn Fn() -> CertificateHealth + Send + Sync>>,
+    /// Whether a host, without port or brackets, is this server. Where it is not known, all are.
+    pub is_own_name: Option<Arc<OwnName>>,
     /// Uploads run as tasks of their own, so that one whose connection went away is ended in order.
     pub tasks: TaskTracker,
     /// Cancelled when the server is about to stop.
@@ -133,6 +141,8 @@ impl App {
             metrics: Metrics::default(),
             audit: None,
             webhooks: None,
+            certificate: None,
+            is_own_name: None,
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             uploaders: Uploaders::new(&limits),
@@ -198,7 +208,9 @@ pub async fn respond(
         facts: &facts,
         link: None,
     };
-    let answer = match route {
+    let answer = match authority::checked(&app, surface, &head, route) {
+        // RFC 9110, section 10.1.1.
+        _ if expects_more(&head.headers) => Err(Problem::expectation_failed()),
         Ok(route) if surface == Surface::Public || route.is_operational() => {
             dispatch(call, surface, route, body).await
         }
@@ -233,6 +245,12 @@ pub async fn respond(
     let certificate = peer.certificate.as_ref().map(|client| &client.name[..]);
     tracing::debug!(method = logged(&method), route = name, address = %peer.address, certificate, status = status.as_u16(), elapsed = ?began.elapsed(), "answered");
     response
+}
+
+/// Whether a client expects anything but to be asked for its body.
+fn expects_more(headers: &HeaderMap) -> bool {
+    let mut expected = headers.get_all(header::EXPECT).iter();
+    expected.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// The method as the log calls it. One that is not known may be any text that a client chose.
@@ -352,8 +370,9 @@ async fn ready(app: &Arc<App>) -> Result<Response, Problem> {
         return Err(Problem::stopping());
     }
     app.check_audit()?;
+    app.check_certificate()?;
     app.blocking(|app| app.uploads.check()).await??;
-    Ok(text("ready\n"))
+    Ok(text(format!("ready\n{}", certificate::warning(app))))
 }
 
 fn empty() -> UnsyncBoxBody<Bytes, ReadFailure> {

@@ -124,6 +124,11 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail).with(ALLOW, allow)
     }
 
+    pub(super) fn expectation_failed() -> Self {
+        let detail = "No expectation is met but `Expect: 100-continue`.";
+        Self::new(StatusCode::EXPECTATION_FAILED, "expectation-failed", detail)
+    }
+
     pub(super) fn unauthorized() -> Self {
         let detail = "This needs a token: send it as `Authorization: Bearer TOKEN`, or as the password of basic \
                       authentication.";
@@ -177,6 +182,25 @@ impl Problem {
     pub(super) fn too_many_guesses() -> Self {
         let detail = "Too many wrong tokens or links came from this address at a time.";
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail).with(RETRY_AFTER, "5")
+    }
+
+    /// No certificate, or one that clients refuse.
+    pub(super) fn certificate_invalid() -> Self {
+        let detail = "The server's certificate has expired, is not valid yet, or is missing: clients refuse to connect.";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, "certificate-invalid", detail).with(RETRY_AFTER, "30")
+    }
+
+    pub(super) fn malformed_host() -> Self {
+        let detail = "A request names the host that it is for once, with or without a port.";
+        Self::new(StatusCode::BAD_REQUEST, "malformed-host", detail)
+    }
+
+    /// RFC 9110, section 15.5.20.
+    pub(super) fn misdirected() -> Self {
+        let detail = "This server has another name: use one that its certificate is for. Whoever runs it can give it more names, \
+                      with --server-name.";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail)
     }
 
     pub(super) fn stopping() -> Self {

@@ -15,21 +15,36 @@ use tokio_rustls::server::TlsStream;
 
 use super::client_address::client_address;
 use super::client_scopes::identify;
+use super::guard::Guarded;
+use super::handshakes::Place;
 use super::proxy_protocol::{ProxyProtocolError, Source, read_header};
 use super::traffic::Traffic;
 use super::transport::{Backpressure, Buffered};
 use super::{ConnectionLimits, Shared};
-use crate::http::{App, Peer, Surface, respond};
-use crate::tls::{Audience, ClientCertificate, HandshakeError};
+use crate::http::{App, ClientNetwork, Peer, Surface, respond};
+use crate::tls::{Audience, ClientCertificate, HandshakeError, ServerTls};
 
 /// How often a connection's watchdog looks.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
-/// What an upload over HTTP/2 may have under way, for one stream and for a connection, in bytes.
+/// What an upload over HTTP/2 may have under way, for one stream and for a connection, in bytes. One stream alone gets 20 MB/s
+/// through 50 ms of delay. A connection holds as much in memory as its window is, while no handler reads.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 2 << 20;
+/// Requests at the same time on one connection over HTTP/2: a browser sends a handful of uploads at once.
 const MAX_STREAMS: u32 = 64;
-/// Bytes of request headers over HTTP/2.
+/// Bytes of request headers over HTTP/2, as they are after decompression.
 const MAX_HEADERS: u32 = 64 * 1024;
+/// What a frame may hold: the least that can be offered (RFC 9113, section 6.5.2). Larger ones would be buffered whole.
+const MAX_FRAME: u32 = 16 * 1024;
+/// What of an answer waits for the client's window, in bytes for each stream: hyper's 400 KiB for each of so many streams are a
+/// lot for clients who do not read.
+const MAX_SEND_BUFFER: usize = 64 * 1024;
+/// Streams that a client opened and reset before they were looked at ("rapid reset", CVE-2023-44487). h2's own number, here
+/// so that it does not change unseen.
+const MAX_RESET_STREAMS: usize = 20;
+/// Streams that the server reset because of what the client did ("made you reset", CVE-2025-8671), on a connection as long as it
+/// lasts. An honest client has no such errors at all; hyper would bear 1024.
+const MAX_ERROR_RESETS: usize = 100;
 /// The buffer that HTTP/1.1 is read through, which request headers must fit, in bytes.
 const MAX_BUFFER: usize = 256 * 1024;
 
@@ -41,6 +56,8 @@ const VERIFY_INTERVAL: Duration = Duration::from_mins(1);
 enum RefusedConnection {
     #[error("it took too long")]
     Late,
+    #[error("too many are without a handshake, and it has been for longest")]
+    Crowded,
     #[error(transparent)]
     Proxy(#[from] ProxyProtocolError),
     #[error("no TLS: {0}")]
@@ -72,13 +89,17 @@ pub(super) async fn run(
     let _ = stream.set_nodelay(true);
     let stream = Buffered::new(stream);
     let backpressure = stream.backpressure();
+    let (place, lost) = shared.handshakes.enter();
     let handshake = timeout(
         shared.limits.handshake_timeout,
-        establish(&shared, stream, address),
+        // On its own: what a handshake takes shall not be kept for as long as the connection lasts.
+        Box::pin(establish(&shared, stream, address, place)),
     );
     let established = tokio::select! {
+        biased;
         () = shared.stop.cancelled() => return,
         established = handshake => established.unwrap_or(Err(RefusedConnection::Late)),
+        () = lost.happens() => Err(RefusedConnection::Crowded),
     };
     match established {
         Ok(established) => speak_http(&shared, established, &backpressure).await,
@@ -109,6 +130,7 @@ async fn establish(
     shared: &Shared,
     mut stream: Buffered<TcpStream>,
     mut address: IpAddr,
+    place: Place,
 ) -> Result<Established, RefusedConnection> {
     let public = shared.surface == Surface::Public;
     let proxies = &shared.peers.proxies;
@@ -119,12 +141,22 @@ async fn establish(
             Source::Proxy => unknown = true,
         }
     }
+    // All clients of a proxy come from its address.
+    if !proxies.trust(address) {
+        place.belongs_to(ClientNetwork::of(address));
+    }
     let audience = if public {
         Audience::Everyone
     } else {
         Audience::Operators
     };
-    let stream = shared.tls.accept(stream, audience).await?;
+    let greeting = ServerTls::begin(stream).await?;
+    shared.tls.settle().await;
+    let turn = shared.handshakes.turn().await;
+    let handshake = greeting.answer(&shared.tls, audience);
+    drop(turn);
+    let stream = handshake.complete().await?;
+    drop(place);
     let certificate = shared.tls.client_certificate(stream.get_ref().1)?;
     Ok(Established {
         stream,
@@ -163,7 +195,15 @@ async fn speak_http(shared: &Arc<Shared>, established: Established, backpressure
         }
     });
     let mut standing = Standing::new(certificate);
-    let http = protocol(&shared.limits);
+    let mut http = protocol(&shared.limits);
+    // What was agreed on is spoken, and nothing else: what watches over one protocol knows nothing of the other.
+    let stream = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        http = http.http2_only();
+        Guarded::http2(stream, traffic.answered())
+    } else {
+        http = http.http1_only();
+        Guarded::http1(stream)
+    };
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     let mut watch = interval(WATCH_INTERVAL.min(shared.limits.header_timeout));
     watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -252,6 +292,10 @@ fn protocol(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADERS)
+        .max_frame_size(MAX_FRAME)
+        .max_send_buf_size(MAX_SEND_BUFFER)
+        .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
+        .max_local_error_reset_streams(MAX_ERROR_RESETS)
         .keep_alive_interval(limits.header_timeout)
         .keep_alive_timeout(limits.write_timeout);
     http

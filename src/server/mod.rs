@@ -6,6 +6,9 @@
 pub mod client_address;
 mod client_scopes;
 mod connection;
+mod guard;
+mod handshakes;
+mod plain;
 mod proxies;
 pub mod proxy_protocol;
 mod traffic;
@@ -26,6 +29,8 @@ use crate::http::{App, Surface};
 use crate::tls::ServerTls;
 pub use client_address::{ForwardedHeader, ForwardedHeaderError};
 pub use client_scopes::{ClientScope, ClientScopeError};
+use handshakes::Handshakes;
+pub use plain::{Covers, Plain, serve_plain};
 pub use proxies::{Network, NetworkError, Proxies};
 
 /// How long the accept loop rests when the system has no more sockets to give.
@@ -38,6 +43,8 @@ const CLEAN_UP: Duration = Duration::from_secs(10);
 pub struct ConnectionLimits {
     /// Connections at the same time; more wait in the system's queue.
     pub max_connections: usize,
+    /// Connections at the same time whose handshake is not over; half as many of one address.
+    pub max_handshakes: usize,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
     /// How long the headers of a request may take, and how long a connection may idle between requests.
@@ -63,6 +70,7 @@ struct Shared {
     surface: Surface,
     tls: Arc<ServerTls>,
     limits: ConnectionLimits,
+    handshakes: Arc<Handshakes>,
     peers: Peers,
     /// Whether it was said that a trusted proxy does not speak the PROXY protocol.
     told_of_proxy: AtomicBool,
@@ -87,11 +95,14 @@ pub async fn serve(
     let connections = TaskTracker::new();
     let grace = limits.grace;
     let cut = CancellationToken::new();
+    let threads = tokio::runtime::Handle::current().metrics().num_workers();
+    let handshakes = Handshakes::new(limits.max_handshakes, threads);
     let shared = Arc::new(Shared {
         app,
         surface,
         tls,
         limits,
+        handshakes,
         peers,
         told_of_proxy: AtomicBool::new(false),
         stop,

@@ -20,6 +20,8 @@ pub(super) struct Traffic {
     changed: AtomicU64,
     /// When a piece of an answer was last taken from us.
     taken: AtomicU64,
+    /// Requests that got an answer.
+    answered: Arc<AtomicU64>,
 }
 
 impl Traffic {
@@ -31,6 +33,7 @@ impl Traffic {
             answering: AtomicUsize::new(0),
             changed: AtomicU64::new(0),
             taken: AtomicU64::new(0),
+            answered: Arc::default(),
         })
     }
 
@@ -42,6 +45,11 @@ impl Traffic {
             traffic: Arc::clone(self),
             answering: false,
         }
+    }
+
+    /// How many requests got an answer, counted on.
+    pub(super) fn answered(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.answered)
     }
 
     /// How long there has been no request; `None` while there is one.
@@ -74,6 +82,7 @@ impl Exchange {
     pub(super) fn answer<B>(mut self, body: B) -> Answer<B> {
         self.answering = true;
         self.traffic.answering.fetch_add(1, Relaxed);
+        self.traffic.answered.fetch_add(1, Relaxed);
         self.traffic.taken.store(self.traffic.now(), Relaxed);
         Answer {
             body,

@@ -1,11 +1,13 @@
 //! What the server offers in a handshake, and reading the certificate that it presents.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,6 +20,7 @@ use zeroize::Zeroizing;
 
 use super::TlsError;
 use super::settings::{CertificateFiles, TlsVersion};
+use super::tickets;
 
 /// The application protocols offered by ALPN (RFC 7301), most preferred first.
 const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -25,15 +28,16 @@ const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// The most that is read of a certificate or key file, in bytes: a long chain of large certificates is 30 KiB.
 const MAX_PEM_LEN: u64 = 1 << 20;
 
-/// The permission bits that let anyone but the owner use a file.
+/// The permission bits that let anyone but the owner use a file, and the one that lets its group read it.
 const GROUP_AND_OTHERS: u32 = 0o077;
+const GROUP_READS: u32 = 0o040;
 
 /// The configuration for every connection; `certificate` chooses what is presented in each handshake.
 ///
 /// TLS 1.3 and, where `min_version` has it, 1.2 with forward-secret AEAD suites only, no early data (0-RTT data can be replayed, and an upload must not
-/// be), no key log. Clients are asked for a certificate where there is a verifier. The provider's order counts, not the
-/// client's: X25519MLKEM768 is its first key exchange group (feature `prefer-post-quantum`), and AES-GCM comes before
-/// ChaCha20-Poly1305.
+/// be), no key log. Clients are asked for a certificate where there is a verifier. Of cipher suites the provider's order counts:
+/// AES-GCM comes before ChaCha20-Poly1305. Of key exchange groups rustls takes the client's first one that it has, and asks for its
+/// share where that is missing: whoever knows X25519MLKEM768 puts it first.
 pub(super) fn server_config(
     provider: Arc<CryptoProvider>,
     min_version: TlsVersion,
@@ -54,7 +58,7 @@ pub(super) fn server_config(
     config.max_early_data_size = 0;
     // Resumption by tickets alone, whose keys rotate: nothing is kept for each client. One ticket is enough for a
     // client that comes back, and every further one costs a short upload bytes and time.
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Setup)?;
+    config.ticketer = tickets::rotating().map_err(TlsError::Setup)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     Ok(config)
@@ -121,7 +125,17 @@ pub(super) fn fit(files: &CertificateFiles) -> bool {
     read_certified_key(files, &aws_lc_rs::default_provider()).is_ok()
 }
 
-/// What is in a file that only its owner may use.
+/// Whether a key with this mode and owner is open to more users than a server's key should be.
+///
+/// A file of root's that we read by our group is how keys are handed to servers that are not root: a secret in Kubernetes (`fsGroup`), or
+/// the group `ssl-cert` in Debian. We could not make it ours alone. Our own files we could.
+fn exposes(mode: u32, owner: u32, ourselves: u32) -> bool {
+    let handed = owner == 0 && ourselves != 0;
+    let tolerated = if handed { GROUP_READS } else { 0 };
+    mode & GROUP_AND_OTHERS & !tolerated != 0
+}
+
+/// What is in a file that others cannot use.
 pub(super) fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let file = open(path)?;
     // The opened file's own mode, so that no other file can take its place between the check and the reading.
@@ -130,7 +144,7 @@ pub(super) fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsEr
         source,
     })?;
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & GROUP_AND_OTHERS != 0 {
+    if exposes(mode, metadata.uid(), geteuid().as_raw()) {
         return Err(TlsError::ExposedKey {
             path: path.to_owned(),
             mode,
@@ -139,7 +153,7 @@ pub(super) fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsEr
     read_bounded(file, path, MAX_PEM_LEN)
 }
 
-/// The first private key in a PEM file that only its owner may use.
+/// The first private key in a PEM file that others cannot use.
 fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let contents = read_private_file(path)?;
     PrivateKeyDer::from_pem_slice(&contents).map_err(|source| match source {
@@ -153,11 +167,23 @@ fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
+/// Opens a regular file. Others are not waited for, as a pipe without a writer would have it.
 pub(super) fn open(path: &Path) -> Result<File, TlsError> {
-    File::open(path).map_err(|source| TlsError::Read {
+    let failed = |source| TlsError::Read {
         path: path.to_owned(),
         source,
-    })
+    };
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(TlsError::NoFile {
+            path: path.to_owned(),
+        });
+    }
+    Ok(file)
 }
 
 /// Reads a whole file of at most `limit` bytes.
@@ -184,4 +210,30 @@ pub(super) fn read_bounded(
         });
     }
     Ok(contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_may_read_only_what_root_has_handed_over() {
+        const ROOT: u32 = 0;
+        const SERVER: u32 = 1000;
+        for (mode, owner, exposed) in [
+            (0o600, SERVER, false),
+            (0o400, SERVER, false),
+            (0o640, SERVER, true),
+            (0o440, ROOT, false),
+            (0o640, ROOT, false),
+            (0o660, ROOT, true),
+            (0o450, ROOT, true),
+            (0o644, ROOT, true),
+            (0o444, ROOT, true),
+            (0o440, 1001, true),
+        ] {
+            assert_eq!(exposes(mode, owner, SERVER), exposed, "{mode:o}, {owner}");
+        }
+        assert!(exposes(0o440, ROOT, ROOT), "root needs no group");
+    }
 }

@@ -17,25 +17,32 @@ mod client_certificate;
 mod config;
 pub mod dev;
 mod host;
+mod names;
+mod presented;
 mod reload;
 mod settings;
+mod status;
 #[cfg(test)]
 mod tests;
+mod tickets;
+mod watched;
 
 use std::io;
 use std::path::PathBuf;
 
 use rustls::pki_types::pem;
 
-pub use accept::{Audience, HandshakeError};
+pub use accept::{Audience, Greeting, Handshake, HandshakeError};
 pub use challenge::AlpnChallenges;
 pub use client::{ClientTlsError, client_config};
 pub use client_auth::{ClientAuth, ClientCertificates, ClientCertificatesError};
 pub use client_certificate::{CertificateName, CertificateNameError, ClientCertificate};
 pub use config::fingerprint;
 pub use host::{HostName, HostNameError};
-pub use reload::{FileState, ServerTls};
+pub use reload::ServerTls;
 pub use settings::{CertificateFiles, TlsSettings, TlsVersion, TlsVersionError};
+pub use status::{CertificateState, CertificateStatus};
+pub use watched::FileState;
 
 /// Why a certificate and its private key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +67,8 @@ pub enum TlsError {
 
     /// Others than its owner may use the private key.
     #[error(
-        "others on this machine can use the private key {0} (its mode is {mode:04o}): run chmod 600 {0}",
+        "others on this machine can use the private key {0} (its mode is {mode:04o}): run chmod 600 {0}; where it is mounted from a \
+         Kubernetes secret, set defaultMode: 0440 and fsGroup",
         path.display()
     )]
     ExposedKey {
@@ -120,6 +128,34 @@ pub enum TlsError {
         key: PathBuf,
     },
 
+    /// The certificate's time is over.
+    #[error("the certificate in {} has expired; replace it by a current one", path.display())]
+    Expired {
+        /// The certificate file.
+        path: PathBuf,
+    },
+
+    /// The certificate's time has not come.
+    #[error("the certificate in {} is not valid yet; it will be taken when it is, if the clock is right", path.display())]
+    NotYetValid {
+        /// The certificate file.
+        path: PathBuf,
+    },
+
+    /// A certificate of the chain is not followed by the one of its issuer.
+    #[error("the certificates in {} are out of order; put the server's own first, and behind each that of its issuer", path.display())]
+    ChainOrder {
+        /// The certificate file.
+        path: PathBuf,
+    },
+
+    /// Something that is no file has the name of one.
+    #[error("{} is no regular file; name a PEM file", path.display())]
+    NoFile {
+        /// What has the name.
+        path: PathBuf,
+    },
+
     /// An authority for client certificates does not parse.
     #[error("the authorities in {} cannot be used", path.display())]
     Authority {
@@ -159,4 +195,19 @@ pub enum TlsError {
     /// The cryptography provider could not be set up.
     #[error("cannot set up TLS")]
     Setup(#[source] rustls::Error),
+}
+
+impl TlsError {
+    /// What it is about, in a word that names no file: for those who may not know where files are.
+    pub(crate) fn class(&self) -> &'static str {
+        match self {
+            Self::Read { .. } | Self::NoFile { .. } => "unreadable",
+            Self::ExposedKey { .. } => "exposed-key",
+            Self::KeyMismatch { .. } => "key-mismatch",
+            Self::Expired { .. } => "expired",
+            Self::NotYetValid { .. } => "not-yet-valid",
+            Self::ChainOrder { .. } => "chain-order",
+            _ => "malformed",
+        }
+    }
 }

@@ -1,16 +1,11 @@
 //! Serving with certificates and revocation lists that may be replaced on disk at any time.
 
-use std::fmt;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig, ServerConnection};
-use rustls::sign::CertifiedKey;
+use rustls::server::{ResolvesServerCert, ServerConfig, ServerConnection};
 use rustls::{Error, HandshakeKind};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -18,8 +13,11 @@ use super::TlsError;
 use super::challenge::AlpnChallenges;
 use super::client_auth::{ClientAuth, ClientTrust};
 use super::client_certificate::ClientCertificate;
-use super::config::{read_certified_key, server_config};
+use super::config::server_config;
+use super::names::{Presenter, ServerNames};
 use super::settings::{CertificateFiles, TlsSettings, TlsVersion};
+use super::status::{CertificateStatus, Reminder};
+use super::watched::{FileState, WatchedCertificate};
 
 /// The shortest pause between two looks at the files.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -27,13 +25,14 @@ const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// The server's TLS configuration, with the files its certificate comes from.
 pub struct ServerTls {
     config: Arc<ServerConfig>,
+    operators: Arc<ServerConfig>,
     pub(super) challenge_config: Arc<ServerConfig>,
     challenges: AlpnChallenges,
     min_version: TlsVersion,
-    current: Arc<CurrentCertificate>,
-    files: CertificateFiles,
-    /// The files as they were at the last attempt to read them, whether it succeeded or not.
-    attempted: Mutex<PairState>,
+    certificate: Arc<WatchedCertificate>,
+    pub(super) presenter: Arc<Presenter>,
+    names: ServerNames,
+    reminder: Reminder,
     clients: Option<Clients>,
 }
 
@@ -43,7 +42,14 @@ struct Clients {
     trust: RwLock<Arc<ClientTrust>>,
     /// How many times it was replaced, and one more.
     generation: AtomicU64,
-    attempted: Mutex<Vec<Option<FileState>>>,
+    attempted: Mutex<Attempted>,
+}
+
+/// The files as they were at the last attempt to read them.
+struct Attempted {
+    states: Vec<Option<FileState>>,
+    /// What they were not taken for.
+    failure: Option<String>,
 }
 
 impl Clients {
@@ -55,30 +61,37 @@ impl Clients {
 impl ServerTls {
     /// Reads the certificate and its private key, and what clients' certificates are held to.
     pub fn load(files: CertificateFiles, settings: TlsSettings) -> Result<Self, TlsError> {
-        let attempted = PairState::of(&files);
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let certified = if settings.may_wait && attempted.is_absent() {
-            None
-        } else {
-            Some(Arc::new(read_certified_key(&files, &provider)?))
+        let certificate =
+            WatchedCertificate::load(files, Arc::clone(&provider), settings.may_wait)?;
+        let certificate = Arc::new(certificate);
+        let names = ServerNames {
+            named: settings.names,
+            loopback: settings.loopback,
         };
-        let current = Arc::new(CurrentCertificate(RwLock::new(certified)));
+        let presenter = |names| {
+            Arc::new(Presenter {
+                certificate: Arc::clone(&certificate),
+                names,
+            })
+        };
+        let (everyone, operators) = (presenter(Some(names.clone())), presenter(None));
+        let config = |presenter: &Arc<Presenter>| {
+            let presenter = Arc::clone(presenter) as Arc<dyn ResolvesServerCert>;
+            server_config(Arc::clone(&provider), settings.min_version, None, presenter)
+                .map(Arc::new)
+        };
         let challenges = AlpnChallenges::default();
-        let challenge_config = Arc::new(challenges.config(Arc::clone(&provider))?);
-        let config = server_config(
-            provider,
-            settings.min_version,
-            None,
-            Arc::clone(&current) as Arc<dyn ResolvesServerCert>,
-        )?;
         let tls = Self {
-            config: Arc::new(config),
-            challenge_config,
+            config: config(&everyone)?,
+            operators: config(&operators)?,
+            challenge_config: Arc::new(challenges.config(Arc::clone(&provider))?),
             challenges,
             min_version: settings.min_version,
-            current,
-            files,
-            attempted: Mutex::new(attempted),
+            certificate,
+            presenter: everyone,
+            names,
+            reminder: Reminder::default(),
             clients: None,
         };
         match settings.clients {
@@ -95,7 +108,10 @@ impl ServerTls {
             settings,
             trust: RwLock::new(Arc::new(trust)),
             generation: AtomicU64::new(1),
-            attempted: Mutex::new(attempted),
+            attempted: Mutex::new(Attempted {
+                states: attempted,
+                failure: None,
+            }),
         });
         Ok(self)
     }
@@ -105,7 +121,7 @@ impl ServerTls {
             settings,
             self.min_version,
             self.config.crypto_provider(),
-            Arc::clone(&self.current) as Arc<dyn ResolvesServerCert>,
+            Arc::clone(&self.presenter) as Arc<dyn ResolvesServerCert>,
         )
     }
 
@@ -119,13 +135,32 @@ impl ServerTls {
     pub fn config(&self) -> Arc<ServerConfig> {
         match &self.clients {
             Some(clients) => Arc::clone(&clients.trust().config),
-            None => self.config_without_clients(),
+            None => Arc::clone(&self.config),
         }
     }
 
-    /// The configuration for connections on which no client is asked for a certificate.
-    pub fn config_without_clients(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
+    /// The configuration for connections of the operator's own machines: no client is asked for a certificate, and any name may
+    /// be asked for. It has keys of its own for tickets.
+    pub fn config_for_operators(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.operators)
+    }
+
+    /// Whether `host`, a DNS name or an address without port or brackets, is this server: one of the names of the certificate that
+    /// is now presented, or one of those that it was given beside them.
+    pub fn covers(&self, host: &str) -> bool {
+        self.names
+            .cover(host, self.certificate.presented().as_deref())
+    }
+
+    /// What is presented now, and whether its replacement can be used.
+    pub fn status(&self) -> CertificateStatus {
+        CertificateStatus::of(&self.certificate, SystemTime::now())
+    }
+
+    /// Takes up a certificate that was replaced, and waits for the rest of a replacement that has just begun, a quarter of a second at the
+    /// most. Handshakes take it up by themselves; to wait before them keeps those from a certificate that is no longer the last one.
+    pub async fn settle(&self) {
+        self.certificate.settle().await;
     }
 
     /// The certificate that the client of an established connection has shown, if it has.
@@ -154,35 +189,16 @@ impl ServerTls {
         }
     }
 
-    /// Reads the files again if either has changed since the last attempt, symbolic links followed.
-    ///
-    /// Returns whether new handshakes now present a newly read certificate. A pair that cannot be used leaves the
-    /// present one in place, and is an error once: the next call tries again only after a further change.
-    /// Blocks on file reads.
-    pub fn reload_if_changed(&self) -> Result<bool, TlsError> {
-        let mut attempted = self
-            .attempted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        // Looked at before the files are read: what is written in between shows as a change at the next call.
-        let present = PairState::of(&self.files);
-        if present == *attempted {
-            return Ok(false);
-        }
-        *attempted = present;
-        let certified = read_certified_key(&self.files, self.config.crypto_provider())?;
-        self.current.replace(certified);
-        Ok(true)
-    }
-
     /// A number that grows whenever what clients' certificates are held to was replaced.
     pub fn client_generation(&self) -> u64 {
         let generation = self.clients.as_ref().map(|clients| &clients.generation);
         generation.map_or(0, |generation| generation.load(Ordering::Acquire))
     }
 
-    /// Reads the authorities and revocation lists of clients again if any has changed since the last attempt, in the manner of
-    /// [`Self::reload_if_changed`]: all of them, or none where one cannot be used.
+    /// Reads the authorities and revocation lists of clients again if any has changed since the last attempt, or if that failed:
+    /// all of them, or none where one cannot be used.
+    ///
+    /// Returns whether they were replaced. What is wrong with them is an error once, and again when it is something else.
     pub fn reload_clients_if_changed(&self) -> Result<bool, TlsError> {
         let Some(clients) = &self.clients else {
             return Ok(false);
@@ -192,11 +208,21 @@ impl ServerTls {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let present: Vec<_> = clients.settings.files().map(FileState::of).collect();
-        if present == *attempted {
+        if present == attempted.states && attempted.failure.is_none() {
             return Ok(false);
         }
-        *attempted = present;
-        let trust = self.read_trust(&clients.settings)?;
+        let changed = present != attempted.states;
+        attempted.states = present;
+        let trust = match self.read_trust(&clients.settings) {
+            Ok(trust) => trust,
+            Err(error) => {
+                let text = with_sources(&error);
+                let told = !changed && attempted.failure.as_ref() == Some(&text);
+                attempted.failure = Some(text);
+                return if told { Ok(false) } else { Err(error) };
+            }
+        };
+        attempted.failure = None;
         *clients
             .trust
             .write()
@@ -221,17 +247,9 @@ impl ServerTls {
     }
 
     /// Takes what was replaced, and says so.
-    fn look(&self) {
-        match self.reload_if_changed() {
-            Ok(false) => {}
-            Ok(true) => {
-                tracing::info!(certificate = %self.files.certificate.display(), "the certificate was replaced");
-            }
-            Err(error) => tracing::warn!(
-                error = &error as &(dyn std::error::Error + 'static),
-                "the new certificate cannot be used; still serving with the one before"
-            ),
-        }
+    pub(super) fn look(&self) {
+        self.certificate.look();
+        self.reminder.tell(&self.status(), SystemTime::now());
         match self.reload_clients_if_changed() {
             Ok(false) => {}
             Ok(true) => {
@@ -252,74 +270,10 @@ impl ServerTls {
     }
 }
 
-/// What every handshake presents, whatever name the client asks for: the client judges whether it fits. None: it is still to come.
-struct CurrentCertificate(RwLock<Option<Arc<CertifiedKey>>>);
-
-impl CurrentCertificate {
-    fn replace(&self, certified: CertifiedKey) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certified));
-    }
-}
-
-impl ResolvesServerCert for CurrentCertificate {
-    fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-impl fmt::Debug for CurrentCertificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CurrentCertificate").finish_non_exhaustive()
-    }
-}
-
-/// Both files of a pair as the file system describes them.
-#[derive(PartialEq, Eq)]
-struct PairState {
-    certificate: Option<FileState>,
-    key: Option<FileState>,
-}
-
-impl PairState {
-    fn of(files: &CertificateFiles) -> Self {
-        Self {
-            certificate: FileState::of(&files.certificate),
-            key: FileState::of(&files.key),
-        }
-    }
-
-    /// Whether there is nothing of it.
-    fn is_absent(&self) -> bool {
-        self.certificate.is_none() && self.key.is_none()
-    }
-}
-
-/// One file as the file system describes it.
-///
-/// The change time is in it because `chmod` moves nothing else, and a key refused for its mode is to be taken once
-/// its mode is right.
-#[derive(PartialEq, Eq)]
-pub struct FileState {
-    device: u64,
-    inode: u64,
-    len: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl FileState {
-    /// The state of the file that `path` leads to, or `None` where nothing can be seen there.
-    pub fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        Some(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            len: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
+/// An error with all that it comes from.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    sources.fold(error.to_string(), |text, source| {
+        format!("{text}: {source}")
+    })
 }

@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 use rustls::SupportedProtocolVersion;
 
-use super::ClientAuth;
+use super::{ClientAuth, HostName};
 
 /// Where the server's certificate and its private key are. Both may be in one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFiles {
     /// The certificate chain in PEM, the server's own certificate first.
     pub certificate: PathBuf,
-    /// Its private key: unencrypted PKCS#8, PKCS#1 or SEC1 in PEM, in a file that only its owner may use.
+    /// Its private key: unencrypted PKCS#8, PKCS#1 or SEC1 in PEM, in a file that others cannot read.
     pub key: PathBuf,
 }
 
@@ -24,6 +24,10 @@ pub struct TlsSettings {
     pub min_version: TlsVersion,
     /// How clients are asked for certificates, where they are.
     pub clients: Option<ClientAuth>,
+    /// The names that the server answers to beside those of its certificate.
+    pub names: Vec<HostName>,
+    /// Whether it also answers to `localhost` and loopback addresses: it serves this machine alone.
+    pub loopback: bool,
     /// Whether it may begin without a certificate, because one will come. Until then no handshake succeeds.
     pub may_wait: bool,
 }

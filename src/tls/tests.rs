@@ -1,10 +1,10 @@
 //! Handshakes in memory between a rustls client that trusts only the development authority and [`ServerTls`].
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use rcgen::KeyPair;
 use rustls::crypto::aws_lc_rs;
@@ -24,13 +24,13 @@ pub(super) fn hosts(names: &[&str]) -> Vec<HostName> {
 }
 
 /// A new set of development certificates for `names`.
-fn made(names: &[&str]) -> (TempDir, DevCertificates) {
+pub(super) fn made(names: &[&str]) -> (TempDir, DevCertificates) {
     let dir = tempfile::tempdir().unwrap();
     let files = dev::make(dir.path(), &hosts(names), dev::DEFAULT_DAYS, false).unwrap();
     (dir, files)
 }
 
-fn load(files: &DevCertificates) -> Result<ServerTls, TlsError> {
+pub(super) fn load(files: &DevCertificates) -> Result<ServerTls, TlsError> {
     ServerTls::load(files.server(), TlsSettings::default())
 }
 
@@ -46,7 +46,10 @@ pub(super) fn roots(ca: &Path) -> RootCertStore {
     roots
 }
 
-fn client_config(ca: &Path, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+pub(super) fn client_config(
+    ca: &Path,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
     ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
@@ -55,7 +58,7 @@ fn client_config(ca: &Path, versions: &[&'static SupportedProtocolVersion]) -> C
 }
 
 /// Carries both sides' messages until the handshake is over; the first error of either side.
-fn handshake(
+pub(super) fn handshake(
     client: ClientConfig,
     server: &ServerTls,
     name: &str,
@@ -94,7 +97,7 @@ pub(super) fn handshake_with(
     Ok((client, server))
 }
 
-fn connects(ca: &Path, server: &ServerTls, name: &str) -> Result<(), rustls::Error> {
+pub(super) fn connects(ca: &Path, server: &ServerTls, name: &str) -> Result<(), rustls::Error> {
     handshake(client_config(ca, rustls::ALL_VERSIONS), server, name).map(|_| ())
 }
 
@@ -121,9 +124,10 @@ fn clients_that_trust_the_authority_connect_to_every_default_host() {
         }
     }
     let refused = connects(&files.ca_pem, &server, "example.org").unwrap_err();
+    let reason = refused.to_string();
     assert!(
-        matches!(refused, rustls::Error::InvalidCertificate(_)),
-        "{refused:?}"
+        reason.ends_with("no server certificate chain resolved"),
+        "{reason}"
     );
 }
 
@@ -319,10 +323,12 @@ fn a_key_that_others_can_use_is_refused_until_its_mode_is_right() {
         let advice = format!("chmod 600 {}", files.server_key.display());
         assert!(refused.to_string().contains(&advice));
     }
-    assert!(server.reload_if_changed().is_err());
-    assert!(!server.reload_if_changed().unwrap());
+    server.look();
+    server.look();
+    assert_eq!(server.status().failure, Some("exposed-key"));
     fs::set_permissions(&files.server_key, Permissions::from_mode(0o400)).unwrap();
-    assert!(server.reload_if_changed().unwrap());
+    connects(&files.ca_pem, &server, "localhost").unwrap();
+    assert!(!server.status().failing);
 }
 
 #[test]
@@ -377,88 +383,6 @@ fn a_pair_that_does_not_fit_is_refused_with_its_reason() {
         refused(&other.server_pem, &files.server_key),
         TlsError::TooLarge { .. }
     ));
-}
-
-#[test]
-fn a_pair_replaced_by_rename_is_picked_up() {
-    let (dir, files) = made(&DEFAULT_HOSTS);
-    let server = load(&files).unwrap();
-    let old_ca = dir.path().join("old-ca.pem");
-    fs::copy(&files.ca_pem, &old_ca).unwrap();
-    assert!(!server.reload_if_changed().unwrap());
-
-    dev::make(dir.path(), &hosts(&DEFAULT_HOSTS), dev::DEFAULT_DAYS, true).unwrap();
-    assert!(
-        connects(&old_ca, &server, "localhost").is_ok(),
-        "not read again yet"
-    );
-    assert!(server.reload_if_changed().unwrap());
-    assert!(!server.reload_if_changed().unwrap());
-    assert!(connects(&files.ca_pem, &server, "localhost").is_ok());
-    assert!(connects(&old_ca, &server, "localhost").is_err());
-}
-
-#[test]
-fn a_pair_replaced_by_symlink_is_picked_up() {
-    let (first, first_files) = made(&DEFAULT_HOSTS);
-    let (second, second_files) = made(&DEFAULT_HOSTS);
-    let dir = tempfile::tempdir().unwrap();
-    // As Kubernetes and certbot swap them: the path leads through a link that is renamed over.
-    let live = dir.path().join("live");
-    symlink(first.path(), &live).unwrap();
-    let files = DevCertificates::paths(&live);
-    let server = load(&files).unwrap();
-
-    symlink(second.path(), dir.path().join("next")).unwrap();
-    fs::rename(dir.path().join("next"), &live).unwrap();
-    assert!(server.reload_if_changed().unwrap());
-    assert!(connects(&second_files.ca_pem, &server, "localhost").is_ok());
-    assert!(connects(&first_files.ca_pem, &server, "localhost").is_err());
-}
-
-#[test]
-fn a_broken_pair_keeps_the_old_and_is_reported_once() {
-    let (_dir, files) = made(&DEFAULT_HOSTS);
-    let (_other_dir, other) = made(&DEFAULT_HOSTS);
-    let server = load(&files).unwrap();
-    let keeps_the_old = |change: &str| {
-        assert!(server.reload_if_changed().is_err(), "{change}");
-        assert!(
-            !server.reload_if_changed().unwrap(),
-            "{change}: reported again"
-        );
-        assert!(
-            connects(&files.ca_pem, &server, "localhost").is_ok(),
-            "{change}"
-        );
-    };
-    // Half of a replacement: the key has yet to follow.
-    fs::rename(&other.server_pem, &files.server_pem).unwrap();
-    keeps_the_old("another certificate");
-    fs::write(&files.server_pem, "garbage").unwrap();
-    keeps_the_old("garbage");
-    fs::remove_file(&files.server_pem).unwrap();
-    keeps_the_old("no certificate");
-
-    let (_new_dir, new) = made(&DEFAULT_HOSTS);
-    fs::copy(&new.server_pem, &files.server_pem).unwrap();
-    fs::rename(&new.server_key, &files.server_key).unwrap();
-    assert!(server.reload_if_changed().unwrap());
-    assert!(connects(&new.ca_pem, &server, "localhost").is_ok());
-}
-
-#[tokio::test]
-async fn the_watch_picks_up_what_changes() {
-    let (dir, files) = made(&DEFAULT_HOSTS);
-    let server = Arc::new(load(&files).unwrap());
-    let watch = tokio::spawn(Arc::clone(&server).watch(Duration::ZERO));
-    dev::make(dir.path(), &hosts(&DEFAULT_HOSTS), dev::DEFAULT_DAYS, true).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while connects(&files.ca_pem, &server, "localhost").is_err() {
-        assert!(Instant::now() < deadline, "never picked up");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    watch.abort();
 }
 
 #[test]

@@ -121,13 +121,17 @@ def sealslot(*argv, **options):
 class Server:
     """`sealslot serve` on a free port of loopback, with its data in `folder`/data or in `data`, and its certificates in
     `folder`/certs or in `certs`. A context manager, which ends the server whatever happens. With a `port` every start has that one;
-    `environment` is added to its environment, and `binary` is another build of it."""
+    `environment` is added to its environment, and `binary` is another build of it. With `address` "0.0.0.0" it runs as in
+    production: it makes nothing that is missing."""
 
-    def __init__(self, folder, *arguments, data=None, certs=None, port=0, environment=None, binary=BINARY):
+    def __init__(
+        self, folder, *arguments, data=None, certs=None, port=0, environment=None, binary=BINARY, address="127.0.0.1"
+    ):
         self.folder = Path(folder)
         self.data = Path(data or self.folder / "data")
         where = [*(["--data", self.data] if data else []), *(["--certs", certs] if certs else [])]
-        listen = ["--listen", f"127.0.0.1:{port}"]
+        self.address = address
+        listen = ["--listen", f"{address}:{port}"]
         self.command = [str(word) for word in (binary, "serve", *listen, *where, *arguments)]
         self.environment = ENVIRONMENT | (environment or {})
         self.ca = Path(certs or self.folder / "certs") / "ca.pem"
@@ -158,7 +162,7 @@ class Server:
         while time.monotonic() < deadline:
             text = self.messages()
             # The announcement is written in one piece; its last line names the CA or does not come.
-            found = re.search(r"listening on https://127\.0\.0\.1:(\d+)\n", text)
+            found = re.search(rf"listening on https://{re.escape(self.address)}:(\d+)\n", text)
             if found:
                 self.port = int(found[1])
                 return self

@@ -224,16 +224,22 @@ impl Wire {
         self.answer()
     }
 
-    /// Whether the server has ended the connection; waits for it.
-    pub(crate) fn is_ended(&mut self) -> bool {
+    /// Everything that still comes, and whether the connection was ended then.
+    pub(crate) fn rest(&mut self) -> (Vec<u8>, bool) {
         let mut rest = Vec::new();
-        match self.0.read_to_end(&mut rest) {
+        let ended = match self.0.read_to_end(&mut rest) {
             Ok(_) => true,
             Err(error) => !matches!(
                 error.kind(),
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
             ),
-        }
+        };
+        (rest, ended)
+    }
+
+    /// Whether the server has ended the connection; waits for it.
+    pub(crate) fn is_ended(&mut self) -> bool {
+        self.rest().1
     }
 
     pub(crate) fn set_read_timeout(&self, timeout: Duration) {

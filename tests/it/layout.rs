@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which module may use which others.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("seal", &[]),
     ("store", &[]),
     ("keys", &["seal"]),
@@ -22,19 +22,21 @@ const MAY_USE: [(&str, &[&str]); 13] = [
         ],
     ),
     ("tls", &[]),
-    ("server", &["grant", "http", "tls"]),
+    // Beside `tls`: it makes what that serves with.
+    ("acme", &["tls"]),
+    ("server", &["acme", "grant", "http", "tls"]),
     // Of `upload` the limits that are settings.
     (
         "config",
         &[
-            "grant", "http", "server", "store", "tls", "upload", "webhook",
+            "acme", "grant", "http", "server", "store", "tls", "upload", "webhook",
         ],
     ),
     (
         "cli",
         &[
-            "audit", "config", "grant", "http", "keys", "seal", "server", "store", "tls", "upload",
-            "webhook",
+            "acme", "audit", "config", "grant", "http", "keys", "seal", "server", "store", "tls",
+            "upload", "webhook",
         ],
     ),
     ("main", &["cli"]),

@@ -178,10 +178,10 @@ fn clients_that_do_not_go_on_hold_up_nobody_and_are_let_go() {
     for start in [
         "",
         "G",
-        "GET / HTTP/1.1\r\nHost: x\r\nX: ",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX: ",
         "PRI * HT",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ] {
         let mut wire = server.wire();
         wire.send(start);
@@ -207,7 +207,7 @@ fn a_request_head_that_trickles_is_cut() {
     let server = Server::sealing(&bench, &["--header-timeout", "1s"]);
     let mut wire = server.begin("GET", "/healthz", &[]);
     wire.answer().is(200);
-    wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\nX: ");
+    wire.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ");
     // It is never idle, and never done.
     wait_until("the server has had enough", || wire.try_send("x").is_err());
 }
@@ -230,9 +230,9 @@ fn an_idle_connection_is_closed_and_a_busy_one_is_kept() {
     let server = Server::sealing(&bench, &["--header-timeout", "4s"]);
     let mut wire = server.wire();
     for _ in 0..3 {
-        wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+        wire.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
         wire.answer().is(200);
-        wire.send("PUT /uploads/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
+        wire.send("PUT /uploads/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello");
         wire.answer().receipt();
     }
     assert!(wire.is_ended());

@@ -369,16 +369,16 @@ fn nothing_is_written_in_the_clear_on_any_path() {
         format!("GET /{} HTTP/9.9\r\n\r\n", marks.next("path")),
         format!("GET / HTTP/1.1\r\n{}\r\n\r\n", marks.next("header")),
         format!(
-            "GET / HTTP/1.1\r\nHost: x\r\nX: {}\0\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\0\r\n\r\n",
             marks.next("value")
         ),
         format!(
-            "PUT /uploads/{} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{}\r\n",
+            "PUT /uploads/{} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{}\r\n",
             marks.next("x"),
             marks.next("chunk")
         ),
         format!(
-            "PUT /uploads/{0} HTTP/1.1\r\nHost: x\r\nContent-Length: {0}\r\n\r\n",
+            "PUT /uploads/{0} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {0}\r\n\r\n",
             marks.next("x")
         ),
     ] {

@@ -120,7 +120,7 @@ fn what_is_no_header_ends_the_connection() {
         &v2(0x21, 0x11, &[0; 4]),
         &v2(0x29, 0x11, &[0; 12]),
         &v2(0x21, 0x11, &[0; 4000]),
-        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ] {
         let mut tcp = tcp(&server);
         // Of what is too long the rest may find the connection closed.
@@ -254,7 +254,7 @@ fn behind_a_proxy_each_client_has_limits_of_its_own() {
         write!(tcp, "PROXY TCP4 {client} 127.0.0.1 1 2\r\n").unwrap();
         let config = trusting(&server.ca(), &TLS13, Protocol::Http1);
         let mut wire = Wire::over(tcp, server.address.ip(), config).unwrap();
-        let head = "PUT /uploads/x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n";
+        let head = "PUT /uploads/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n";
         wire.send(head);
         wire
     };

@@ -10,7 +10,7 @@ use crate::program::{Bench, Ran};
 use crate::server::{Server, content};
 
 /// Settings with values that they cannot have.
-const BAD: [(&str, &str); 64] = [
+const BAD: [(&str, &str); 79] = [
     ("listen", "localhost"),
     ("listen", "127.0.0.1"),
     ("metrics-listen", "nowhere:1"),
@@ -50,6 +50,8 @@ const BAD: [(&str, &str); 64] = [
     ("min-free", "10%"),
     ("min-free", "1s"),
     ("max-connections", "0"),
+    ("max-handshakes", "0"),
+    ("max-handshakes", "-1"),
     ("handshake-timeout", "10"),
     ("handshake-timeout", "0s"),
     ("header-timeout", "soon"),
@@ -75,10 +77,28 @@ const BAD: [(&str, &str); 64] = [
     ("client-scope", "*.example.org=upload"),
     ("client-scope", "sha256:00=upload"),
     ("client-scope", "=upload"),
+    ("server-name", "*.example.org"),
+    ("server-name", "https://example.org"),
+    ("server-name", "example.org:8443"),
+    ("acme-domain", "*.example.org"),
+    ("acme-domain", "https://files.example.org"),
+    ("acme-email", "admin"),
+    ("acme-email", "a@example.org,b@example.org"),
+    ("acme-directory", "http://ca.example.org/dir"),
+    ("acme-directory", "ca.example.org"),
+    ("acme-profile", "short lived"),
+    ("acme-challenge", "dns-01"),
+    ("acme-terms-agreed", "perhaps"),
+    ("http-listen", "80"),
 ];
 
 /// Settings that are lists, and in the file stand in brackets.
-const LISTS: [&str; 2] = ["trusted-proxy", "client-scope"];
+const LISTS: [&str; 4] = [
+    "trusted-proxy",
+    "client-scope",
+    "server-name",
+    "acme-domain",
+];
 
 fn variable(setting: &str) -> String {
     format!("SEALSLOT_{}", setting.replace('-', "_").to_uppercase())
@@ -540,6 +560,8 @@ fn what_clients_certificates_are_held_to_has_to_be_readable() {
         (&["--client-scope", "*=upload"], "client-ca"),
         (&["--client-crl", "bad-crl.pem"], "client-ca"),
         (&["--forwarded", "forwarded"], "trusted-proxy"),
+        (&["--certificate", "certs/server.pem"], "private-key"),
+        (&["--private-key", "certs/server.key"], "needs certificate"),
     ] {
         let args = [&["--recipient", &recipient], &args[..]].concat();
         says(bench.refuses_to_serve(&args, &[]), 64, &[words]);

@@ -13,7 +13,12 @@ use crate::tls::dev::{CertificateFacts, DevCertificates, read_facts};
 
 /// What the page shows. Only a limited authority is handed out, and only the one whose certificate this server presents.
 pub(super) fn page(config: &Config, address: SocketAddr) -> Result<AuthorityPage, Failure> {
-    let files = DevCertificates::paths(&config.certs);
+    let Some(folder) = super::certificate::folder(config) else {
+        return Err(Failure::usage(
+            "--ca-page is for the development CA in --certs: leave it out where the certificate comes from elsewhere",
+        ));
+    };
+    let files = DevCertificates::paths(folder);
     let authority =
         read_facts(&files.ca_pem).map_err(|error| Failure::from(error).about("--ca-page"))?;
     let server =

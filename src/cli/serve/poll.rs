@@ -30,3 +30,47 @@ pub(super) async fn poll<T: Send + 'static>(
         }
     }
 }
+
+/// What is wrong with files that are looked at again and again. While there is anything, they are read again at every look: a
+/// disk that fails for a time changes no file when it is over. It is said once for a change, as long as it is the same.
+#[derive(Debug, Default)]
+pub(super) struct Trouble(Option<String>);
+
+impl Trouble {
+    /// Whether the last reading failed.
+    pub(super) fn persists(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// A reading failed. Returns whether that is to be said.
+    pub(super) fn found(&mut self, what: &str) -> bool {
+        let known = self.0.as_deref() == Some(what);
+        if !known {
+            self.0 = Some(what.to_owned());
+        }
+        !known
+    }
+
+    /// A reading went well.
+    pub(super) fn is_over(&mut self) {
+        self.0 = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_is_said_once_until_it_is_over_or_another() {
+        let mut trouble = Trouble::default();
+        assert!(!trouble.persists());
+        assert!(trouble.found("no disk") && trouble.persists());
+        assert!(!trouble.found("no disk") && trouble.persists());
+        assert!(trouble.found("no token"));
+        assert!(trouble.found("no disk"));
+        trouble.is_over();
+        assert!(!trouble.persists());
+        assert!(trouble.found("no disk"));
+    }
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::poll::poll;
+use super::poll::{Trouble, poll};
 use crate::cli::exit::{Exit, Failure};
 use crate::keys::{self, KeyError, NamedRecipient};
 use crate::tls::FileState;
@@ -17,6 +17,7 @@ pub(super) struct RecipientFiles {
     sources: Vec<Source>,
     /// The files and folders as they were when they were last read, whether that went well or not.
     attempted: Vec<(PathBuf, Option<FileState>)>,
+    trouble: Trouble,
 }
 
 /// One of them.
@@ -87,7 +88,12 @@ impl RecipientFiles {
                 sources.push(Source::Fixed(recipients));
             }
         }
-        Ok((Self { sources, attempted }, all))
+        let files = Self {
+            sources,
+            attempted,
+            trouble: Trouble::default(),
+        };
+        Ok((files, all))
     }
 
     /// Looks for changes at every interval. Runs until it is dropped.
@@ -101,18 +107,25 @@ impl RecipientFiles {
 
     fn reload(&mut self, uploads: &Uploads) {
         let states: Vec<_> = self.sources.iter().flat_map(Source::states).collect();
-        if states == self.attempted {
+        let changed = states != self.attempted;
+        if !changed && !self.trouble.persists() {
             return;
         }
         self.attempted = states;
         match self.read_again() {
-            Ok(new) => replace(uploads, new),
+            Ok(new) => {
+                replace(uploads, new);
+                self.trouble.is_over();
+            }
             Err(error) => {
-                let error = Failure::from_error(Exit::Other, &error);
-                tracing::warn!(
-                    error = error.line(),
-                    "the changed recipients cannot be used; uploads are sealed to those before"
-                );
+                let failure = Failure::from_error(Exit::Other, &error);
+                let error = failure.line().unwrap_or_default();
+                if self.trouble.found(error) || changed {
+                    tracing::warn!(
+                        error,
+                        "the changed recipients cannot be used; uploads are sealed to those before"
+                    );
+                }
             }
         }
     }

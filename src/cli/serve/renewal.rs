@@ -14,15 +14,16 @@ const REPEAT: Duration = Duration::from_hours(24);
 
 /// What keeps the certificate in a folder valid.
 pub(super) struct Renewal {
-    dir: PathBuf,
+    /// None where certificates come from elsewhere.
+    dir: Option<PathBuf>,
     looked: Option<SystemTime>,
     warned: Option<SystemTime>,
 }
 
 impl Renewal {
-    pub(super) fn of(dir: &Path) -> Self {
+    pub(super) fn of(dir: Option<&Path>) -> Self {
         Self {
-            dir: dir.to_owned(),
+            dir: dir.map(Path::to_owned),
             looked: None,
             warned: None,
         }
@@ -30,11 +31,14 @@ impl Renewal {
 
     /// Renews where it is due, and says what is wrong. Blocks on files.
     pub(super) fn look(&mut self, now: SystemTime) {
+        let Some(dir) = &self.dir else {
+            return;
+        };
         if !has_passed(self.looked, CHECK, now) {
             return;
         }
         self.looked = Some(now);
-        match dev::renew_where_due(&self.dir, now) {
+        match dev::renew_where_due(dir, now) {
             Ok(Standing::Foreign | Standing::Good) => self.warned = None,
             Ok(Standing::Renewed(renewed)) => {
                 self.warned = None;
@@ -100,7 +104,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = dev::make(dir.path(), &["localhost".parse().unwrap()], 3, false).unwrap();
         std::fs::remove_file(files.ca_key).unwrap();
-        let mut renewal = Renewal::of(dir.path());
+        let mut renewal = Renewal::of(Some(dir.path()));
         let end = dev::read_facts(&files.server_pem).unwrap().not_after;
         renewal.look(end - 2 * REPEAT);
         assert_eq!(renewal.warned, None);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::poll::poll;
+use super::poll::{Trouble, poll};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::token_file;
 use crate::grant::Tokens;
@@ -15,6 +15,7 @@ use crate::tls::FileState;
 struct Watched {
     path: Option<PathBuf>,
     attempted: Option<FileState>,
+    trouble: Trouble,
 }
 
 /// Both files of tokens.
@@ -26,40 +27,46 @@ pub(super) struct TokenFiles {
 impl Watched {
     fn new(path: Option<PathBuf>) -> Self {
         let attempted = path.as_deref().and_then(FileState::of);
-        Self { path, attempted }
+        Self {
+            path,
+            attempted,
+            trouble: Trouble::default(),
+        }
     }
 
     fn read(&self) -> Result<Vec<FileToken>, Failure> {
         self.path.as_deref().map_or(Ok(Vec::new()), read)
     }
 
-    /// The tokens, where the file is another than before. What is written while it is read shows as a change the next time.
-    fn read_if_changed(&mut self) -> Option<Result<Vec<FileToken>, Failure>> {
-        let path = self.path.as_deref()?;
-        let present = FileState::of(path);
-        if present == self.attempted {
-            return None;
-        }
-        self.attempted = present;
-        Some(read(path))
-    }
-
+    /// Reads the file where it is another than before, or did not read. What is written while it is read shows as a change the next
+    /// time.
     fn reload(&mut self, tokens: &FileTokens) {
-        let Some(read) = self.read_if_changed() else {
+        let Some(path) = self.path.as_deref() else {
             return;
         };
-        let file = self.path.as_deref().map(Path::display);
-        let file = file.map(tracing::field::display);
-        match read {
+        let present = FileState::of(path);
+        let changed = present != self.attempted;
+        if !changed && !self.trouble.persists() {
+            return;
+        }
+        self.attempted = present;
+        let file = tracing::field::display(path.display());
+        match read(path) {
             Ok(read) => {
                 tracing::info!(file, count = read.len(), "the tokens were replaced");
                 tokens.replace(read);
+                self.trouble.is_over();
             }
-            Err(error) => tracing::warn!(
-                file,
-                error = error.line(),
-                "the new tokens cannot be used; those before are still good"
-            ),
+            Err(error) => {
+                let error = error.line().unwrap_or_default();
+                if self.trouble.found(error) || changed {
+                    tracing::warn!(
+                        file,
+                        error,
+                        "the new tokens cannot be used; those before are still good"
+                    );
+                }
+            }
         }
     }
 }

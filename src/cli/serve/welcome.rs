@@ -69,7 +69,8 @@ pub(super) fn announce(config: &Config, address: SocketAddr, app: &App) {
 /// The development authority's certificate, where it is there.
 fn authority(config: &Config) -> Option<PathBuf> {
     let ca = DevCertificates::paths(&config.certs).ca_pem;
-    (config.development && ca.exists()).then(|| absolute(&ca))
+    let used = config.development && config.certificate.is_none();
+    (used && ca.exists()).then(|| absolute(&ca))
 }
 
 /// The same file from wherever the line is typed.

@@ -5,13 +5,16 @@ use core::net::IpAddr;
 /// What counts as one client address: an IPv4 address, or the first 64 bits of an IPv6 address, for who has one has all that
 /// begin with the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Network {
+pub enum Network {
+    /// An address.
     V4([u8; 4]),
+    /// The first half of an address.
     V6([u8; 8]),
 }
 
 impl Network {
-    pub(super) fn of(address: IpAddr) -> Self {
+    /// The network that has this address.
+    pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.octets()),
             IpAddr::V6(address) => {

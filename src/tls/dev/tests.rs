@@ -151,7 +151,6 @@ fn what_is_due_is_renewed_for_the_same_names_and_days() {
     let (dir, files) = made(3);
     let before = facts(&files.server_pem);
     let key = fs::read(&files.server_key).unwrap();
-    let tls = ServerTls::load(files.server(), TlsSettings::default()).unwrap();
     assert!(matches!(
         renew_where_due(dir.path(), SystemTime::now()),
         Ok(Standing::Good)
@@ -166,7 +165,8 @@ fn what_is_due_is_renewed_for_the_same_names_and_days() {
     assert_eq!(after.not_after, later + DAY * 3 - Duration::from_hours(1));
     assert!(after.is_issued_by(&facts(&files.ca_pem)));
     assert_ne!(fs::read(&files.server_key).unwrap(), key);
-    assert!(tls.reload_if_changed().unwrap(), "the pair fits");
+    let renewed = ServerTls::load(files.server(), TlsSettings::default());
+    assert!(renewed.is_ok(), "the pair fits");
     let mode = fs::metadata(&files.server_key)
         .unwrap()
         .permissions()

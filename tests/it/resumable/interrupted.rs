@@ -133,7 +133,7 @@ fn a_refused_patch_leaves_its_connection_usable() {
         let mut wire = client.server.wire();
         for (offset, status) in [("5", 409), ("x", 400), ("0", 204), ("0", 409)] {
             wire.send(format!(
-                "PATCH {url} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\n\
+                "PATCH {url} HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\n\
                  Content-Type: application/offset+octet-stream\r\nContent-Length: 5\r\n\r\n01234"
             ));
             wire.answer().is(status);

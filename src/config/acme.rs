@@ -1,0 +1,75 @@
+//! Certificates from a certificate authority, and plain HTTP beside them.
+
+use super::peers::alone;
+use super::{ConfigError, ServeArgs};
+use crate::acme::{AcmeChallenge, AcmeSettings, ExternalAccount};
+
+/// The most names of a certificate: what Let's Encrypt gives.
+pub(super) const MAX_NAMES: usize = 100;
+
+impl ServeArgs {
+    pub(super) fn acme(&self) -> Result<Option<AcmeSettings>, ConfigError> {
+        let needs_domain = [
+            ("acme-email", self.acme_email.is_some()),
+            ("acme-directory", self.acme_directory.is_some()),
+            ("acme-cacert", self.acme_cacert.is_some()),
+            ("acme-terms-agreed", self.acme_terms_agreed.is_some()),
+            ("acme-eab-kid", self.acme_eab_kid.is_some()),
+            ("acme-eab-key-file", self.acme_eab_key_file.is_some()),
+            ("acme-profile", self.acme_profile.is_some()),
+            ("acme-challenge", self.acme_challenge.is_some()),
+        ];
+        if self.acme_domain.is_empty() {
+            alone(true, &needs_domain, "acme-domain")?;
+            return Ok(None);
+        }
+        let directory = self.acme_directory.clone().unwrap_or_default();
+        if self.acme_terms_agreed != Some(true) {
+            return Err(ConfigError::AcmeTerms(directory.as_str().to_owned()));
+        }
+        let challenge = self.acme_challenge.unwrap_or_default();
+        let by_file = challenge == AcmeChallenge::Http01;
+        let needs_listener = [("acme-challenge http-01", by_file)];
+        alone(
+            self.http_listen.is_none(),
+            &needs_listener,
+            "http-listen (usually 0.0.0.0:80 or [::]:80)",
+        )?;
+        let mut names = Vec::new();
+        for name in &self.acme_domain {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        if names.len() > MAX_NAMES {
+            return Err(ConfigError::TooManyAcmeDomains);
+        }
+        Ok(Some(AcmeSettings {
+            names,
+            email: self.acme_email.clone(),
+            directory,
+            cacert: self.acme_cacert.clone(),
+            external_account: self.external_account()?,
+            profile: self.acme_profile.clone(),
+            challenge,
+        }))
+    }
+
+    fn external_account(&self) -> Result<Option<ExternalAccount>, ConfigError> {
+        match (&self.acme_eab_kid, &self.acme_eab_key_file) {
+            (Some(key_id), Some(key_file)) => Ok(Some(ExternalAccount {
+                key_id: key_id.clone(),
+                key_file: key_file.clone(),
+            })),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(ConfigError::Alone {
+                setting: "acme-eab-kid",
+                needed: "acme-eab-key-file",
+            }),
+            (None, Some(_)) => Err(ConfigError::Alone {
+                setting: "acme-eab-key-file",
+                needed: "acme-eab-kid",
+            }),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What stands between TLS and hyper, and sees to it that a client keeps to the letter of HTTP.
+//!
+//! Over HTTP/1.1 it follows where each request begins and ends, and refuses what two parsers could read in two ways
+//! ([`http1`]). Over HTTP/2 it counts the frames that bring nothing ([`http2`]). It changes no byte that passes, looks
+//! at every byte of a head and only at the lengths of bodies.
+
+mod http1;
+mod http2;
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use http1::Requests;
+use http2::Frames;
+
+/// No HTTP/1.1 parser takes this byte for anything, neither in a head nor for a chunk's size: hyper answers 400.
+const POISON: u8 = 0;
+
+/// What a client is held to.
+enum Rules {
+    Http1(Requests),
+    Http2(Frames),
+}
+
+/// A stream of which only proper HTTP is read.
+pub(super) struct Guarded<S> {
+    stream: S,
+    rules: Rules,
+    /// Nothing more is read.
+    refused: bool,
+}
+
+impl<S> Guarded<S> {
+    /// Over HTTP/1.1.
+    pub(super) fn http1(stream: S) -> Self {
+        Self::new(stream, Rules::Http1(Requests::default()))
+    }
+
+    /// Over HTTP/2. `answered` counts the requests on this connection that were answered.
+    pub(super) fn http2(stream: S, answered: Arc<AtomicU64>) -> Self {
+        Self::new(stream, Rules::Http2(Frames::new(answered)))
+    }
+
+    fn new(stream: S, rules: Rules) -> Self {
+        Self {
+            stream,
+            rules,
+            refused: false,
+        }
+    }
+
+    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
+        if let (Rules::Http2(frames), Poll::Ready(Ok(size))) = (&mut self.rules, written) {
+            frames.sent(*size);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.refused {
+            return Poll::Ready(Ok(()));
+        }
+        let before = out.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, out))?;
+        match &mut this.rules {
+            Rules::Http1(requests) => {
+                if let Err(at) = requests.follow(&out.filled()[before..]) {
+                    tracing::debug!("a client sent a malformed request");
+                    this.refused = true;
+                    out.filled_mut()[before + at] = POISON;
+                    out.set_filled(before + at + 1);
+                }
+            }
+            Rules::Http2(frames) => {
+                if let Err(flood) = frames.follow(&out.filled()[before..]) {
+                    tracing::debug!("a client sent too many frames that bring nothing");
+                    this.refused = true;
+                    return Poll::Ready(Err(io::Error::other(flood)));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.wrote(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bytes);
+        this.wrote(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
