@@ -84,6 +84,8 @@ pub struct Config {
     pub cors_origins: Vec<CorsOrigin>,
     /// How the page presents itself.
     pub page: PageSettings,
+    /// Whether phones may have the development authority.
+    pub ca_page: bool,
     /// The file of the page's logo.
     pub page_logo: Option<PathBuf>,
     /// The bounds of connections.
@@ -133,12 +135,6 @@ impl ServeArgs {
             may_wait: acme.is_some(),
         };
         let certificate = given.certificate_files()?;
-        if certificate.is_some() && tls.may_wait {
-            return Err(ConfigError::Conflict {
-                setting: "acme-domain",
-                other: "certificate",
-            });
-        }
         let data = given.data.clone().unwrap_or_else(|| "data".into());
         let has_tokens = LocalRecords::exist(&data, Collection::Tokens)?;
         // Where somebody is let in by a token or a certificate, or where there is a proxy in front, being on loopback decides
@@ -178,6 +174,7 @@ impl ServeArgs {
                 given.page_colour,
                 given.page_field,
             )?,
+            ca_page: given.ca_page.unwrap_or(false),
             page_logo: given.page_logo,
             connections,
             peers,

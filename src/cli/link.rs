@@ -1,6 +1,6 @@
 //! `sealslot link`: upload links, made, listed and revoked on a server by whoever has its admin token.
 
-mod qr;
+pub(super) mod qr;
 mod table;
 
 use std::path::{Path, PathBuf};

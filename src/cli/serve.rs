@@ -1,10 +1,12 @@
 //! `serve`: loads or, in development, makes what the server needs, then runs it until it is told to stop.
 
 mod acme;
+mod authority;
 mod certificate;
 mod observers;
 mod poll;
 mod recipient_files;
+mod renewal;
 mod token_files;
 mod upkeep;
 mod welcome;
@@ -38,6 +40,7 @@ use crate::tls::ServerTls;
 use crate::upload::Uploads;
 use observers::Observers;
 use recipient_files::RecipientFiles;
+use renewal::Renewal;
 use token_files::TokenFiles;
 
 /// How long work that blocks may go on when everything else has ended.
@@ -79,7 +82,8 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     let (token_files, access) = access(&config, Tokens::new(Arc::clone(&store) as _))?;
     let logo = config.page_logo.as_deref().map(logo).transpose()?;
     let acme = acme::open(&config)?;
-    let tls = Arc::new(certificate::load(&config)?);
+    let mut renewal = Renewal::of(certificate::folder(&config));
+    let tls = Arc::new(certificate::load(&config, &mut renewal)?);
     let links = Links::new(Arc::clone(&store) as _);
     let store: Arc<dyn Store> = store;
     let observers = Observers::open(&config, &store)?;
@@ -104,7 +108,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     observers.attach(&mut app);
     certificate::attach(&tls, acme.clone(), &mut app);
     let runtime = super::runtime()?;
-    let files = (token_files, keys.recipient_files);
+    let files = (token_files, keys.recipient_files, renewal);
     let served = runtime.block_on(observers.during(serve(&config, tls, acme, app, files)));
     // What blocks still, like reading a large upload back, is not waited for: nobody is told of it.
     runtime.shutdown_timeout(LAST_WORK);
@@ -181,7 +185,7 @@ async fn serve(
     tls: Arc<ServerTls>,
     acme: Option<Arc<Acme>>,
     mut app: App,
-    (token_files, recipient_files): (TokenFiles, RecipientFiles),
+    (token_files, recipient_files, renewal): (TokenFiles, RecipientFiles, Renewal),
 ) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let (listener, address) = bind(config.listen, config.http3).await?;
@@ -195,13 +199,20 @@ async fn serve(
     };
     stop_on_signals(stop.clone())?;
     app.pages.welcome = (config.setup == Setup::MadeUp).then(|| welcome::welcome(config, address));
+    if config.ca_page {
+        app.pages.authority = Some(authority::page(config, address)?);
+    }
     let app = Arc::new(app);
     let watch = tokio::spawn(Arc::clone(&tls).watch(FILE_WATCH));
+    let renewal = tokio::spawn(renewal.keep());
     let watch_tokens = tokio::spawn(token_files.watch(Arc::clone(&app), FILE_WATCH));
     let uploads = Arc::clone(&app.uploads);
     let watch_recipients = tokio::spawn(recipient_files.watch(uploads, FILE_WATCH));
     let upkeep = upkeep::begin(&app, config.sessions.upload_lifetime);
     welcome::announce(config, address, &app);
+    if let Some(page) = &app.pages.authority {
+        authority::announce(page);
+    }
     let run = |listener, surface| {
         let (tls, app) = (Arc::clone(&tls), Arc::clone(&app));
         server::serve(
@@ -235,6 +246,7 @@ async fn serve(
         let _ = plain.await;
     }
     watch.abort();
+    renewal.abort();
     watch_tokens.abort();
     watch_recipients.abort();
     drop(upkeep);

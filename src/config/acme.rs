@@ -24,7 +24,10 @@ impl ServeArgs {
             return Ok(None);
         }
         if self.certificate.is_some() || self.private_key.is_some() {
-            return Err(ConfigError::TwoCertificates);
+            return Err(ConfigError::Conflict {
+                setting: "acme-domain",
+                other: "certificate",
+            });
         }
         let directory = self.acme_directory.clone().unwrap_or_default();
         if self.acme_terms_agreed != Some(true) {

@@ -58,11 +58,6 @@ pub enum ConfigError {
         "acme-domain needs acme-terms-agreed: read the terms of service that {0} names, and add --acme-terms-agreed if you agree"
     )]
     AcmeTerms(String),
-    /// One would never be used.
-    #[error(
-        "acme-domain and certificate exclude each other: leave away the one that this server shall not present"
-    )]
-    TwoCertificates,
     /// More names than authorities put into one certificate.
     #[error("acme-domain: a certificate is for at most {MAX_NAMES} names")]
     TooManyAcmeDomains,

@@ -112,6 +112,9 @@ settings! {
     /// A further name or address that clients may call this server by, beside those in its certificate; may be repeated
     #[arg(long, env = "SEALSLOT_SERVER_NAME", value_name = "HOST", value_delimiter = '\n')]
     server_name: Vec<HostName>,
+    /// Offer the development CA to phones, at /ca with a QR code; for as long as they need to install it
+    #[arg(long, env = "SEALSLOT_CA_PAGE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    ca_page: Option<bool>,
     /// A public key to seal to, a file of them, or a folder of *.pub files; may be repeated. What changes in files and folders is
     /// taken up while the server runs. Post-quantum keys (`age1pq1...`) and others do not go together
     #[arg(long, env = "SEALSLOT_RECIPIENT", value_name = "RECIPIENT", value_delimiter = '\n')]

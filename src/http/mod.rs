@@ -61,8 +61,8 @@ pub use limits::{ClientNetwork, Limits, Rate, RateError};
 use limits::{Failures, Uploaders};
 pub use metrics::Metrics;
 pub use page::{
-    Colour, Logo, LogoError, MAX_LOGO, PageSettingError, PageSettings, PageText, PageTitle, Pages,
-    Phone, QrDrawing, TextField, Welcome,
+    AuthorityPage, Colour, Logo, LogoError, MAX_LOGO, PageSettingError, PageSettings, PageText,
+    PageTitle, Pages, Phone, QrDrawing, TextField, Welcome,
 };
 use problem::Problem;
 pub use route::ROUTES;

@@ -2,6 +2,7 @@
 //! JavaScript and without anything from elsewhere.
 
 mod assets;
+mod authority;
 mod colour;
 mod form;
 mod gzip;
@@ -31,6 +32,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
 use assets::{Asset, ICON_SVG, UPLOAD_JS};
+pub use authority::AuthorityPage;
 pub use colour::Colour;
 use languages::{LANGUAGES, Language};
 pub(super) use link::{LinkPage, LinkPageError, settings as link_settings};
@@ -67,6 +69,8 @@ pub struct Pages {
     logo: Option<Asset>,
     /// The first page of a development server. None elsewhere.
     pub welcome: Option<Welcome>,
+    /// The development authority, where phones may have it.
+    pub authority: Option<AuthorityPage>,
     style: String,
     /// `Content-Security-Policy`: the style sheet by its hash, scripts from here alone and none that is made of text.
     policy: HeaderValue,
@@ -81,6 +85,7 @@ impl Pages {
             settings,
             logo: logo.map(|logo| Asset::new(logo.content_type, logo.bytes)),
             welcome: None,
+            authority: None,
             policy: policy(&style),
             style,
         }
@@ -228,6 +233,13 @@ impl<'a> Reader<'a> {
         let welcome = self.welcome?;
         let title = &self.language.welcome.title;
         Some(self.page(title, &welcome::content(self, welcome)))
+    }
+
+    /// `GET /ca`: the development authority for phones, in English alone; `None` where it is not handed out.
+    pub(super) fn authority(mut self) -> Option<Response> {
+        let authority = self.app.pages.authority.as_ref()?;
+        self.language = &LANGUAGES[0];
+        Some(self.page(authority::TITLE, &authority::content(authority)))
     }
 
     /// The receipt of what was sent from a browser.

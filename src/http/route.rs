@@ -20,6 +20,8 @@ const READ: &str = "GET, HEAD";
 pub const ROUTES: &[(&str, &str)] = &[
     ("/", READ),
     ("/welcome", READ),
+    ("/ca", READ),
+    ("/ca.crt", READ),
     ("/upload.js", READ),
     ("/noble-hashes/{file}", READ),
     ("/icon.svg", READ),
@@ -234,6 +236,8 @@ mod tests {
     paths! {
         Route::Page(PageRoute::Form) => "/",
         Route::Page(PageRoute::Welcome) => "/welcome",
+        Route::Page(PageRoute::Authority) => "/ca",
+        Route::Page(PageRoute::AuthorityFile) => "/ca.crt",
         Route::Page(PageRoute::Script) => "/upload.js",
         Route::Page(PageRoute::NobleHashes(_)) => "/noble-hashes/sha2.js",
         Route::Page(PageRoute::Icon) => "/icon.svg",

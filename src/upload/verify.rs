@@ -249,9 +249,7 @@ impl Verifier {
 /// Whether what a look found is of an upload that was deleted or sealed anew meanwhile.
 fn is_on_its_way_out(look: &Result<Option<Look>, ReadError>, reading: &Reading) -> bool {
     match look {
-        Ok(Some(look)) => {
-            look.is_damaged() && matches!(reading.files(), Err(StoreError::Replaced))
-        }
+        Ok(Some(look)) => look.is_damaged() && matches!(reading.files(), Err(StoreError::Replaced)),
         Ok(None) => false,
         Err(error) => matches!(error, ReadError::Store(StoreError::Replaced)),
     }

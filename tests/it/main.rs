@@ -15,6 +15,7 @@ mod client_certificates;
 mod client_sealed;
 mod crypt;
 mod deadlines;
+mod dev_certs;
 mod digest_fields;
 mod downloads;
 mod draft;

@@ -60,6 +60,7 @@ const BAD: [(&str, &str); 79] = [
     ("write-timeout", "0s"),
     ("grace", "for ever"),
     ("allow-anonymous", "perhaps"),
+    ("ca-page", "perhaps"),
     ("page-title", " "),
     ("page-text", ""),
     ("page-colour", "green"),

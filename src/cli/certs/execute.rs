@@ -80,9 +80,7 @@ fn done(step: &Step, root: &Root) -> Result<(), StepError> {
             .mode(0o700)
             .create(path)
             .map_err(io),
-        Step::Write {
-            path, certificate, ..
-        } => write(path, certificate).map_err(io),
+        Step::Write { path, content, .. } => write(path, content).map_err(io),
         Step::Remove(path) => match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io(error)),
             _ => Ok(()),
@@ -97,14 +95,14 @@ fn done(step: &Step, root: &Root) -> Result<(), StepError> {
 }
 
 /// Whole or not at all: the system's program may be building its store at this moment.
-fn write(path: &Path, certificate: &str) -> io::Result<()> {
+fn write(path: &Path, content: &str) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let mut file = tempfile::Builder::new()
         .prefix(".sealslot-")
         .tempfile_in(folder)?;
     file.as_file()
         .set_permissions(Permissions::from_mode(0o644))?;
-    file.write_all(certificate.as_bytes())?;
+    file.write_all(content.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())

@@ -15,12 +15,12 @@ use crate::tls::dev::{CertificateFacts, shell_quoted};
 pub(super) enum Step {
     /// A folder for this user alone.
     CreateFolder(PathBuf),
-    /// A certificate in a file that everybody can read.
+    /// A file that everybody can read.
     Write {
         /// The file.
         path: PathBuf,
-        /// PEM.
-        certificate: String,
+        /// What is in it.
+        content: String,
         /// Whether only root may.
         as_root: bool,
     },
@@ -57,13 +57,11 @@ impl Step {
                 vec!["-p".into(), path.into()],
                 String::new(),
             ),
-            Self::Write {
-                path, certificate, ..
-            } => {
+            Self::Write { path, content, .. } => {
                 let mut arguments: Vec<OsString> =
                     ["-m", "0644", "-T", "/dev/stdin"].map(Into::into).to_vec();
                 arguments.push(path.into());
-                ("/usr/bin/install".into(), arguments, certificate.clone())
+                ("/usr/bin/install".into(), arguments, content.clone())
             }
             Self::Remove(path) => (
                 "/usr/bin/rm".into(),
@@ -184,10 +182,10 @@ fn in_system(layout: &Layout, authority: &Authority<'_>) -> Change {
             steps: vec![
                 Step::Write {
                     path: family.path_of(anchors, authority.certificate),
-                    certificate: authority.pem.clone(),
+                    content: authority.pem.clone(),
                     as_root: true,
                 },
-                updating(update),
+                updating(update, &[]),
             ],
         },
         Layout::Other(system) => Change {
@@ -202,13 +200,49 @@ fn in_system(layout: &Layout, authority: &Authority<'_>) -> Change {
     }
 }
 
-fn updating(update: &Path) -> Step {
+fn updating(update: &Path, arguments: &[OsString]) -> Step {
     Step::Run {
         program: update.to_owned(),
-        arguments: Vec::new(),
+        arguments: arguments.to_vec(),
         input: String::new(),
         as_root: true,
     }
+}
+
+/// The steps that take files out where the program goes by a list of what there is. It gets another list for this once, in which
+/// those that went are marked with `!`, as its own would be: then it takes their links away and tells its hooks.
+fn listed_removal(list: &Path, anchors: &Path, update: &Path, files: Vec<PathBuf>) -> Vec<Step> {
+    let Ok(mut text) = std::fs::read_to_string(list) else {
+        let removing = files.into_iter().map(Step::Remove);
+        let fresh = OsString::from("--fresh");
+        return removing.chain([updating(update, &[fresh])]).collect();
+    };
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    for file in &files {
+        if let Some(name) = file.file_name() {
+            text.push_str(&format!("!{}\n", name.to_string_lossy()));
+        }
+    }
+    let marked = anchors.join("sealslot-dev.conf");
+    let mut steps = vec![Step::Write {
+        path: marked.clone(),
+        content: text,
+        as_root: true,
+    }];
+    steps.extend(
+        files
+            .into_iter()
+            .filter(|file| *file != marked)
+            .map(Step::Remove),
+    );
+    steps.push(updating(
+        update,
+        &["--certsconf".into(), marked.clone().into()],
+    ));
+    steps.push(Step::Remove(marked));
+    steps
 }
 
 fn in_databases(machine: &Machine, authority: &Authority<'_>, there: &[&Place], plan: &mut Plan) {
@@ -297,11 +331,22 @@ pub(super) fn to_untrust(
         files.extend(looked.debris.iter().cloned());
     }
     match machine.system() {
-        Some(Layout::Folder { family, update, .. }) if !files.is_empty() => {
-            let removing = files.into_iter().map(Step::Remove);
+        Some(Layout::Folder {
+            family,
+            anchors,
+            update,
+        }) if !files.is_empty() => {
             plan.changes.push(Change {
                 store: format!("the system's store ({})", family.name),
-                steps: removing.chain([updating(&update)]).collect(),
+                steps: match family.list {
+                    Some(list) => {
+                        listed_removal(&machine.root.join(list), &anchors, &update, files)
+                    }
+                    None => {
+                        let removing = files.into_iter().map(Step::Remove);
+                        removing.chain([updating(&update, &[])]).collect()
+                    }
+                },
             });
         }
         Some(Layout::Other(system)) => {
@@ -349,3 +394,6 @@ pub(super) fn to_untrust(
     }
     plan
 }
+
+#[cfg(test)]
+mod tests;

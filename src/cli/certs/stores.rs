@@ -68,7 +68,7 @@ impl Machine {
             data_home: below("XDG_DATA_HOME", ".local/share"),
             home,
             is_root,
-            programs: Programs::of("/".into(), search_path(is_root)),
+            programs: Programs::of(Path::new("/"), search_path(is_root)),
         }
     }
 
@@ -174,6 +174,3 @@ fn is_our_file(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     name.is_some_and(|name| name.starts_with("sealslot-dev"))
 }
-
-#[cfg(test)]
-mod tests;

@@ -41,7 +41,7 @@ struct StoreArgs {
 #[command(after_long_help = "Examples:
   sealslot certs trust
   sealslot certs trust --store nss --yes
-  sudo sealslot certs trust --store system")]
+  sealslot certs trust --store system --dir /etc/sealslot/certs")]
 pub(super) struct TrustArgs {
     #[command(flatten)]
     folder: FolderArgs,

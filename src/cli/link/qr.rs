@@ -13,7 +13,7 @@ pub(super) fn drawing(url: &str) -> Result<QrDrawing, Failure> {
 }
 
 /// Two modules one above the other in each character, whose two halves are about square.
-pub(super) fn on_terminal(url: &str) -> Result<String, Failure> {
+pub(in crate::cli) fn on_terminal(url: &str) -> Result<String, Failure> {
     let drawing = drawing(url)?;
     let row = |y: i32| {
         let halves = |x: i32| match (drawing.is_dark(x, y), drawing.is_dark(x, y + 1)) {

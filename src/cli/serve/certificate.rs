@@ -1,15 +1,24 @@
 //! The certificate that a server presents, and what requests are told and held to of it.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::super::exit::Failure;
+use super::renewal::Renewal;
 use crate::acme::{Acme, AcmeFailure};
 use crate::config::Config;
 use crate::http::{App, CertificateHealth};
 use crate::tls::{CertificateState, ServerTls, dev};
 
+/// The folder of the certificate, where that comes neither from ACME nor from files that were named one by one.
+pub(super) fn folder(config: &Config) -> Option<&Path> {
+    let elsewhere = config.acme.is_some() || config.certificate.is_some();
+    (!elsewhere).then_some(&*config.certs)
+}
+
 /// The certificate; on loopback one is made where there is none.
-pub(super) fn load(config: &Config) -> Result<ServerTls, Failure> {
+pub(super) fn load(config: &Config, renewal: &mut Renewal) -> Result<ServerTls, Failure> {
     if config.acme.is_some() {
         let files = Acme::certificate_files(&config.certs);
         return Ok(ServerTls::load(files, config.tls.clone())?);
@@ -35,6 +44,8 @@ pub(super) fn load(config: &Config) -> Result<ServerTls, Failure> {
         dev::make(&config.certs, &hosts, dev::DEFAULT_DAYS, false)?;
     }
     let files = dev::DevCertificates::paths(&config.certs);
+    // Before it is read: it may have expired while no server ran.
+    renewal.look(SystemTime::now());
     Ok(ServerTls::load(files.server(), config.tls.clone())?)
 }
 

@@ -153,7 +153,7 @@ fn phone(config: &Config, address: SocketAddr, program: &str, network: Option<Ip
 
 /// The address that this machine has in its network: the one it would send from. A UDP socket that is connected has sent nothing
 /// yet, and 192.0.2.1 is nobody (RFC 5737).
-fn network_address() -> Option<IpAddr> {
+pub(super) fn network_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
     let ip = socket.local_addr().ok()?.ip();

@@ -1,7 +1,7 @@
 //! What browsers open, and what that loads.
 
-use super::Reader;
 use super::assets::{Asset, ICON_SVG, UPLOAD_JS, noble_hashes};
+use super::{AuthorityPage, Reader};
 use crate::grant::Scope;
 use crate::http::Response;
 use crate::http::access;
@@ -14,6 +14,10 @@ pub(in crate::http) enum PageRoute {
     Form,
     /// `/welcome`
     Welcome,
+    /// `/ca`
+    Authority,
+    /// `/ca.crt`
+    AuthorityFile,
     /// `/upload.js`
     Script,
     /// `/noble-hashes/{file}`
@@ -30,6 +34,8 @@ impl PageRoute {
         Some(match path {
             "/" => Self::Form,
             "/welcome" => Self::Welcome,
+            "/ca" => Self::Authority,
+            "/ca.crt" => Self::AuthorityFile,
             "/upload.js" => Self::Script,
             "/icon.svg" => Self::Icon,
             "/logo" => Self::Logo,
@@ -42,6 +48,8 @@ impl PageRoute {
         match self {
             Self::Form => "/",
             Self::Welcome => "/welcome",
+            Self::Authority => "/ca",
+            Self::AuthorityFile => "/ca.crt",
             Self::Script => "/upload.js",
             Self::NobleHashes(_) => "/noble-hashes/{file}",
             Self::Icon => "/icon.svg",
@@ -61,6 +69,16 @@ impl PageRoute {
             Self::Welcome => {
                 let welcome = Reader::of(app, head).welcome();
                 return welcome.ok_or_else(Problem::not_found);
+            }
+            Self::Authority => {
+                let page = Reader::of(app, head).authority();
+                return page.ok_or_else(Problem::not_found);
+            }
+            Self::AuthorityFile => {
+                let authority = app.pages.authority.as_ref();
+                return authority
+                    .map(AuthorityPage::file)
+                    .ok_or_else(Problem::not_found);
             }
             Self::Script => &*UPLOAD_JS,
             Self::NobleHashes(asset) => asset,

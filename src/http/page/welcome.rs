@@ -130,7 +130,7 @@ fn shell(lines: &str) -> Markup {
 }
 
 /// A QR code, drawn. Nothing where the address is longer than any code.
-fn code(url: &str, label: &str) -> Markup {
+pub(super) fn code(url: &str, label: &str) -> Markup {
     let Some(drawing) = QrDrawing::of(url) else {
         return html! {};
     };

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub(in crate::cli::certs) struct Programs {
 
 impl Programs {
     /// Below the root in the folders of a system, then in `more`.
-    pub(super) fn of(root: PathBuf, more: Vec<PathBuf>) -> Self {
+    pub(in crate::cli::certs) fn of(root: &Path, more: Vec<PathBuf>) -> Self {
         let usual = FOLDERS.iter().map(|folder| root.join(folder));
         Self {
             folders: usual.chain(more).collect(),

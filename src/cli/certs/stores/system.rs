@@ -23,6 +23,9 @@ pub(in crate::cli::certs) struct Family {
     /// What the names of its files end with; others may be overlooked.
     extension: &'static str,
     pub(in crate::cli::certs) update: &'static str,
+    /// The list of what that program takes, below the root, where it has to be told in it what went: else it would leave the links,
+    /// and not tell the stores that are made of this one, as Java's is.
+    pub(in crate::cli::certs) list: Option<&'static str>,
 }
 
 /// Each folder is no other family's, so their order does not matter where a system has one alone. Debian's comes last: others have
@@ -33,24 +36,28 @@ const FAMILIES: [Family; 4] = [
         anchors: "etc/pki/ca-trust/source/anchors",
         extension: "pem",
         update: "update-ca-trust",
+        list: None,
     },
     Family {
         name: "Arch Linux",
         anchors: "etc/ca-certificates/trust-source/anchors",
         extension: "crt",
         update: "update-ca-trust",
+        list: None,
     },
     Family {
         name: "openSUSE",
         anchors: "etc/pki/trust/anchors",
         extension: "pem",
         update: "update-ca-certificates",
+        list: None,
     },
     Family {
         name: "Debian, Ubuntu",
         anchors: "usr/local/share/ca-certificates",
         extension: "crt",
         update: "update-ca-certificates",
+        list: Some("etc/ca-certificates.conf"),
     },
 ];
 
