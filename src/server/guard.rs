@@ -4,8 +4,8 @@
 //! ([`http1`]). Over HTTP/2 it counts the frames that bring nothing ([`http2`]). It changes no byte that passes, looks
 //! at every byte of a head and only at the lengths of bodies.
 
-mod http1;
-mod http2;
+pub mod http1;
+pub mod http2;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -6,12 +6,12 @@
 pub mod client_address;
 mod client_scopes;
 mod connection;
-mod guard;
+pub mod guard;
 mod handshakes;
 mod plain;
 mod proxies;
 pub mod proxy_protocol;
-mod quic;
+pub mod quic;
 mod standing;
 mod traffic;
 pub mod transport;

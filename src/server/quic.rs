@@ -8,7 +8,7 @@
 
 mod connection;
 mod exchange;
-mod frames;
+pub mod frames;
 mod transport;
 
 use std::net::UdpSocket;

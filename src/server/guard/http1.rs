@@ -73,7 +73,7 @@ struct Framing {
 
 /// Follows the requests of a connection.
 #[derive(Debug)]
-pub(super) struct Requests {
+pub struct Requests {
     at: At,
     framing: Framing,
     /// Whether fields are trailers, which say nothing of bodies.
@@ -114,7 +114,7 @@ impl Requests {
     /// # Errors
     ///
     /// The position of the first byte that is no proper request's. The head or body that it stands in has not ended before it.
-    pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<(), usize> {
+    pub fn follow(&mut self, bytes: &[u8]) -> Result<(), usize> {
         let mut next = 0;
         while let Some(&byte) = bytes.get(next) {
             let left = bytes.len() - next;

@@ -23,7 +23,7 @@ const HEADERS: u8 = 1;
 const PADDED: u8 = 8;
 
 /// The frames of a connection.
-pub(super) struct Frames {
+pub struct Frames {
     header: [u8; 9],
     /// So much of a frame's header has come.
     came: usize,
@@ -39,10 +39,11 @@ pub(super) struct Frames {
 /// Too many frames that bring nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("too many frames that bring nothing: the client may connect again, and shall send fewer")]
-pub(super) struct Flood;
+pub struct Flood;
 
 impl Frames {
-    pub(super) fn new(answered: Arc<AtomicU64>) -> Self {
+    /// At the beginning of a connection. `answered` counts its requests that were answered.
+    pub fn new(answered: Arc<AtomicU64>) -> Self {
         Self {
             header: [0; 9],
             came: 0,
@@ -59,12 +60,17 @@ impl Frames {
         self.pay(bytes as u64);
     }
 
+    /// What the connection may still owe, in bytes, and how much of the frame is to come in which it stands.
+    pub fn standing(&self) -> (u64, u64) {
+        (self.left, u64::from(self.content))
+    }
+
     fn pay(&mut self, bytes: u64) {
         self.left = self.left.saturating_add(bytes).min(MOST);
     }
 
     /// Takes the next bytes of the connection.
-    pub(super) fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Flood> {
+    pub fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Flood> {
         while !bytes.is_empty() {
             if self.content > 0 {
                 let content = usize::try_from(self.content).unwrap_or(usize::MAX);

@@ -21,9 +21,9 @@ const WEBTRANSPORT: u64 = 0x41;
 /// What no client may send. The connection ends with its code.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("{reason}")]
-pub(super) struct Violation {
+pub struct Violation {
     /// The code that the client is told.
-    pub(super) code: Code,
+    pub code: Code,
     reason: &'static str,
 }
 
@@ -60,7 +60,7 @@ enum At {
 
 /// The frames of one request stream.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub struct Frames {
     message: Message,
     at: At,
     ignored: u64,
@@ -68,7 +68,7 @@ pub(super) struct Frames {
 
 impl Frames {
     /// At the beginning of a stream.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             message: Message::Nothing,
             at: At::Frame,
@@ -78,7 +78,7 @@ impl Frames {
 
     /// Takes the next piece out of what has arrived: the type and length of a frame, or some of what is in it. `None` where more has to
     /// arrive first.
-    pub(super) fn next(&mut self, arrived: &mut BytesMut) -> Result<Option<Bytes>, Violation> {
+    pub fn next(&mut self, arrived: &mut BytesMut) -> Result<Option<Bytes>, Violation> {
         while !arrived.is_empty() {
             match self.at {
                 At::Payload { left, passed } => {
@@ -109,7 +109,7 @@ impl Frames {
     }
 
     /// Whether a stream may end here, with this much left over.
-    pub(super) fn end(&self, arrived: &BytesMut) -> Result<(), Violation> {
+    pub fn end(&self, arrived: &BytesMut) -> Result<(), Violation> {
         match self.at {
             At::Frame if arrived.is_empty() => Ok(()),
             _ => Err(Violation::new(
