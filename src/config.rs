@@ -41,6 +41,10 @@ pub enum Setup {
 
 /// Everything that a server needs to know, decided.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting of its own"
+)]
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,

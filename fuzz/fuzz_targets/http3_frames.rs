@@ -7,7 +7,7 @@ use sealslot::server::quic::frames::Frames;
 
 /// What is passed on, and whether the stream came to a proper end.
 fn passed<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, bool) {
-    let (mut frames, mut arrived, mut passed) = (Frames::new(), BytesMut::new(), Vec::new());
+    let (mut frames, mut arrived, mut passed) = (Frames::default(), BytesMut::new(), Vec::new());
     for piece in pieces {
         arrived.extend_from_slice(piece);
         loop {

@@ -147,8 +147,8 @@ fn reverse_name(address: IpAddr) -> String {
                 .iter()
                 .rev()
                 .flat_map(|octet| [octet & 15, octet >> 4]);
-            let labels: String = digits.map(|digit| format!("{digit:x}.")).collect();
-            labels + "ip6.arpa"
+            let labels: Vec<String> = digits.map(|digit| format!("{digit:x}")).collect();
+            labels.join(".") + ".ip6.arpa"
         }
     }
 }

@@ -65,7 +65,7 @@ impl Stored {
                 .iter()
                 .any(|kind| line.starts_with(kind))
         });
-        let order = lines.map(|line| format!("{line}\n")).collect::<String>();
+        let order = lines.flat_map(|line| [line, "\n"]).collect::<String>();
         let directory = order.lines().find_map(|line| line.strip_prefix(DIRECTORY));
         Ok(Self {
             directory: directory.map(str::to_owned),

@@ -194,7 +194,7 @@ async fn serve(
         None => None,
     };
     let plain = match config.http_listen {
-        Some(address) => Some(bind(address).await?),
+        Some(address) => Some(acme::bind_plain(address).await?),
         None => None,
     };
     stop_on_signals(stop.clone())?;
@@ -203,12 +203,11 @@ async fn serve(
         app.pages.authority = Some(authority::page(config, address)?);
     }
     let app = Arc::new(app);
-    let watch = tokio::spawn(Arc::clone(&tls).watch(FILE_WATCH));
-    let renewal = tokio::spawn(renewal.keep());
-    let watch_tokens = tokio::spawn(token_files.watch(Arc::clone(&app), FILE_WATCH));
-    let uploads = Arc::clone(&app.uploads);
-    let watch_recipients = tokio::spawn(recipient_files.watch(uploads, FILE_WATCH));
-    let upkeep = upkeep::begin(&app, config.sessions.upload_lifetime);
+    let mut beside = upkeep::begin(&app, config.sessions.upload_lifetime);
+    beside.spawn(Arc::clone(&tls).watch(FILE_WATCH));
+    beside.spawn(renewal.keep());
+    beside.spawn(token_files.watch(Arc::clone(&app), FILE_WATCH));
+    beside.spawn(recipient_files.watch(Arc::clone(&app.uploads), FILE_WATCH));
     welcome::announce(config, address, &app);
     if let Some(page) = &app.pages.authority {
         authority::announce(page);
@@ -229,7 +228,9 @@ async fn serve(
         let tls = Arc::clone(&tls);
         acme::answer_plain(plain, config, address.port(), acme.as_deref(), tls, &stop)
     });
-    let renewing = acme.map(|acme| tokio::spawn(acme.run(tls.challenges().clone())));
+    if let Some(acme) = acme {
+        beside.spawn(acme.run(tls.challenges().clone()));
+    }
     let public = run(listener, Surface::Public);
     match operations {
         Some((listener, address)) => {
@@ -238,29 +239,25 @@ async fn serve(
         }
         None => public.await,
     }
-    if let Some(renewing) = renewing {
-        renewing.abort();
-    }
     if let Some(plain) = plain {
         // It ends by itself, soon.
         let _ = plain.await;
     }
-    watch.abort();
-    renewal.abort();
-    watch_tokens.abort();
-    watch_recipients.abort();
-    drop(upkeep);
+    drop(beside);
     Ok(())
 }
 
 async fn bind(address: SocketAddr, http3: bool) -> Result<(Listener, SocketAddr), Failure> {
-    Listener::bind(address, http3).await.map_err(|error| {
-        let hint = "is another server there? choose another address with --listen";
-        Failure::new(
-            Exit::Other,
-            format_args!("cannot listen on {address}: {error}; {hint}"),
-        )
-    })
+    let bound = Listener::bind(address, http3).await;
+    bound.map_err(|error| cannot_listen(address, "--listen", &error))
+}
+
+fn cannot_listen(address: SocketAddr, setting: &str, error: &io::Error) -> Failure {
+    let hint = format!("is another server there? choose another address with {setting}");
+    Failure::new(
+        Exit::Other,
+        format_args!("cannot listen on {address}: {error}; {hint}"),
+    )
 }
 
 /// SIGTERM and SIGINT stop the server in order; a second one at once.

@@ -152,7 +152,7 @@ settings! {
     /// Where the authority may write to [default: nowhere]
     #[arg(long, env = "SEALSLOT_ACME_EMAIL", value_name = "ADDRESS")]
     acme_email: Option<AcmeEmail>,
-    /// The authority's directory [default: https://acme-v02.api.letsencrypt.org/directory]
+    /// The authority's directory [default: Let's Encrypt's, <https://acme-v02.api.letsencrypt.org/directory>]
     #[arg(long, env = "SEALSLOT_ACME_DIRECTORY", value_name = "URL")]
     acme_directory: Option<AcmeDirectory>,
     /// Trust the certificate authorities in FILE (PEM) for talking to the ACME directory instead of the system's

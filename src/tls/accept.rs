@@ -74,9 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Greeting<S> {
             ));
         }
         let is_validation = AlpnChallenges::is_validation(&begun.client_hello());
-        let is_own_name = tls
-            .presenter
-            .answers_to(begun.client_hello().server_name());
+        let is_own_name = tls.presenter.answers_to(begun.client_hello().server_name());
         Handshake(if is_validation {
             Answer::Validation(begun.into_stream(Arc::clone(&tls.challenge_config)))
         } else if is_own_name {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::stores::{
@@ -222,7 +223,7 @@ fn listed_removal(list: &Path, anchors: &Path, update: &Path, files: Vec<PathBuf
     }
     for file in &files {
         if let Some(name) = file.file_name() {
-            text.push_str(&format!("!{}\n", name.to_string_lossy()));
+            let _ = writeln!(text, "!{}", name.to_string_lossy());
         }
     }
     let marked = anchors.join("sealslot-dev.conf");
@@ -338,14 +339,11 @@ pub(super) fn to_untrust(
         }) if !files.is_empty() => {
             plan.changes.push(Change {
                 store: format!("the system's store ({})", family.name),
-                steps: match family.list {
-                    Some(list) => {
-                        listed_removal(&machine.root.join(list), &anchors, &update, files)
-                    }
-                    None => {
-                        let removing = files.into_iter().map(Step::Remove);
-                        removing.chain([updating(&update, &[])]).collect()
-                    }
+                steps: if let Some(list) = family.list {
+                    listed_removal(&machine.root.join(list), &anchors, &update, files)
+                } else {
+                    let removing = files.into_iter().map(Step::Remove);
+                    removing.chain([updating(&update, &[])]).collect()
                 },
             });
         }

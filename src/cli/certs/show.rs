@@ -144,7 +144,7 @@ impl<'a> Shown<'a> {
                 "  only for     {limits}, and names below them"
             ))?,
             None if facts.is_authority => {
-                print("  only for     (not limited: it can vouch for every host)")?
+                print("  only for     (not limited: it can vouch for every host)")?;
             }
             None => {}
         }
@@ -157,7 +157,7 @@ impl<'a> Shown<'a> {
         ))?;
         print(format_args!("  SHA-256      {}", facts.fingerprint()))?;
         match self.key_mode {
-            Some(mode) if mode & 0o077 == 0 => print(format_args!(
+            Some(mode) if mode.trailing_zeros() >= 6 => print(format_args!(
                 "  key          {} (mode {mode:04o})",
                 self.key.display()
             )),

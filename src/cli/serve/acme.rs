@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::cannot_listen;
 use crate::acme::{Acme, AcmeError};
 use crate::cli::exit::{Exit, Failure};
 use crate::config::Config;
@@ -27,6 +28,18 @@ pub(super) fn open(config: &Config) -> Result<Option<Arc<Acme>>, Failure> {
         );
     }
     Ok(Some(Arc::new(Acme::open(settings, &config.certs)?)))
+}
+
+/// Binds an address for plain HTTP. Gives the listener with the address that it got.
+pub(super) async fn bind_plain(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    let bound = async {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bound
+        .await
+        .map_err(|error| cannot_listen(address, "--http-listen", &error))
 }
 
 /// Answers plain HTTP until the server is told to stop.

@@ -66,16 +66,18 @@ pub struct Frames {
     ignored: u64,
 }
 
-impl Frames {
+impl Default for Frames {
     /// At the beginning of a stream.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self {
             message: Message::Nothing,
             at: At::Frame,
             ignored: 0,
         }
     }
+}
 
+impl Frames {
     /// Takes the next piece out of what has arrived: the type and length of a frame, or some of what is in it. `None` where more has to
     /// arrive first.
     pub fn next(&mut self, arrived: &mut BytesMut) -> Result<Option<Bytes>, Violation> {

@@ -27,7 +27,7 @@ type Waiting<T> = Option<Pin<Box<dyn Future<Output = Result<T, ConnectionError>>
 
 /// A connection.
 pub(super) struct Connection {
-    connection: quinn::Connection,
+    quic: quinn::Connection,
     requests: Waiting<(quinn::SendStream, quinn::RecvStream)>,
     others: Waiting<quinn::RecvStream>,
     opening: Waiting<quinn::SendStream>,
@@ -36,7 +36,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(connection: quinn::Connection) -> Self {
         Self {
-            connection,
+            quic: connection,
             requests: None,
             others: None,
             opening: None,
@@ -63,33 +63,33 @@ impl quic::Connection<Bytes> for Connection {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<ReceiveHalf, ConnectionErrorIncoming>> {
-        let connection = &self.connection;
+        let connection = &self.quic;
         let stream = ready!(wait(&mut self.others, cx, || {
             let connection = connection.clone();
             Box::pin(async move { connection.accept_uni().await })
         }))?;
         let guard = Guard::Bytes(MAX_CONTROL);
-        Poll::Ready(Ok(ReceiveHalf::new(stream, self.connection.clone(), guard)))
+        Poll::Ready(Ok(ReceiveHalf::new(stream, self.quic.clone(), guard)))
     }
 
     fn poll_accept_bidi(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Both, ConnectionErrorIncoming>> {
-        let connection = &self.connection;
+        let connection = &self.quic;
         let (send, receive) = ready!(wait(&mut self.requests, cx, || {
             let connection = connection.clone();
             Box::pin(async move { connection.accept_bi().await })
         }))?;
-        let guard = Guard::Frames(Frames::new());
+        let guard = Guard::Frames(Frames::default());
         Poll::Ready(Ok(Both {
             send: SendHalf::new(send),
-            receive: ReceiveHalf::new(receive, self.connection.clone(), guard),
+            receive: ReceiveHalf::new(receive, self.quic.clone(), guard),
         }))
     }
 
     fn opener(&self) -> Self {
-        Self::new(self.connection.clone())
+        Self::new(self.quic.clone())
     }
 }
 
@@ -107,7 +107,7 @@ impl quic::OpenStreams<Bytes> for Connection {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<SendHalf, StreamErrorIncoming>> {
-        let connection = &self.connection;
+        let connection = &self.quic;
         let opened = wait(&mut self.opening, cx, || {
             let connection = connection.clone();
             Box::pin(async move { connection.open_uni().await })
@@ -118,7 +118,7 @@ impl quic::OpenStreams<Bytes> for Connection {
     }
 
     fn close(&mut self, code: Code, reason: &[u8]) {
-        self.connection.close(in_frame(code.value()), reason);
+        self.quic.close(in_frame(code.value()), reason);
     }
 }
 
@@ -340,7 +340,7 @@ impl SendHalf {
 
 impl quic::SendStream<Bytes> for SendHalf {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
-        while let Some(data) = self.writing.as_mut().filter(|data| data.has_remaining()) {
+        while let Some(data) = self.writing.as_mut().filter(|data| data.remaining() > 0) {
             let written = Pin::new(&mut self.stream).poll_write(cx, data.chunk());
             data.advance(ready!(written).map_err(unwritten)?);
         }

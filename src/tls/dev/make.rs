@@ -93,7 +93,7 @@ pub fn make(
 
 /// How long from now a server certificate of so many days lasts: with what it is backdated not longer than that.
 pub(super) fn lifetime(days: u16) -> Duration {
-    DAY * u32::from(days.clamp(1, MAX_DAYS)) - BACKDATED
+    (DAY * u32::from(days.clamp(1, MAX_DAYS))).saturating_sub(BACKDATED)
 }
 
 /// A new key of the kind that all have here.

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 /// What of a stream is passed on, when it arrives in pieces of this size, and whether it may end there.
 fn passed(stream: &[u8], piece: usize) -> Result<Vec<u8>, Code> {
-    let mut frames = Frames::new();
+    let mut frames = Frames::default();
     let mut arrived = BytesMut::new();
     let mut all = Vec::new();
     for piece in stream.chunks(piece) {
