@@ -3,13 +3,14 @@
 //! [`ServeArgs`] holds what was given on the command line, in the environment or in the file, in this order of
 //! precedence; [`ServeArgs::resolve`] turns it into a [`Config`] in which everything is decided.
 
-mod acme;
 mod amounts;
 mod bounds;
+mod certificate;
 mod error;
 mod file;
 mod peers;
 mod settings;
+mod together;
 mod webhooks;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -20,6 +20,7 @@ const POLL: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(500))
     .backoff(1.5)
     .timeout(Duration::from_mins(3));
+
 /// Orders a certificate for the names of the settings, with a key made for it.
 pub(super) async fn order(
     account: &Account,

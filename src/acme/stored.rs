@@ -10,14 +10,13 @@ use rustls::pki_types::{CertificateDer, Der, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
-use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectAltName};
+use x509_cert::ext::pkix::AuthorityKeyIdentifier;
 use zeroize::Zeroizing;
 
 use super::renewal::Validity;
 use super::settings::{AcmeName, AcmeSettings};
 use super::{AcmeError, files};
-use crate::tls::HostName;
+use crate::tls::dev::CertificateFacts;
 
 /// Whoever finds the file is told what it is; text in front of PEM is ignored (RFC 7468, section 2).
 const HEADING: &str = "Certificate and private key that sealslot has from a certificate authority (ACME). It is replaced by itself: do not edit.";
@@ -58,7 +57,8 @@ impl Stored {
         let leaf = leaf
             .and_then(Result::ok)
             .ok_or_else(|| unusable("it holds no certificate"))?;
-        let validity = validity(&leaf).ok_or_else(|| unusable("its certificate cannot be read"))?;
+        let facts = CertificateFacts::of(&leaf);
+        let facts = facts.ok_or_else(|| unusable("its certificate cannot be read"))?;
         let lines = text.lines().take_while(|line| !line.starts_with("-----"));
         let lines = lines.filter(|line| {
             [DIRECTORY, PROFILE, NAMES]
@@ -71,7 +71,10 @@ impl Stored {
             directory: directory.map(str::to_owned),
             order,
             leaf,
-            validity,
+            validity: Validity {
+                not_before: facts.not_before,
+                not_after: facts.not_after,
+            },
         })
     }
 
@@ -124,11 +127,12 @@ impl Issued {
             CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect();
         let chain = chain.map_err(|_| UNREADABLE)?;
         let leaf = chain.first().ok_or(UNREADABLE)?;
-        let names = names(leaf).ok_or(UNREADABLE)?;
+        let facts = CertificateFacts::of(leaf).ok_or(UNREADABLE)?;
+        let names = facts.hosts();
         if !wanted.iter().all(|name| names.contains(&name.0)) {
             return Err("it is not for all the names that were ordered");
         }
-        if validity(leaf).ok_or(UNREADABLE)?.not_after <= now {
+        if facts.not_after <= now {
             return Err("it is past its time already; look at this machine's clock");
         }
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|_| UNREADABLE)?;
@@ -155,34 +159,6 @@ fn order_lines(settings: &AcmeSettings) -> String {
         settings.directory.as_str(),
         names.join(" ")
     )
-}
-
-fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
-    let certificate = Certificate::from_der(certificate).ok()?;
-    let validity = certificate.tbs_certificate().validity();
-    Some(Validity {
-        not_before: validity.not_before.to_system_time(),
-        not_after: validity.not_after.to_system_time(),
-    })
-}
-
-fn names(certificate: &CertificateDer<'_>) -> Option<Vec<HostName>> {
-    let certificate = Certificate::from_der(certificate).ok()?;
-    let extension = certificate
-        .tbs_certificate()
-        .get_extension::<SubjectAltName>();
-    let (_, SubjectAltName(names)) = extension.ok()??;
-    let name = |name: &GeneralName| match name {
-        GeneralName::DnsName(name) => name.as_str().parse().ok(),
-        GeneralName::IpAddress(octets) => {
-            let octets = octets.as_bytes();
-            let four = <[u8; 4]>::try_from(octets).map(Into::into);
-            let address = four.or_else(|_| <[u8; 16]>::try_from(octets).map(Into::into));
-            address.ok().map(HostName::Ip)
-        }
-        _ => None,
-    };
-    Some(names.iter().filter_map(name).collect())
 }
 
 fn identifier(certificate: &CertificateDer<'_>) -> Option<CertificateIdentifier<'static>> {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::acme::MAX_NAMES;
+use super::certificate::MAX_NAMES;
 use super::webhooks::MAX_WEBHOOKS;
 use crate::http::PageSettingError;
 use crate::store::StoreError;

@@ -2,8 +2,9 @@
 
 use super::ConfigError;
 use super::settings::ServeArgs;
+use super::together::alone;
 use crate::server::{Peers, Proxies};
-use crate::tls::{CertificateFiles, ClientAuth, ClientCertificates};
+use crate::tls::{ClientAuth, ClientCertificates};
 
 impl ServeArgs {
     /// Whom connections are believed to come from. How proxies speak means nothing without saying which.
@@ -25,25 +26,6 @@ impl ServeArgs {
         })
     }
 
-    /// The files of the certificate, where they are named one by one.
-    pub(super) fn certificate_files(&self) -> Result<Option<CertificateFiles>, ConfigError> {
-        match (&self.certificate, &self.private_key) {
-            (Some(certificate), Some(key)) => Ok(Some(CertificateFiles {
-                certificate: certificate.clone(),
-                key: key.clone(),
-            })),
-            (None, None) => Ok(None),
-            (Some(_), None) => Err(ConfigError::Alone {
-                setting: "certificate",
-                needed: "private-key",
-            }),
-            (None, Some(_)) => Err(ConfigError::Alone {
-                setting: "private-key",
-                needed: "certificate",
-            }),
-        }
-    }
-
     /// How clients are asked for certificates. Without an authority they are not.
     pub(super) fn client_auth(&self) -> Result<Option<ClientAuth>, ConfigError> {
         let needs_authority = [
@@ -59,17 +41,5 @@ impl ServeArgs {
                 .client_certificates
                 .unwrap_or(ClientCertificates::Optional),
         }))
-    }
-}
-
-/// Refuses the first of these settings that was given, where what it needs is missing.
-pub(super) fn alone(
-    missing: bool,
-    given: &[(&'static str, bool)],
-    needed: &'static str,
-) -> Result<(), ConfigError> {
-    match given.iter().find(|(_, given)| *given) {
-        Some((setting, _)) if missing => Err(ConfigError::Alone { setting, needed }),
-        _ => Ok(()),
     }
 }

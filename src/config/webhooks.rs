@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::peers::alone;
+use super::together::alone;
 use super::{ConfigError, ServeArgs};
 use crate::webhook::Endpoint;
 

@@ -76,10 +76,8 @@ fn well_formed(authority: Authority) -> Result<Authority, Problem> {
         port => port.strip_prefix(':')?.parse::<u16>().ok().map(|_| ()),
     });
     let host = authority.host();
-    let bracketed = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    let address = bracketed.is_none_or(|host| host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()));
+    let address = within_brackets(host)
+        .is_none_or(|host| host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()));
     if port.is_some() && address && !host.is_empty() {
         Ok(authority)
     } else {
@@ -90,10 +88,11 @@ fn well_formed(authority: Authority) -> Result<Authority, Problem> {
 /// The host without the brackets of an IPv6 address.
 fn host(authority: &Authority) -> &str {
     let host = authority.host();
-    let bracketed = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    bracketed.unwrap_or(host)
+    within_brackets(host).unwrap_or(host)
+}
+
+fn within_brackets(host: &str) -> Option<&str> {
+    host.strip_prefix('[')?.strip_suffix(']')
 }
 
 #[cfg(test)]

@@ -132,7 +132,6 @@ pub async fn serve(
 ) {
     let permits = Arc::new(Semaphore::new(limits.max_connections));
     let connections = TaskTracker::new();
-    let grace = limits.grace;
     let cut = CancellationToken::new();
     let alt_svc = listener.alt_svc();
     let Listener { tcp, udp } = listener;
@@ -155,22 +154,32 @@ pub async fn serve(
         let (shared, permits) = (Arc::clone(&shared), Arc::clone(&permits));
         tokio::spawn(quic::accept(endpoint, shared, permits, connections.clone()))
     });
+    accept_until_stopped(tcp, &shared, &permits, &connections).await;
+    if let Some(accepting) = accepting_quic {
+        // It ends with `stop`, too: after it, no connection is added.
+        let _ = accepting.await;
+    }
+    drain(&shared, &connections, quic.as_ref()).await;
+}
+
+/// Takes in connections until the server stops.
+async fn accept_until_stopped(
+    listener: TcpListener,
+    shared: &Arc<Shared>,
+    permits: &Arc<Semaphore>,
+    connections: &TaskTracker,
+) {
     let mut failing = false;
     loop {
         let accepted = tokio::select! {
-            () = shared.stop.cancelled() => break,
-            accepted = accept(&tcp, &permits) => accepted,
+            () = shared.stop.cancelled() => return,
+            accepted = accept(&listener, permits) => accepted,
         };
         match accepted {
             Ok((permit, stream, address)) => {
                 failing = false;
                 let address = address.ip().to_canonical();
-                connections.spawn(connection::run(
-                    Arc::clone(&shared),
-                    stream,
-                    address,
-                    permit,
-                ));
+                connections.spawn(connection::run(Arc::clone(shared), stream, address, permit));
             }
             Err(error) => {
                 // Once, not at every try: it may go on for long.
@@ -184,13 +193,13 @@ pub async fn serve(
             }
         }
     }
-    drop(tcp);
-    if let Some(accepting) = accepting_quic {
-        // It ends with `stop`, too: after it, no connection is added.
-        let _ = accepting.await;
-    }
+}
+
+/// Lets what is under way come to its end, within its time.
+async fn drain(shared: &Shared, connections: &TaskTracker, quic: Option<&quinn::Endpoint>) {
     shared.app.draining.cancel();
     connections.close();
+    let grace = shared.limits.grace;
     if timeout(grace, connections.wait()).await.is_err() {
         tracing::warn!(
             open = connections.len(),
@@ -200,7 +209,7 @@ pub async fn serve(
         connections.wait().await;
     }
     if let Some(endpoint) = quic {
-        quic::close(&endpoint).await;
+        quic::close(endpoint).await;
     }
     // An upload whose connection was cut ends by itself, and then what it had staged is removed.
     let clean_up = async {

@@ -96,11 +96,14 @@ pub(super) fn read_certified_key(
 /// 32 pairs of upper-case hexadecimal digits with colons between them.
 pub fn fingerprint(certificate: &Path) -> Result<String, TlsError> {
     let chain = read_chain(certificate)?;
-    let pairs: Vec<String> = Sha256::digest(&chain[0])
-        .iter()
-        .map(|byte| format!("{byte:02X}"))
-        .collect();
-    Ok(pairs.join(":"))
+    Ok(fingerprint_of(&chain[0]))
+}
+
+/// The same of a certificate in DER.
+pub(super) fn fingerprint_of(certificate: &[u8]) -> String {
+    let digest = Sha256::digest(certificate);
+    let pairs: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+    pairs.join(":")
 }
 
 /// The certificates in a PEM file, in their order: at least one.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use rustls::pki_types::DnsName;
+use x509_cert::ext::pkix::name::GeneralName;
 
 /// A host that a certificate speaks for: a DNS name in lower case without a final dot, or an IP address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +58,17 @@ impl<'de> serde::Deserialize<'de> for HostName {
         String::deserialize(from)?
             .parse()
             .map_err(serde::de::Error::custom)
+    }
+}
+
+/// A subject alternative name as people write it. Other kinds than DNS names and addresses mean nothing to clients of servers.
+pub(super) fn text_of(name: &GeneralName) -> Option<String> {
+    match name {
+        GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase()),
+        GeneralName::IpAddress(octets) => {
+            address_of_octets(octets.as_bytes()).map(|address| address.to_string())
+        }
+        _ => None,
     }
 }
 

@@ -12,11 +12,10 @@ use rustls::sign::CertifiedKey;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
-use x509_cert::ext::pkix::name::GeneralName;
 
 use super::TlsError;
 use super::config::read_certified_key;
-use super::host::address_of_octets;
+use super::host::text_of;
 use super::settings::CertificateFiles;
 
 /// A certificate with its key, and what is to be known of it.
@@ -80,16 +79,5 @@ impl Presented {
         } else {
             None
         }
-    }
-}
-
-/// A name as people write it. Other kinds mean nothing to clients of servers.
-fn text_of(name: &GeneralName) -> Option<String> {
-    match name {
-        GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase()),
-        GeneralName::IpAddress(octets) => {
-            address_of_octets(octets.as_bytes()).map(|address| address.to_string())
-        }
-        _ => None,
     }
 }

@@ -321,6 +321,22 @@ pub(super) fn to_untrust(
         fingerprint.is_none_or(|fingerprint| found.certificate.fingerprint() == fingerprint)
     };
     let found: Vec<_> = looked.found.iter().filter(chosen).collect();
+    let debris: &[PathBuf] = match fingerprint {
+        None => &looked.debris,
+        Some(_) => &[],
+    };
+    out_of_system(machine, &found, debris, own, &mut plan);
+    out_of_databases(machine, &found, &mut plan);
+    plan
+}
+
+fn out_of_system(
+    machine: &Machine,
+    found: &[&Found],
+    debris: &[PathBuf],
+    own: Option<&CertificateFacts>,
+    plan: &mut Plan,
+) {
     let mut files: Vec<_> = found
         .iter()
         .filter_map(|found| match &found.place {
@@ -328,9 +344,7 @@ pub(super) fn to_untrust(
             _ => None,
         })
         .collect();
-    if fingerprint.is_none() {
-        files.extend(looked.debris.iter().cloned());
-    }
+    files.extend(debris.iter().cloned());
     match machine.system() {
         Some(Layout::Folder {
             family,
@@ -368,8 +382,11 @@ pub(super) fn to_untrust(
         }
         _ => {}
     }
+}
+
+fn out_of_databases(machine: &Machine, found: &[&Found], plan: &mut Plan) {
     let Some(certutil) = machine.programs.find("certutil") else {
-        return plan;
+        return;
     };
     for found in found {
         if let Place::Nss(folder, name) = &found.place {
@@ -390,7 +407,6 @@ pub(super) fn to_untrust(
             });
         }
     }
-    plan
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ pub(super) async fn run(
     let limit = shared.limits.handshake_timeout;
     let (place, lost) = shared.handshakes.enter();
     place.belongs_to(ClientNetwork::of(address));
-    // On its own, as over TCP.
+    // On its own: the task would keep its room for as long as the connection lasts.
     let establishing = timeout(limit, Box::pin(establish(&shared, incoming, config)));
     let established = tokio::select! {
         biased;

@@ -1,7 +1,6 @@
 //! What certificates say, also those from elsewhere. Whether one is genuine is for rustls to say.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,8 +9,7 @@ use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha1::{Digest, Sha1};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::constraints::name::GeneralSubtrees;
@@ -20,7 +18,8 @@ use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, NameConstraints, 
 
 use super::{HostName, OUR_AUTHORITIES};
 use crate::tls::TlsError;
-use crate::tls::config::read_chain;
+use crate::tls::config::{fingerprint_of, read_chain};
+use crate::tls::host::{address_of_octets, text_of};
 
 /// `id-kp-serverAuth` (RFC 5280, section 4.2.1.12).
 const SERVER_AUTH: &str = "1.3.6.1.5.5.7.3.1";
@@ -45,7 +44,7 @@ pub struct CertificateFacts {
     /// Which names certificates below it may have, where it is limited.
     pub constraints: Option<Constraints>,
     /// Whether it is good for TLS servers, and for nothing else.
-    only_servers: bool,
+    pub(super) only_servers: bool,
 }
 
 /// What an authority is limited to (RFC 5280, section 4.2.1.10).
@@ -85,7 +84,7 @@ impl CertificateFacts {
         let certificate = Certificate::from_der(der).ok()?;
         let tbs = certificate.tbs_certificate();
         let names = match tbs.get_extension::<SubjectAltName>().ok()? {
-            Some((_, SubjectAltName(names))) => names.iter().filter_map(host).collect(),
+            Some((_, SubjectAltName(names))) => names.iter().filter_map(text_of).collect(),
             None => Vec::new(),
         };
         let basic = tbs.get_extension::<BasicConstraints>().ok()?;
@@ -108,7 +107,7 @@ impl CertificateFacts {
 
     /// SHA-256 over the certificate, as `openssl x509 -fingerprint -sha256` prints it.
     pub fn fingerprint(&self) -> String {
-        pairs(&Sha256::digest(&self.der))
+        fingerprint_of(&self.der)
     }
 
     /// SHA-1 over the certificate in upper-case hexadecimal digits: what the stores of macOS and Windows call it. Nothing relies
@@ -182,13 +181,8 @@ impl CertificateFacts {
             .unwrap_or_default()
     }
 
-    /// Whether it is good for TLS servers, and for nothing else.
-    pub fn only_servers(&self) -> bool {
-        self.only_servers
-    }
-
     /// The hosts among its names. One with a wildcard is none.
-    pub(super) fn hosts(&self) -> Vec<HostName> {
+    pub fn hosts(&self) -> Vec<HostName> {
         self.names
             .iter()
             .filter_map(|name| name.parse().ok())
@@ -268,22 +262,6 @@ pub fn read_facts_of(pem: &[u8]) -> Vec<CertificateFacts> {
         .collect()
 }
 
-fn pairs(digest: &[u8]) -> String {
-    let pairs: Vec<_> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
-    pairs.join(":")
-}
-
-fn host(name: &GeneralName) -> Option<String> {
-    match name {
-        GeneralName::DnsName(name) => Some(name.as_str().to_owned()),
-        GeneralName::IpAddress(bytes) => Some(match bytes.as_bytes() {
-            [a, b, c, d] => Ipv4Addr::new(*a, *b, *c, *d).to_string(),
-            bytes => Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_string(),
-        }),
-        _ => None,
-    }
-}
-
 /// What a subtree begins at. A network is an address and a mask of the same length.
 fn base(name: &GeneralName) -> String {
     let other = || format!("{name:?} ()");
@@ -291,11 +269,7 @@ fn base(name: &GeneralName) -> String {
         GeneralName::DnsName(name) => name.as_str().to_owned(),
         GeneralName::IpAddress(bytes) => {
             let (address, mask) = bytes.as_bytes().split_at(bytes.as_bytes().len() / 2);
-            let address: IpAddr = if let Ok(v4) = <[u8; 4]>::try_from(address) {
-                v4.into()
-            } else if let Ok(v6) = <[u8; 16]>::try_from(address) {
-                v6.into()
-            } else {
+            let Some(address) = address_of_octets(address) else {
                 return other();
             };
             let ones: u32 = mask.iter().map(|byte| byte.count_ones()).sum();

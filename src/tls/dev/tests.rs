@@ -46,7 +46,7 @@ fn what_is_made_says_what_browsers_demand() {
         let (ca, server) = (facts(&files.ca_pem), facts(&files.server_pem));
         assert!(server.is_issued_by(&ca) && !ca.is_issued_by(&server));
         assert_eq!(server.names, DEFAULT_HOSTS);
-        assert!(!server.is_authority && server.only_servers());
+        assert!(!server.is_authority && server.only_servers);
         assert_eq!(server.lifetime(), DAY * u32::from(days));
         assert!(server.lifetime() < DAY * 398 && server.not_before < now);
         ca.check_trustworthy(now).unwrap();

@@ -1,13 +1,15 @@
-//! Certificates from a certificate authority, and plain HTTP beside them.
+//! Where the server's certificate comes from: a certificate authority, or files that are named one by one.
 
-use super::peers::alone;
+use super::together::{alone, both};
 use super::{ConfigError, ServeArgs};
 use crate::acme::{AcmeChallenge, AcmeSettings, ExternalAccount};
+use crate::tls::CertificateFiles;
 
 /// The most names of a certificate: what Let's Encrypt gives.
 pub(super) const MAX_NAMES: usize = 100;
 
 impl ServeArgs {
+    /// What is ordered of an authority. Where no name is, the settings of that mean nothing.
     pub(super) fn acme(&self) -> Result<Option<AcmeSettings>, ConfigError> {
         let needs_domain = [
             ("acme-email", self.acme_email.is_some()),
@@ -62,20 +64,19 @@ impl ServeArgs {
     }
 
     fn external_account(&self) -> Result<Option<ExternalAccount>, ConfigError> {
-        match (&self.acme_eab_kid, &self.acme_eab_key_file) {
-            (Some(key_id), Some(key_file)) => Ok(Some(ExternalAccount {
-                key_id: key_id.clone(),
-                key_file: key_file.clone(),
-            })),
-            (None, None) => Ok(None),
-            (Some(_), None) => Err(ConfigError::Alone {
-                setting: "acme-eab-kid",
-                needed: "acme-eab-key-file",
-            }),
-            (None, Some(_)) => Err(ConfigError::Alone {
-                setting: "acme-eab-key-file",
-                needed: "acme-eab-kid",
-            }),
-        }
+        let pair = both(
+            ("acme-eab-kid", self.acme_eab_kid.clone()),
+            ("acme-eab-key-file", self.acme_eab_key_file.clone()),
+        )?;
+        Ok(pair.map(|(key_id, key_file)| ExternalAccount { key_id, key_file }))
+    }
+
+    /// The files of the certificate, where they are named one by one.
+    pub(super) fn certificate_files(&self) -> Result<Option<CertificateFiles>, ConfigError> {
+        let pair = both(
+            ("certificate", self.certificate.clone()),
+            ("private-key", self.private_key.clone()),
+        )?;
+        Ok(pair.map(|(certificate, key)| CertificateFiles { certificate, key }))
     }
 }
