@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use http::Request;
 use http::header::ALT_SVC;
@@ -12,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::client_address::client_address;
@@ -20,15 +19,13 @@ use super::client_scopes::identify;
 use super::guard::Guarded;
 use super::handshakes::Place;
 use super::proxy_protocol::{ProxyProtocolError, Source, read_header};
-use super::standing::{Open, Standing};
+use super::standing::{Open, Standing, watch};
 use super::traffic::Traffic;
 use super::transport::{Backpressure, Buffered};
 use super::{ConnectionLimits, Shared};
 use crate::http::{ClientNetwork, Incoming, Peer, Surface, respond};
 use crate::tls::{Audience, ClientCertificate, HandshakeError, ServerTls};
 
-/// How often a connection's watchdog looks.
-pub(super) const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 /// What an upload over HTTP/2 or HTTP/3 may have under way, for one stream and for a connection, in bytes. One stream alone gets 20 MB/s
 /// through 50 ms of delay. A connection holds as much in memory as its window is, while no handler reads.
 pub(super) const STREAM_WINDOW: u32 = 1 << 20;
@@ -210,8 +207,7 @@ async fn speak_http(shared: &Arc<Shared>, established: Established, backpressure
         Guarded::http1(stream)
     };
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
-    let mut watch = interval(WATCH_INTERVAL.min(shared.limits.header_timeout));
-    watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut watch = watch(shared);
     let mut stopping = false;
     loop {
         tokio::select! {
@@ -227,15 +223,7 @@ async fn speak_http(shared: &Arc<Shared>, established: Established, backpressure
                 connection.as_mut().graceful_shutdown();
             }
             _ = watch.tick() => {
-                if !standing.is_good(shared) {
-                    tracing::debug!("a client's certificate is no longer good");
-                    return;
-                }
-                let limit = shared.limits.write_timeout;
-                let unread = backpressure.write_blocked_for().is_some_and(|time| time > limit)
-                    || traffic.answer_stuck_for().is_some_and(|time| time > limit);
-                if unread {
-                    tracing::debug!("a client left its answer unread");
+                if standing.is_over(shared, &traffic, backpressure.write_blocked_for()) {
                     return;
                 }
                 if traffic.idle_for().is_some_and(|time| time > shared.limits.header_timeout) {

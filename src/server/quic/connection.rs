@@ -10,7 +10,7 @@ use h3::quic::SendStream as _;
 use quinn::{Incoming, VarInt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::exchange::{self, Client};
@@ -18,8 +18,8 @@ use super::transport::Connection;
 use crate::http::ClientNetwork;
 use crate::server::Shared;
 use crate::server::client_scopes::identify;
-use crate::server::connection::{MAX_HEADERS, WATCH_INTERVAL};
-use crate::server::standing::{Open, Standing};
+use crate::server::connection::MAX_HEADERS;
+use crate::server::standing::{Open, Standing, WATCH_INTERVAL, watch};
 use crate::server::traffic::Traffic;
 use crate::tls::ClientCertificate;
 
@@ -154,7 +154,7 @@ async fn speak_http(shared: &Arc<Shared>, established: Established) {
                 stopping = go_away(&mut http).await;
             }
             _ = watch.tick() => {
-                if is_over(shared, &mut standing, &traffic) {
+                if standing.is_over(shared, &traffic, None) {
                     break;
                 }
                 if traffic.idle_for().is_some_and(|time| time > shared.limits.header_timeout) {
@@ -174,26 +174,6 @@ async fn go_away(http: &mut Http) -> bool {
     // Where it cannot be said, the connection ends with the next look at it.
     let _ = timeout(WATCH_INTERVAL, http.shutdown(1)).await;
     true
-}
-
-/// Whether a connection has to be cut.
-fn is_over(shared: &Shared, standing: &mut Standing, traffic: &Traffic) -> bool {
-    if !standing.is_good(shared) {
-        tracing::debug!("a client's certificate is no longer good");
-        return true;
-    }
-    let stuck = traffic.answer_stuck_for();
-    let unread = stuck.is_some_and(|time| time > shared.limits.write_timeout);
-    if unread {
-        tracing::debug!("a client left its answer unread");
-    }
-    unread
-}
-
-fn watch(shared: &Shared) -> Interval {
-    let mut watch = interval(WATCH_INTERVAL.min(shared.limits.header_timeout));
-    watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    watch
 }
 
 fn no_error() -> VarInt {
