@@ -144,7 +144,14 @@ pub(super) async fn accept(
         let permits = (permit, handshake);
         connections.spawn(connection::run(shared, incoming, config, permits));
     }
-    endpoint.set_server_config(None);
+    tokio::spawn(refuse(endpoint));
+}
+
+/// Tells those who come while the server drains that it takes no more, until the endpoint is closed.
+async fn refuse(endpoint: Endpoint) {
+    while let Some(incoming) = endpoint.accept().await {
+        incoming.refuse();
+    }
 }
 
 /// Waits for the last packets: connections that were closed say so.

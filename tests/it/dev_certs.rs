@@ -13,7 +13,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 
 /// Puts a certificate of the authority in `certs` there that is good from then until then, as seconds from now.
 fn nearly_over(bench: &Bench, from: i64, until: i64) {
-    let read = |name: &str| String::from_utf8(bench.read(&format!("certs/{name}"))).unwrap();
+    let read = |name: &str| String::from_utf8(bench.read(format!("certs/{name}"))).unwrap();
     let ca_key = KeyPair::from_pem(&read("ca.key")).unwrap();
     let mut authority = CertificateParams::default();
     let subject = read_facts(&bench.path("certs/ca.pem")).unwrap().subject;
@@ -28,7 +28,11 @@ fn nearly_over(bench: &Bench, from: i64, until: i64) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let at = |seconds: i64| {
         let by = Duration::from_secs(seconds.unsigned_abs());
-        let time = if seconds < 0 { now - by } else { now + by };
+        let time = if seconds < 0 {
+            now.saturating_sub(by)
+        } else {
+            now + by
+        };
         rcgen::date_time_ymd(1970, 1, 1) + time
     };
     params.not_before = at(from);

@@ -12,7 +12,7 @@ fn is_closed(stream: &mut TcpStream) -> bool {
     let patience = Duration::from_millis(1);
     stream.set_read_timeout(Some(patience)).unwrap();
     match stream.read(&mut [0; 64]) {
-        Ok(_) => true,
+        Ok(read) => read == 0,
         Err(error) => !matches!(
             error.kind(),
             std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut

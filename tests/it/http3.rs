@@ -62,11 +62,10 @@ impl Http3 {
         }
         let stream = self.begin(Request::from_parts(head, ())).await;
         let mut stream = stream.map_err(|error| (error, Vec::new()))?;
-        if !body.is_empty() {
-            // The server may want no more of it, and answers all the same.
-            let _ = stream.send_data(body.into()).await;
+        // The server may want no more of it, and answers all the same. Then h3-quinn takes it for a fault to go on.
+        if body.is_empty() || stream.send_data(body.into()).await.is_ok() {
+            let _ = stream.finish().await;
         }
-        let _ = stream.finish().await;
         answer(&mut stream).await
     }
 

@@ -108,7 +108,7 @@ fn write(server: &Server<'_>, pieces: &[&[u8]]) -> Outcome {
 }
 
 #[track_caller]
-fn is_answered(outcome: Outcome) {
+fn is_answered(outcome: &Outcome) {
     assert!(matches!(outcome, Outcome::Answered(_)), "{outcome:?}");
 }
 
@@ -146,7 +146,7 @@ fn answers_over_tcp_say_where_http3_is_and_others_do_not() {
 fn the_end_of_a_stream_within_a_frame_is_no_end_of_a_body() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
-    let whole = frame(DATA, &[7; 40_000]);
+    let whole = frame(DATA, &vec![7; 40_000]);
     // Where what was announced has come in full when the end comes, h3 by itself would not see it.
     for cut in [whole.len() - 1, 20_000, 3] {
         for apart in [&whole[..cut], &whole[..1]] {
@@ -155,7 +155,7 @@ fn the_end_of_a_stream_within_a_frame_is_no_end_of_a_body() {
         }
     }
     server.kept_nothing();
-    is_answered(write(&server, &[&fields(&PUT), &whole]));
+    is_answered(&write(&server, &[&fields(&PUT), &whole]));
     assert_eq!(server.listed().len(), 1);
 }
 
@@ -165,7 +165,7 @@ fn frames_of_nothing_are_no_end_either() {
     let server = Server::sealing(&bench, &[]);
     let nothing = [frame(DATA, b""), frame(RESERVED, b"?"), frame(DATA, b"")].concat();
     let body = [&nothing[..], &frame(DATA, b"whole")[..], &nothing[..]].concat();
-    is_answered(write(
+    is_answered(&write(
         &server,
         &[&fields(&PUT), &body, &frame(DATA, b" body")],
     ));
@@ -190,7 +190,7 @@ fn what_no_client_may_send_ends_its_connection() {
         ),
         (endless, Code::H3_EXCESSIVE_LOAD),
         (
-            [&head[..], &frame(RESERVED, &[0; 70_000])[..]].concat(),
+            [&head[..], &frame(RESERVED, &vec![0; 70_000])[..]].concat(),
             Code::H3_EXCESSIVE_LOAD,
         ),
         (

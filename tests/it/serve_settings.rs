@@ -568,7 +568,7 @@ fn what_clients_certificates_are_held_to_has_to_be_readable() {
             "http3 does not go together with proxy-protocol",
         ),
     ] {
-        let args = [&["--recipient", &recipient], &args[..]].concat();
+        let args = [&["--recipient", &recipient], args].concat();
         says(bench.refuses_to_serve(&args, &[]), 64, &[words]);
     }
 }

@@ -103,7 +103,7 @@ fn upload_expires_must_be_in_answers_that_refuse_a_patch_too() {
 
 #[test]
 fn an_expired_upload_should_be_404_and_is_swept() {
-    over_both(&["--upload-lifetime", "1s"], |client| {
+    over_both(&["--upload-lifetime", "4s"], |client| {
         let met_by_a_restart = client.tus_new(10);
         let part = client.tus_new(10);
         client.tus_patch(&part, 0, b"01234").is(204);
