@@ -155,7 +155,11 @@ fn reverse_name(address: IpAddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use x509_cert::Certificate;
+    use x509_cert::der::{Decode, Encode};
+
     use super::*;
+    use crate::tls::dev::CertificateFacts;
 
     #[test]
     fn addresses_are_asked_for_by_their_reverse_names() {
@@ -169,10 +173,22 @@ mod tests {
     }
 
     #[test]
-    fn a_proving_certificate_can_be_made_for_names_and_addresses() {
+    fn a_proving_certificate_says_of_which_order_its_owner_knows() {
         for name in ["files.example.org", "192.0.2.7", "2001:db8::1"] {
             let certified = proving_certificate(&name.parse().unwrap(), &[7; 32]).unwrap();
-            assert!(certified.keys_match().is_ok());
+            let der = &certified.cert[0];
+            assert_eq!(CertificateFacts::of(der).unwrap().names, [name]);
+            // rustls reads none with a critical extension that it does not know.
+            let certificate = Certificate::from_der(der).unwrap();
+            let certificate = certificate.tbs_certificate();
+            let key = certificate.subject_public_key_info().to_der().unwrap();
+            assert_eq!(certified.key.public_key().unwrap().as_ref(), key);
+            let mut extensions = certificate.extensions().unwrap().iter();
+            let proof = extensions.find(|one| one.extn_id.to_string() == "1.3.6.1.5.5.7.1.31");
+            let proof = proof.unwrap();
+            let digest = [&[4, 32][..], &[7; 32]].concat();
+            assert!(proof.critical);
+            assert_eq!(proof.extn_value.as_bytes(), digest);
         }
     }
 
