@@ -88,7 +88,7 @@ pub(super) fn text(app: &App) -> String {
             ),
             (
                 "failing",
-                "Whether what is to replace the certificate cannot be used.",
+                "Whether what is to replace the certificate cannot be used, or does not come.",
                 "gauge",
                 u64::from(health.failing.is_some()),
             ),

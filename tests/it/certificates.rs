@@ -132,6 +132,14 @@ fn what_was_agreed_upon_is_spoken_and_nothing_else() {
     assert_eq!(server.listed().len(), 1);
 }
 
+/// Serves with a certificate that does not stand in the folder of certificates.
+const LIVE: [&str; 4] = [
+    "--certificate",
+    "live/server.pem",
+    "--private-key",
+    "live/server.key",
+];
+
 /// Puts a pair of a certificate and its key into two files, and the authority where the server's clients look for it.
 fn make_pair(bench: &Bench, folder: &str) {
     bench.run(&["certs", "--dir", folder]).ok();
@@ -146,13 +154,7 @@ fn a_certificate_comes_from_files_of_any_name() {
     make_pair(&bench, "live");
     // What stands in the folder of certificates is not looked at.
     bench.write("certs/server.pem", "garbage");
-    let named = [
-        "--certificate",
-        "live/server.pem",
-        "--private-key",
-        "live/server.key",
-    ];
-    let server = Server::sealing(&bench, &named);
+    let server = Server::sealing(&bench, &LIVE);
     server.get("/readyz").is(200);
     drop(server);
 
@@ -173,13 +175,7 @@ fn a_certificate_comes_from_files_of_any_name() {
 fn a_replacement_that_cannot_be_used_is_seen_and_does_no_harm() {
     let bench = Bench::new();
     make_pair(&bench, "live");
-    let named = [
-        "--certificate",
-        "live/server.pem",
-        "--private-key",
-        "live/server.key",
-    ];
-    let server = Server::sealing(&bench, &named);
+    let server = Server::sealing(&bench, &LIVE);
     assert_eq!(server.get("/readyz").is(200).text(), "ready\n");
     assert!(server.metric("sealslot_certificate_failing 0"));
     assert!(server.metric("sealslot_certificate_replacements_total 0"));
