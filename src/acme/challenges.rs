@@ -156,6 +156,7 @@ fn reverse_name(address: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use x509_cert::der::{Decode, Encode};
 
     #[test]
     fn addresses_are_asked_for_by_their_reverse_names() {
@@ -172,7 +173,18 @@ mod tests {
     fn a_proving_certificate_can_be_made_for_names_and_addresses() {
         for name in ["files.example.org", "192.0.2.7", "2001:db8::1"] {
             let certified = proving_certificate(&name.parse().unwrap(), &[7; 32]).unwrap();
-            assert!(certified.keys_match().is_ok());
+            // rustls itself does not read it: the extension is critical, and made for authorities.
+            let read = x509_cert::Certificate::from_der(&certified.cert[0]).unwrap();
+            let key = read.tbs_certificate().subject_public_key_info().to_der();
+            assert_eq!(certified.key.public_key().unwrap().as_ref(), key.unwrap());
+            let extensions = read.tbs_certificate().extensions().unwrap();
+            // RFC 8737, section 6.1, with an OCTET STRING of 32 bytes.
+            let proof = extensions
+                .iter()
+                .find(|extension| extension.extn_id.to_string() == "1.3.6.1.5.5.7.1.31")
+                .unwrap();
+            assert!(proof.critical);
+            assert_eq!(proof.extn_value.as_bytes()[2..], [7; 32]);
         }
     }
 

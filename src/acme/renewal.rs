@@ -103,7 +103,7 @@ mod tests {
     const DAY: Duration = Duration::from_hours(24);
 
     fn at(days: f64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + DAY * 20_000 + DAY.mul_f64(days)
+        SystemTime::UNIX_EPOCH + DAY.mul_f64(20_000.0 + days)
     }
 
     fn valid(days: f64) -> Validity {
