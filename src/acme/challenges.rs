@@ -186,6 +186,7 @@ mod tests {
             let mut extensions = certificate.extensions().unwrap().iter();
             let proof = extensions.find(|one| one.extn_id.to_string() == "1.3.6.1.5.5.7.1.31");
             let proof = proof.unwrap();
+            // An OCTET STRING of 32 bytes (RFC 8737, section 3).
             let digest = [&[4, 32][..], &[7; 32]].concat();
             assert!(proof.critical);
             assert_eq!(proof.extn_value.as_bytes(), digest);
