@@ -46,7 +46,8 @@ class Authority:
     def __init__(self, folder, names, tls_port, http_port, lifetime=90 * DAY, refused_nonces=0, external=None):
         self.folder = folder
         folder.mkdir()
-        sealslot("certs", "--dir", "own", "--host", "127.0.0.1", cwd=folder)
+        # Longer than any clock is set on.
+        sealslot("certs", "--dir", "own", "--host", "127.0.0.1", "--days", "397", cwd=folder)
         self.ca = folder / "own/ca.pem"
         self.port, self.management = free_port(), free_port()
         config = {
@@ -74,16 +75,12 @@ class Authority:
         with open(self.folder / "pebble.log", "wb") as log:
             environment = ENVIRONMENT | self.environment
             self.process = subprocess.Popen(self.argv, stdout=log, stderr=log, env=environment)
-        deadline = time.monotonic() + 15
-        while True:
-            try:
-                self.root = self._root()
-                break
-            except OSError:
-                expect(self.process.poll() is None, f"pebble ended: {(self.folder / 'pebble.log').read_text()[-300:]}")
-                expect(time.monotonic() < deadline, "pebble does not listen")
-                time.sleep(0.05)
-        self.proxy.up()
+        try:
+            self.root = self._root()
+            self.proxy.up()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
@@ -92,9 +89,17 @@ class Authority:
         self.process.wait(30)
 
     def _root(self):
+        """The root that its certificates lead to, from when it listens on."""
         url = f"https://127.0.0.1:{self.management}/roots/0"
-        with urllib.request.urlopen(url, context=self.context, timeout=10) as answer:
-            return answer.read().decode()
+        deadline = time.monotonic() + 15
+        while True:
+            try:
+                with urllib.request.urlopen(url, context=self.context, timeout=10) as answer:
+                    return answer.read().decode()
+            except OSError:
+                expect(self.process.poll() is None, f"pebble ended: {(self.folder / 'pebble.log').read_text()[-300:]}")
+                expect(time.monotonic() < deadline, "pebble does not listen")
+                time.sleep(0.05)
 
     @property
     def settings(self):

@@ -146,7 +146,7 @@ pub(super) fn look(machine: &Machine, kinds: &[Kind]) -> Looked {
     let mut looked = Looked::default();
     if kinds.contains(&Kind::System) {
         match machine.system() {
-            Some(layout) => layout.look(machine, &mut looked),
+            Some(layout) => layout.look(&mut looked),
             None => looked.unseen.push(
                 "the system's store: none of a kind that is known here (on Debian and its relatives, install ca-certificates)"
                     .to_owned(),

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{Found, Looked, Machine, Place, run};
+use super::{Found, Looked, Place, run};
 use crate::tls::dev::{CertificateFacts, OUR_AUTHORITIES, read_facts_of};
 
 const KEYCHAIN: &str = "/Library/Keychains/System.keychain";
@@ -96,7 +96,7 @@ impl OtherSystem {
         }
     }
 
-    pub(super) fn look(&self, _machine: &Machine, looked: &mut Looked) {
+    pub(super) fn look(&self, looked: &mut Looked) {
         match run(self.program.as_ref(), &self.list(), b"") {
             Ok(ran) => {
                 let all = read_facts_of(ran.stdout.as_bytes()).into_iter();

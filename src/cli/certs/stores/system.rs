@@ -104,10 +104,10 @@ impl Layout {
     }
 
     /// Looks for authorities of ours, also those that were put there by hand under another name.
-    pub(super) fn look(&self, machine: &Machine, looked: &mut Looked) {
+    pub(super) fn look(&self, looked: &mut Looked) {
         let anchors = match self {
             Self::Folder { anchors, .. } => anchors,
-            Self::Other(system) => return system.look(machine, looked),
+            Self::Other(system) => return system.look(looked),
         };
         let Ok(entries) = fs::read_dir(anchors) else {
             let unseen = format!("the system's store: {} cannot be read", anchors.display());
