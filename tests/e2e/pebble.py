@@ -46,7 +46,7 @@ class Authority:
     def __init__(self, folder, names, tls_port, http_port, lifetime=90 * DAY, refused_nonces=0, external=None):
         self.folder = folder
         folder.mkdir()
-        sealslot("certs", "--dir", "own", "--host", "127.0.0.1", cwd=folder)
+        sealslot("certs", "--dir", "own", "--days", "397", "--host", "127.0.0.1", cwd=folder)
         self.ca = folder / "own/ca.pem"
         self.port, self.management = free_port(), free_port()
         config = {
