@@ -20,6 +20,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::renewal::LONGEST_ASKED;
+
 /// For finding the authority, connecting and the handshake.
 const CONNECT: Duration = Duration::from_secs(15);
 /// For all of a request and its answer.
@@ -33,7 +35,7 @@ const AGENT: &str = concat!("sealslot/", env!("CARGO_PKG_VERSION"), " instant-ac
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RequestError {
     /// A URL of the authority is not one of HTTPS.
-    #[error("the authority gave {0:?}, which is no https URL")]
+    #[error("the authority gave {:?}, which is no https URL", super::shortened(.0))]
     Url(String),
     /// Nobody is there, or somebody else.
     #[error("cannot connect to {0}")]
@@ -79,6 +81,18 @@ fn parse_retry_after(value: Option<&HeaderValue>, now: SystemTime) -> Option<Sys
     }
 }
 
+/// Leaves of `Retry-After` what may be reckoned with: instant-acme adds it to the clock, which has an end.
+fn bound_retry_after<T>(response: &mut Response<T>, now: SystemTime) {
+    let headers = response.headers_mut();
+    let Some(asked) = headers.remove(RETRY_AFTER) else {
+        return;
+    };
+    if let Some(asked) = parse_retry_after(Some(&asked), now) {
+        let wait = asked.duration_since(now).unwrap_or_default();
+        headers.insert(RETRY_AFTER, wait.min(LONGEST_ASKED).as_secs().into());
+    }
+}
+
 /// Asks an authority.
 pub(super) struct AuthorityClient {
     tls: Arc<ClientConfig>,
@@ -101,8 +115,9 @@ impl HttpClient for AuthorityClient {
             let host = request.uri().host().unwrap_or_default().to_owned();
             let answer = timeout(WHOLE, send(tls, request)).await;
             let answer = answer.unwrap_or_else(|_| Err(RequestError::TimedOut(host.clone())));
-            let answer = answer.map_err(|error| Error::Other(error.into()))?;
+            let mut answer = answer.map_err(|error| Error::Other(error.into()))?;
             retry_after.note(&answer);
+            bound_retry_after(&mut answer, SystemTime::now());
             // What is no problem document would be told as malformed JSON.
             if answer.status().is_server_error() {
                 let error = RequestError::Unwell(host, answer.status());
@@ -213,6 +228,31 @@ mod tests {
             assert_eq!(read(text), None, "{text:?}");
         }
         assert_eq!(parse_retry_after(None, now), None);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_bounded_before_anybody_reckons_with_it() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        for (asked, left) in [
+            ("120", Some("120")),
+            ("Mon, 12 Jan 1970 13:46:45 GMT", Some("5")),
+            ("Mon, 12 Jan 1970 13:00:00 GMT", Some("0")),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some("86400")),
+            ("99999999999", Some("86400")),
+            ("18446744073709551615", None),
+            ("soon", None),
+        ] {
+            let mut response = Response::new(());
+            let asked = HeaderValue::from_static(asked);
+            response.headers_mut().insert(RETRY_AFTER, asked.clone());
+            bound_retry_after(&mut response, now);
+            let bounded = response.headers().get(RETRY_AFTER);
+            assert_eq!(
+                bounded.map(|value| value.to_str().unwrap()),
+                left,
+                "{asked:?}"
+            );
+        }
     }
 
     #[test]

@@ -36,12 +36,16 @@ mod settings;
 mod status;
 mod stored;
 
+use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use instant_acme::Error;
 use rustls::ClientConfig;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::tls::{AlpnChallenges, CertificateFiles, ClientTlsError, client_config};
 pub use challenges::HttpChallenges;
@@ -52,6 +56,8 @@ pub use settings::{
 };
 pub use status::{AcmeFailure, AcmeStatus};
 
+/// How long nothing is tried after a defect.
+const AFTER_DEFECT: Duration = Duration::from_mins(10);
 /// The most of what an authority says that is repeated, in characters.
 const MAX_DETAIL: usize = 400;
 
@@ -101,9 +107,13 @@ pub enum AcmeError {
     Trust(#[from] ClientTlsError),
     /// The authority was not reached, refused, or answered nonsense.
     #[error("{}", told(.0))]
-    Protocol(#[source] Error),
+    // Not as a source, which would be repeated in full: it is what somebody else says.
+    Protocol(Error),
     /// The authority does not validate this name in this way.
-    #[error("the authority does not offer {challenge} for {name}; try the other --acme-challenge")]
+    #[error(
+        "the authority does not offer {challenge} for {}; try the other --acme-challenge",
+        shortened(name)
+    )]
     NoChallenge {
         /// The name.
         name: String,
@@ -111,7 +121,11 @@ pub enum AcmeError {
         challenge: AcmeChallenge,
     },
     /// The authority looked whether a name leads here, and it does not.
-    #[error("the authority could not validate {name}: {}", shortened(detail))]
+    #[error(
+        "the authority could not validate {}: {}",
+        shortened(name),
+        shortened(detail)
+    )]
     Refused {
         /// The name.
         name: String,
@@ -172,7 +186,13 @@ fn told(error: &Error) -> String {
             "the authority answered something else than ACME; look at --acme-directory".to_owned()
         }
         Error::Other(other) if other.is::<client::RequestError>() => {
-            "the authority was not reached".to_owned()
+            let mut text = format!("the authority was not reached: {other}");
+            let mut source = other.source();
+            while let Some(error) = source {
+                let _ = write!(text, ": {error}");
+                source = error.source();
+            }
+            shortened(&text)
         }
         error => shortened(&error.to_string()),
     }
@@ -243,7 +263,22 @@ impl Acme {
 
     /// Orders and renews for as long as it is polled. Validations by handshake are answered through `challenges`.
     pub async fn run(self: Arc<Self>, challenges: AlpnChallenges) {
-        renewer::Renewer::new(self, challenges).run().await;
+        loop {
+            // A task of its own, which ends with this one: a defect, ours or the library's, is not to be the end of all renewals.
+            let mut renewing = JoinSet::new();
+            let renewer = renewer::Renewer::new(Arc::clone(&self), challenges.clone());
+            renewing.spawn(renewer.run());
+            let _ = renewing.join_next().await;
+            let now = SystemTime::now();
+            {
+                let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+                status.failed += 1;
+                status.last_failure = Some(AcmeFailure::Local);
+                status.failing_since.get_or_insert(now);
+                status.next_attempt = Some(now + AFTER_DEFECT);
+            }
+            sleep(AFTER_DEFECT).await;
+        }
     }
 }
 

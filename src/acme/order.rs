@@ -37,7 +37,7 @@ pub(super) async fn order(
         new = new.replaces(replaces);
     }
     let mut order = with_good_nonce!(account.new_order(&new).await)?;
-    prove(&mut order, settings.challenge, proofs).await?;
+    prove(&mut order, settings, proofs).await?;
     match with_good_nonce!(order.poll_ready(&POLL).await) {
         Ok(OrderStatus::Ready) => {}
         Ok(_) => return Err(why_not(&mut order).await),
@@ -66,9 +66,10 @@ fn identifier(name: &AcmeName) -> Identifier {
 /// Sets up the answers for all names that are not proved yet, and tells the authority of each.
 async fn prove(
     order: &mut Order,
-    how: AcmeChallenge,
+    settings: &AcmeSettings,
     proofs: &mut Proofs,
 ) -> Result<(), AcmeError> {
+    let how = settings.challenge;
     let kind = match how {
         AcmeChallenge::TlsAlpn01 => ChallengeType::TlsAlpn01,
         AcmeChallenge::Http01 => ChallengeType::Http01,
@@ -91,6 +92,10 @@ async fn prove(
             continue;
         }
         let name = authorization.identifier().to_string();
+        if !settings.names.iter().any(|own| own.to_string() == name) {
+            let error = "the authority wants proof of a name that was not ordered";
+            return Err(Error::Str(error).into());
+        }
         let Some(mut challenge) = authorization.challenge(kind.clone()) else {
             return Err(AcmeError::NoChallenge {
                 name,

@@ -10,7 +10,7 @@ const FIRST_REFUSED: Duration = Duration::from_mins(1);
 /// No wait is longer by itself: four attempts are left of the last day.
 const LONGEST: Duration = Duration::from_hours(4);
 /// The longest wait that an authority may ask for: it is told in days only where something is wrong.
-const LONGEST_ASKED: Duration = Duration::from_hours(24);
+pub(super) const LONGEST_ASKED: Duration = Duration::from_hours(24);
 
 /// From when until when a certificate is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

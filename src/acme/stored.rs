@@ -53,12 +53,7 @@ impl Stored {
             path: path.to_owned(),
             reason,
         };
-        let leaf = CertificateDer::pem_slice_iter(text.as_bytes()).next();
-        let leaf = leaf
-            .and_then(Result::ok)
-            .ok_or_else(|| unusable("it holds no certificate"))?;
-        let facts = CertificateFacts::of(&leaf);
-        let facts = facts.ok_or_else(|| unusable("its certificate cannot be read"))?;
+        let (leaf, facts) = usable(text, text).map_err(unusable)?;
         let lines = text.lines().take_while(|line| !line.starts_with("-----"));
         let lines = lines.filter(|line| {
             [DIRECTORY, PROFILE, NAMES]
@@ -122,12 +117,7 @@ impl Issued {
     }
 
     fn check(&self, wanted: &[AcmeName], now: SystemTime) -> Result<(), &'static str> {
-        const UNREADABLE: &str = "it cannot be read";
-        let chain: Result<Vec<_>, _> =
-            CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect();
-        let chain = chain.map_err(|_| UNREADABLE)?;
-        let leaf = chain.first().ok_or(UNREADABLE)?;
-        let facts = CertificateFacts::of(leaf).ok_or(UNREADABLE)?;
+        let (_, facts) = usable(&self.chain, &self.key)?;
         let names = facts.hosts();
         if !wanted.iter().all(|name| names.contains(&name.0)) {
             return Err("it is not for all the names that were ordered");
@@ -135,15 +125,35 @@ impl Issued {
         if facts.not_after <= now {
             return Err("it is past its time already; look at this machine's clock");
         }
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|_| UNREADABLE)?;
-        let provider = aws_lc_rs::default_provider();
-        let key = provider
-            .key_provider
-            .load_private_key(key)
-            .map_err(|_| UNREADABLE)?;
-        let fits = CertifiedKey::new(chain, key).keys_match();
-        fits.map_err(|_| "it is for another key")
+        Ok(())
     }
+}
+
+/// The first certificate of a chain in PEM that handshakes can present with this key: all of it reads, each certificate is
+/// followed by its issuer's, and the key is the first one's.
+fn usable(
+    chain: &str,
+    key: &str,
+) -> Result<(CertificateDer<'static>, CertificateFacts), &'static str> {
+    const UNREADABLE: &str = "it cannot be read";
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
+    let chain = chain.map_err(|_| UNREADABLE)?;
+    let leaf = chain.first().ok_or(UNREADABLE)?.clone();
+    let facts = CertificateFacts::of(&leaf).ok_or(UNREADABLE)?;
+    let parsed: Result<Vec<_>, _> = chain.iter().map(|der| Certificate::from_der(der)).collect();
+    let parsed = parsed.map_err(|_| UNREADABLE)?;
+    let follows = |pair: &[Certificate]| {
+        pair[0].tbs_certificate().issuer() == pair[1].tbs_certificate().subject()
+    };
+    if !parsed.windows(2).all(follows) {
+        return Err("its chain is out of order");
+    }
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| UNREADABLE)?;
+    let provider = aws_lc_rs::default_provider();
+    let key = provider.key_provider.load_private_key(key);
+    let fits = CertifiedKey::new(chain, key.map_err(|_| UNREADABLE)?).keys_match();
+    fits.map_err(|_| "it is for another key")?;
+    Ok((leaf, facts))
 }
 
 /// What a certificate is ordered with, for the file.
@@ -207,6 +217,7 @@ mod tests {
         let authority = Issuer::new(authority, authority_key);
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
         params.serial_number = Some(SerialNumber::from_slice(&[0x87, 0x65, 0x43, 0x21]));
         params.use_authority_key_identifier_extension = true;
         params.not_before = SystemTime::now().into();
@@ -278,6 +289,12 @@ mod tests {
         let mut swapped = issued(&both);
         swapped.key = issued(&both).key;
         assert!(reason(swapped, now).contains("another key"));
+        let mut torn = issued(&both);
+        torn.chain += "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        assert!(reason(torn, now).contains("cannot be read"));
+        let mut strange = issued(&both);
+        strange.chain += &issued(&both).chain;
+        assert!(reason(strange, now).contains("out of order"));
         let mut nothing = issued(&both);
         nothing.chain = String::new();
         assert!(reason(nothing, now).contains("cannot be read"));

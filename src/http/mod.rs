@@ -40,7 +40,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, StatusCode, Version};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
@@ -211,6 +212,7 @@ pub async fn respond(
     let answer = match authority::checked(&app, surface, &head, route) {
         // RFC 9110, section 10.1.1.
         _ if expects_more(&head.headers) => Err(Problem::expectation_failed()),
+        _ if has_no_end(&head) => Err(Problem::length_required()),
         Ok(route) if surface == Surface::Public || route.is_operational() => {
             dispatch(call, surface, route, body).await
         }
@@ -251,6 +253,13 @@ pub async fn respond(
 fn expects_more(headers: &HeaderMap) -> bool {
     let mut expected = headers.get_all(header::EXPECT).iter();
     expected.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// Whether a body may come whose end nobody could tell from a broken connection (RFC 1945, section 7.2.2): hyper would take it for
+/// none.
+fn has_no_end(head: &Parts) -> bool {
+    let brings = [Method::POST, Method::PUT, Method::PATCH].contains(&head.method);
+    brings && head.version < Version::HTTP_11 && !head.headers.contains_key(header::CONTENT_LENGTH)
 }
 
 /// The method as the log calls it. One that is not known may be any text that a client chose.

@@ -17,17 +17,19 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{ACCEPT_REST, accept};
+use super::ACCEPT_REST;
+use super::handshakes::Handshakes;
 use crate::acme::HttpChallenges;
+use crate::http::ClientNetwork;
 
 /// Where authorities look (RFC 8555, section 8.3).
 const CHALLENGE: &str = "/.well-known/acme-challenge/";
-/// Connections at the same time. A connection is for one request, and short.
+/// Connections at the same time, half of them from one address; where there are more, the one that has been there longest gives way. A
+/// connection is for one request, and short.
 const MAX_CONNECTIONS: usize = 256;
 /// How long a request's headers may take, and all of a connection.
 const HEADERS: Duration = Duration::from_secs(5);
@@ -64,19 +66,25 @@ impl fmt::Debug for Plain {
 /// Serves plain HTTP until `stop`. Connections that are open then are soon over by themselves.
 pub async fn serve_plain(listener: TcpListener, plain: Plain, stop: CancellationToken) {
     let plain = Arc::new(plain);
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // The rules for who gives way are those of handshakes; nothing here takes turns.
+    let places = Handshakes::new(MAX_CONNECTIONS, 1);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((permit, stream, _)) => {
+            Ok((stream, address)) => {
                 let plain = Arc::clone(&plain);
+                let (place, lost) = places.enter();
+                place.belongs_to(ClientNetwork::of(address.ip().to_canonical()));
                 connections.spawn(async move {
-                    let _permit = permit;
-                    let _ = timeout(WHOLE, answer_one(stream, &plain)).await;
+                    let _place = place;
+                    tokio::select! {
+                        _ = timeout(WHOLE, answer_one(stream, &plain)) => {}
+                        () = lost.happens() => {}
+                    }
                 });
             }
             Err(error) => {

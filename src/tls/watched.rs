@@ -56,7 +56,7 @@ struct Failure {
 }
 
 impl WatchedCertificate {
-    /// Reads it. Where `may_wait`, the files may both be missing.
+    /// Reads it. Where `may_wait`, because one will come, the files may be missing, or hold what cannot be used.
     pub(super) fn load(
         files: CertificateFiles,
         provider: Arc<CryptoProvider>,
@@ -64,17 +64,22 @@ impl WatchedCertificate {
     ) -> Result<Self, TlsError> {
         let now = SystemTime::now();
         let state = PairState::of(&files);
-        let presented = if may_wait && state.is_absent() {
-            None
-        } else {
-            Some(Arc::new(Presented::read(&files, &provider)?))
+        let mut failure = None;
+        let presented = match Presented::read(&files, &provider) {
+            Ok(presented) => Some(Arc::new(presented)),
+            Err(_) if may_wait && state.is_absent() => None,
+            Err(error) if may_wait => {
+                failure = Some(Failure::after(None, error, true));
+                None
+            }
+            Err(error) => return Err(error),
         };
         Ok(Self {
             presented: RwLock::new(presented),
             looked: Mutex::new(Looked {
                 fresh: state.is_fresh(now),
                 state,
-                failure: None,
+                failure,
             }),
             replacements: AtomicU64::new(0),
             files,
@@ -136,7 +141,7 @@ impl WatchedCertificate {
             failure.told = true;
             tracing::warn!(
                 error = &*failure.error as &(dyn std::error::Error + 'static),
-                "the new certificate cannot be used; still serving with the one before"
+                "the new certificate cannot be used; still serving with the one before, where there is one"
             );
         }
     }

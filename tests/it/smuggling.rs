@@ -251,6 +251,12 @@ fn what_is_proper_passes_also_one_behind_the_other() {
     );
     for (request, status) in [
         ("GET /healthz HTTP/1.0\r\n\r\n", 200),
+        // A body that nobody says the end of.
+        ("PUT /uploads/x HTTP/1.0\r\n\r\nbody", 411),
+        (
+            "PUT /uploads/x HTTP/1.0\r\nContent-Length: 4\r\n\r\nbody",
+            201,
+        ),
         (
             "GET /healthz HTTP/1.1\r\nHost: localhost\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings, close\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
             200,

@@ -92,6 +92,11 @@ impl Problem {
         Self::new(StatusCode::LENGTH_REQUIRED, "length-required", detail)
     }
 
+    pub(in crate::http) fn length_required() -> Self {
+        let detail = "Say with Content-Length how long the body is: in a version of HTTP this old a broken connection would look like its end.";
+        Self::new(StatusCode::LENGTH_REQUIRED, "length-required", detail)
+    }
+
     /// The uploads of this request have their place already.
     pub(in crate::http) fn placed_already(detail: &'static str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, FOREIGN, detail)

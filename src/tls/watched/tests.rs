@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -333,11 +333,31 @@ async fn one_that_is_to_come_is_awaited() {
     let watch = tokio::spawn(Arc::clone(&server).watch(Duration::ZERO));
     sleep(Duration::from_millis(50)).await;
     assert!(!server.status().failing, "nothing is wrong yet");
+    drop(server);
+    watch.abort();
+
+    // What cannot be used is as good as nothing, and told.
+    for file in [&files.server_pem, &files.server_key] {
+        fs::write(file, "garbage").unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let settings = TlsSettings {
+        may_wait: true,
+        ..TlsSettings::default()
+    };
+    let server = Arc::new(ServerTls::load(files.server(), settings).unwrap());
+    assert_eq!(server.status().state, CertificateState::Missing);
+    let watch = tokio::spawn(Arc::clone(&server).watch(Duration::ZERO));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !server.status().failing {
+        assert!(Instant::now() < deadline, "never told");
+        sleep(Duration::from_millis(10)).await;
+    }
     dev::make(
         folder.path(),
         &hosts(&DEFAULT_HOSTS),
         dev::DEFAULT_DAYS,
-        false,
+        true,
     )
     .unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
