@@ -1,7 +1,7 @@
 //! HTTP/3 (RFC 9114) over QUIC (RFC 9000): the same requests on a UDP socket. Experimental, and off unless asked for.
 //!
-//! quinn is the transport, which [`transport`] passes to h3 with [`frames`] in between; a connection lives in [`connection`], and a
-//! request in [`exchange`]. Connections share their number with those over TCP. No early data, no datagrams, no server push.
+//! quinn is the transport, which `transport` passes to h3 with [`frames`] in between; a connection lives in `connection`, and a
+//! request in `exchange`. Connections share their number with those over TCP. No early data, no datagrams, no server push.
 //!
 //! Clients may go on from another address (RFC 9000, section 9), as phones do that leave a Wi-Fi: the new one is validated
 //! before more than a little is sent there. Each request counts for the address that it came from.
