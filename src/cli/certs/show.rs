@@ -10,8 +10,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::stores::{self, Found, Kind, Looked, Machine};
-use super::{FolderArgs, in_words};
-use crate::cli::results::{print, print_json};
+use super::{FolderArgs, in_words, print};
+use crate::cli::results::print_json;
 use crate::cli::{Exit, Failure};
 use crate::tls::TlsError;
 use crate::tls::dev::{CertificateFacts, DevCertificates, read_facts};
@@ -140,6 +140,9 @@ impl<'a> Shown<'a> {
             print(format_args!("  names        {}", facts.names.join(", ")))?;
         }
         match &facts.constraints {
+            Some(limits) if limits.hosts().is_none() => print(format_args!(
+                "  for          {limits}, and more (not limited to single hosts)"
+            ))?,
             Some(limits) => print(format_args!(
                 "  only for     {limits}, and names below them"
             ))?,

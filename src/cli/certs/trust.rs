@@ -1,6 +1,8 @@
 //! `sealslot certs trust` and `untrust`: our authorities into this machine's trust stores, and out again.
 
 use std::env;
+use std::fmt;
+use std::path::Path;
 use std::time::SystemTime;
 
 use clap::Args;
@@ -10,11 +12,12 @@ use serde_json::json;
 use super::execute::{Root, carry_out, with_sudo};
 use super::plan::{Authority, Change, Plan, command_line, to_trust, to_untrust};
 use super::stores::{self, Kind, Machine};
-use super::{FolderArgs, ask};
+use super::{FolderArgs, ask, note, print};
 use crate::cli::exit::chain;
-use crate::cli::results::{note, print, print_json};
+use crate::cli::results::print_json;
 use crate::cli::{Exit, Failure};
-use crate::tls::dev::{CertificateFacts, DevCertificates, read_facts};
+use crate::tls::HostName;
+use crate::tls::dev::{CertificateFacts, Constraints, DevCertificates, read_all_facts, read_facts};
 
 /// Which stores, and whether to ask.
 #[derive(Args, Debug)]
@@ -41,10 +44,16 @@ struct StoreArgs {
 #[command(after_long_help = "Examples:
   sealslot certs trust
   sealslot certs trust --store nss --yes
+  sealslot certs trust --host build7
   sealslot certs trust --store system --dir /etc/sealslot/certs")]
 pub(super) struct TrustArgs {
     #[command(flatten)]
     folder: FolderArgs,
+
+    /// A host of the CA without a dot in its name, such as build7, which could be a whole top-level domain; may be repeated
+    #[arg(long = "host", value_name = "NAME")]
+    hosts: Vec<HostName>,
+
     #[command(flatten)]
     stores: StoreArgs,
 }
@@ -94,15 +103,7 @@ impl StoreArgs {
 
 pub(super) fn trust(args: &TrustArgs) -> Result<(), Failure> {
     let path = DevCertificates::paths(&args.folder.dir).ca_pem;
-    let certificate = read_facts(&path)?;
-    certificate
-        .check_trustworthy(SystemTime::now())
-        .map_err(|reason| {
-            Failure::new(
-                Exit::Other,
-                format_args!("{} is not put into any store: {reason}", path.display()),
-            )
-        })?;
+    let certificate = trustworthy(&path, args)?;
     let machine = Machine::this();
     let kinds = args.stores.kinds();
     let absolute = std::path::absolute(&path).unwrap_or(path);
@@ -126,6 +127,37 @@ pub(super) fn trust(args: &TrustArgs) -> Result<(), Failure> {
         again: &format!("certs trust --dir {}", args.folder.dir.display()),
     }
     .run(plan)
+}
+
+/// The one certificate in ca.pem, where it may be put into stores.
+fn trustworthy(path: &Path, args: &TrustArgs) -> Result<CertificateFacts, Failure> {
+    let refused = |why: &dyn fmt::Display| {
+        let path = path.display();
+        Failure::new(
+            Exit::Other,
+            format_args!("{path} is not put into any store: {why}"),
+        )
+    };
+    let mut all = read_all_facts(path)?;
+    if all.len() > 1 {
+        let several = format!("it holds {} certificates, and one is wanted", all.len());
+        return Err(refused(&several));
+    }
+    let certificate = all.remove(0);
+    certificate
+        .check_trustworthy(SystemTime::now())
+        .map_err(|reason| refused(&reason))?;
+    let limits = certificate.constraints.iter();
+    if let Some(host) = limits
+        .flat_map(Constraints::broad)
+        .find(|host| !args.hosts.contains(host))
+    {
+        return Err(refused(&format_args!(
+            "it can stand for {host} and for every name below it, which may be a whole domain of many owners; where it is a host \
+             of yours, add --host {host}"
+        )));
+    }
+    Ok(certificate)
 }
 
 pub(super) fn untrust(args: &UntrustArgs) -> Result<(), Failure> {
@@ -181,10 +213,23 @@ fn pem(certificate: &CertificateFacts) -> String {
 fn describe(certificate: &CertificateFacts) {
     note(certificate.our_name().unwrap_or(&certificate.subject));
     note(format_args!("  SHA-256  {}", certificate.fingerprint()));
-    if let Some(constraints) = &certificate.constraints {
-        note(format_args!(
-            "  for      {constraints}, and names below them"
-        ));
+    match certificate
+        .constraints
+        .as_ref()
+        .map(|limits| (limits, limits.hosts()))
+    {
+        Some((_, Some(hosts))) => {
+            note("  whoever has its key can stand for");
+            for host in hosts {
+                let below = match host {
+                    HostName::Dns(_) => ", and every name below it",
+                    HostName::Ip(_) => "",
+                };
+                note(format_args!("    {host}{below}"));
+            }
+        }
+        Some((limits, None)) => note(format_args!("  for      {limits}, and more")),
+        None => note("  whoever has its key can stand for every host there is"),
     }
     note(format_args!(
         "  until    {}",
@@ -293,7 +338,8 @@ impl Undertaking<'_> {
 
 /// Shows what is done to a store, in the words that it is done with.
 fn show(change: &Change, root: &Root) {
-    note(format_args!("\n{}", change.store));
+    note("");
+    note(&change.store);
     for step in &change.steps {
         match root {
             Root::Sudo { program, .. } if step.needs_root() => {
