@@ -51,7 +51,9 @@ pub(super) fn run(args: &ShowArgs) -> Result<(), Failure> {
         (Some(ca), Some(server)) => Some(server.facts.is_issued_by(&ca.facts)),
         _ => None,
     };
-    let looked = stores::look(&Machine::this(), &[Kind::System, Kind::Nss]);
+    let machine = Machine::this();
+    let mut looked = stores::look(&machine, &[Kind::System, Kind::Nss]);
+    looked.unseen.extend(machine.barred());
     if args.json {
         let certificate = |shown: &Option<Shown<'_>>| shown.as_ref().map(|shown| shown.json(now));
         return print_json(&json!({

@@ -1,6 +1,5 @@
 //! `sealslot certs trust` and `untrust`: our authorities into this machine's trust stores, and out again.
 
-use std::env;
 use std::fmt;
 use std::path::Path;
 use std::time::SystemTime;
@@ -106,11 +105,9 @@ pub(super) fn trust(args: &TrustArgs) -> Result<(), Failure> {
     let certificate = trustworthy(&path, args)?;
     let machine = Machine::this();
     let kinds = args.stores.kinds();
-    let absolute = std::path::absolute(&path).unwrap_or(path);
     let authority = Authority {
         certificate: &certificate,
         pem: pem(&certificate),
-        path: &absolute,
     };
     let plan = to_trust(
         &machine,
@@ -124,6 +121,7 @@ pub(super) fn trust(args: &TrustArgs) -> Result<(), Failure> {
         args: &args.stores,
         kinds: &kinds,
         question: "Trust this authority in these stores?",
+        going: &[],
         again: &format!("certs trust --dir {}", args.folder.dir.display()),
     }
     .run(plan)
@@ -171,18 +169,18 @@ pub(super) fn untrust(args: &UntrustArgs) -> Result<(), Failure> {
             .as_ref()
             .is_none_or(|fingerprint| wanted.fingerprint() == *fingerprint)
     };
-    let mut shown: Vec<&[u8]> = Vec::new();
+    let mut going: Vec<Vec<u8>> = Vec::new();
     for found in looked
         .found
         .iter()
         .filter(|found| chosen(&found.certificate))
     {
-        if !shown.contains(&&*found.certificate.der) {
-            shown.push(&found.certificate.der);
+        if !going.contains(&found.certificate.der) {
+            going.push(found.certificate.der.clone());
             describe(&found.certificate);
         }
     }
-    if plan.changes.is_empty() && !args.stores.json {
+    if going.is_empty() && plan.changes.is_empty() && !args.stores.json {
         note("There is no authority of Sealslot in these stores.");
     }
     Undertaking {
@@ -190,6 +188,7 @@ pub(super) fn untrust(args: &UntrustArgs) -> Result<(), Failure> {
         args: &args.stores,
         kinds: &kinds,
         question: "Take them out of these stores?",
+        going: &going,
         again: "certs untrust",
     }
     .run(plan)
@@ -243,6 +242,8 @@ struct Undertaking<'a> {
     args: &'a StoreArgs,
     kinds: &'a [Kind],
     question: &'a str,
+    /// The certificates that are taken out.
+    going: &'a [Vec<u8>],
     /// The command that does what is left.
     again: &'a str,
 }
@@ -258,13 +259,14 @@ impl Undertaking<'_> {
         for already in &plan.already {
             note(format_args!("already there: {already}"));
         }
-        if self.kinds.contains(&Kind::Nss)
-            && self.machine.is_root
-            && env::var_os("SUDO_USER").is_some()
+        if let Some(barred) = self.machine.barred()
+            && self.kinds.contains(&Kind::Nss)
         {
-            note(
-                "The stores of other users are not touched: run it without sudo for your own browsers.",
-            );
+            if self.args.stores.contains(&Kind::Nss) {
+                plan.undone.push(barred);
+            } else {
+                note(format_args!("not touched: {barred}"));
+            }
         }
         if !plan.changes.is_empty() && !self.args.yes {
             if !somebody {
@@ -276,26 +278,7 @@ impl Undertaking<'_> {
                 return Err(Failure::new(Exit::Other, "nothing was changed"));
             }
         }
-        let mut changed = Vec::new();
-        for change in &plan.changes {
-            match carry_out(change, &root) {
-                Ok(()) => {
-                    if !self.args.json {
-                        print(format_args!("changed: {}", change.store))?;
-                    }
-                    changed.push(change.store.clone());
-                }
-                Err(error) => plan
-                    .undone
-                    .push(format!("{}: {}", change.store, chain(&error))),
-            }
-        }
-        if changed
-            .iter()
-            .any(|store| store.starts_with("Firefox") || store.starts_with("NSS"))
-        {
-            note("A browser that is running sees it when it is started again.");
-        }
+        let changed = self.change(&mut plan, &root)?;
         if self.args.json {
             print_json(
                 &json!({ "changed": changed, "already": plan.already, "undone": plan.undone }),
@@ -308,6 +291,44 @@ impl Undertaking<'_> {
             return Ok(());
         }
         Err(Failure::reported(Exit::Other))
+    }
+
+    /// Does what the plan says; gives the stores that were changed.
+    fn change(&self, plan: &mut Plan, root: &Root) -> Result<Vec<String>, Failure> {
+        let mut changed = Vec::new();
+        for change in &plan.changes {
+            let store = &change.store;
+            match carry_out(change, root) {
+                Ok(()) if self.is_left_in(store) => plan.undone.push(format!(
+                    "{store}: what was to go is still there; close the browser and run this once more"
+                )),
+                Ok(()) => {
+                    if !self.args.json {
+                        print(format_args!("changed: {store}"))?;
+                    }
+                    changed.push(store.clone());
+                }
+                Err(error) => plan.undone.push(format!("{store}: {}", chain(&error))),
+            }
+        }
+        if changed
+            .iter()
+            .any(|store| store.starts_with("Firefox") || store.starts_with("NSS"))
+        {
+            note("A browser that is running sees it when it is started again.");
+        }
+        Ok(changed)
+    }
+
+    /// Whether one that was to go is still in a database: they are taken out by a name, which is not theirs alone.
+    fn is_left_in(&self, store: &str) -> bool {
+        store.starts_with("NSS")
+            && stores::look(self.machine, &[Kind::Nss])
+                .found
+                .iter()
+                .any(|found| {
+                    found.place.to_string() == store && self.going.contains(&found.certificate.der)
+                })
     }
 
     /// How steps of root are done. Where they cannot be, their changes leave the plan.
