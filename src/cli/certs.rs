@@ -8,6 +8,7 @@ mod show;
 mod stores;
 mod trust;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Failure;
-use super::results::{note, print, print_json};
+use super::results::{self, print_json};
 use crate::tls::{self, HostName, dev};
 
 /// Make a development CA and a server certificate
@@ -95,6 +96,16 @@ pub(super) fn run(args: &CertsArgs) -> Result<(), Failure> {
     }
 }
 
+/// Prints a line of results. Names in certificates and stores are other people's: none of them talks to the terminal.
+fn print(line: impl fmt::Display) -> Result<(), Failure> {
+    results::print(dev::escaped(&line.to_string()))
+}
+
+/// Says a line on stderr, with the same care.
+fn note(line: impl fmt::Display) {
+    results::note(dev::escaped(&line.to_string()));
+}
+
 fn make(args: &CertsArgs) -> Result<(), Failure> {
     let files = dev::make(&args.folder.dir, &args.hosts, args.days, args.force)?;
     let fingerprint = tls::fingerprint(&files.server_pem)?;
@@ -120,8 +131,11 @@ fn make(args: &CertsArgs) -> Result<(), Failure> {
         files.ca_pem.display(),
         files.ca_key.display()
     ))?;
-    note("\nTo trust it:");
-    note(dev::trust_instructions(&files.ca_pem).trim_end());
+    note("");
+    note("To trust it:");
+    for line in dev::trust_instructions(&files.ca_pem).lines() {
+        note(line);
+    }
     Ok(())
 }
 

@@ -3,10 +3,13 @@
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair,
+};
 use sealslot::tls::dev::{CertificateFacts, is_due, read_facts};
 
-use crate::program::Bench;
+use crate::program::{Bench, Ran};
 use crate::server::{Server, wait_until};
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -153,4 +156,76 @@ fn an_authority_that_did_not_issue_the_certificate_is_not_handed_out() {
     assert!(said.contains("no authority"), "{said}");
     let said = bench.run(&["certs", "trust", "--yes"]).failed(1);
     assert!(said.contains("not put into any store"), "{said}");
+}
+
+/// A certificate authority in `certs/ca.pem` that is called like ours, with name constraints of these bytes.
+fn crafted(bench: &Bench, permitted: &[(u8, &[u8])]) {
+    let tlv = |tag: u8, content: &[u8]| {
+        let length = u8::try_from(content.len()).unwrap();
+        let form: &[u8] = if length < 128 { &[tag] } else { &[tag, 0x81] };
+        [form, &[length], content].concat()
+    };
+    let trees: Vec<u8> = permitted
+        .iter()
+        .flat_map(|(tag, base)| tlv(0x30, &tlv(*tag, base)))
+        .collect();
+    let mut limits =
+        CustomExtension::from_oid_content(&[2, 5, 29, 30], tlv(0x30, &tlv(0xa0, &trees)));
+    limits.set_criticality(true);
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Sealslot development CA deadbeef");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.custom_extensions = vec![limits];
+    let key = KeyPair::generate().unwrap();
+    bench.write("certs/ca.pem", params.self_signed(&key).unwrap().pem());
+}
+
+#[test]
+fn an_authority_that_only_looks_limited_is_refused_and_cannot_talk_to_the_terminal() {
+    const DNS: u8 = 0x82;
+    const IP: u8 = 0x87;
+    let bench = Bench::new();
+    fs::create_dir(bench.path("certs")).unwrap();
+    let v4: (u8, &[u8]) = (IP, &[127, 0, 0, 1, 255, 255, 255, 255]);
+    let v6 = [[0; 15].as_slice(), &[1], &[255; 16]].concat();
+    let v6: (u8, &[u8]) = (IP, &v6);
+    let in_a_home_of_its_own = |args: &[&str]| {
+        let mut command = bench.command(args);
+        command.env("HOME", bench.path("home"));
+        for base in ["XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
+            command.env_remove(base);
+        }
+        Ran::of(command)
+    };
+    let trust = |more: &[&str]| {
+        in_a_home_of_its_own(&[&["certs", "trust", "--yes", "--store", "nss"][..], more].concat())
+    };
+    let escape: &[u8] = b"\r\x1b[K\x1b[2Cfor\x1b[6Clocalhost";
+    for permitted in [
+        vec![(DNS, &b"localhost"[..]), (DNS, b"x/32"), (DNS, b"x:/128")],
+        vec![(DNS, b"com"), (DNS, escape), v4, v6],
+        vec![(DNS, b"."), v4, v6],
+        vec![(DNS, b"localhost"), (0x81, b"example.org"), v4, v6],
+    ] {
+        crafted(&bench, &permitted);
+        let said = trust(&[]).failed(1);
+        assert!(said.contains("not limited by name"), "{said}");
+        let shown = in_a_home_of_its_own(&["certs", "show"]).ok();
+        let shown = String::from_utf8(shown).unwrap();
+        assert!(shown.contains("not limited to single hosts"), "{shown}");
+        assert!(!shown.contains(['\u{1b}', '\r']), "{shown}");
+    }
+    crafted(&bench, &[(DNS, b"com"), (DNS, b"build7"), v4, v6]);
+    let said = trust(&["--host", "build7"]).failed(1);
+    assert!(said.contains("add --host com"), "{said}");
+    trust(&["--host", "build7", "--host", "com"]).ok();
+
+    let two = [bench.read("certs/ca.pem"), bench.read("certs/ca.pem")].concat();
+    bench.write("certs/ca.pem", two);
+    let said = trust(&["--host", "build7", "--host", "com"]).failed(1);
+    assert!(said.contains("2 certificates"), "{said}");
 }

@@ -1,13 +1,18 @@
 //! Doing what a plan says.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
 
 use super::plan::{Change, Step, command_line};
 use super::stores::run;
+
+/// What the copy of a certificate is called in its folder.
+const COPY: &str = "ca.crt";
 
 /// By whom steps are done that only root may do.
 #[derive(Clone, Debug)]
@@ -66,7 +71,9 @@ pub(super) fn with_sudo(
 }
 
 fn done(step: &Step, root: &Root) -> Result<(), StepError> {
-    if let (true, Root::Sudo { program, may_ask }) = (step.needs_root(), root) {
+    // The copy is ours, and the program on it is a step of its own.
+    let by_root = step.needs_root() && !matches!(step, Step::RunOnCopy { .. });
+    if let (true, Root::Sudo { program, may_ask }) = (by_root, root) {
         let (program, arguments, input) = with_sudo(step, program, *may_ask);
         return ran(&program, &arguments, &input);
     }
@@ -91,7 +98,26 @@ fn done(step: &Step, root: &Root) -> Result<(), StepError> {
             input,
             ..
         } => ran(program, arguments, input),
+        Step::RunOnCopy { content, .. } => {
+            let folder = private_copy(content).map_err(io)?;
+            done(&step.on(&folder.path().join(COPY)), root)
+        }
     }
+}
+
+/// A folder that nobody else can look into, with a file of this content. Both go when it is dropped.
+fn private_copy(content: &str) -> io::Result<TempDir> {
+    let folder = tempfile::Builder::new()
+        .prefix("sealslot-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(folder.path().join(COPY))?;
+    file.write_all(content.as_bytes())?;
+    Ok(folder)
 }
 
 /// Whole or not at all: the system's program may be building its store at this moment.
@@ -129,4 +155,28 @@ fn ran(program: &Path, arguments: &[OsString], input: &str) -> Result<(), StepEr
         .last()
         .unwrap_or("it failed without a word");
     Err(failed(last.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_takes_a_file_gets_what_was_checked_in_one_that_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let script =
+            "cat \"$1\" >\"$0\"; stat -c %a \"$1\" \"${1%/*}\" >>\"$0\"; echo \"$1\" >>\"$0\"";
+        let step = Step::RunOnCopy {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into(), out.clone().into()],
+            content: "PEM\n".to_owned(),
+            as_root: true,
+        };
+        done(&step, &Root::Ours).unwrap();
+        let said = fs::read_to_string(out).unwrap();
+        let lines: Vec<_> = said.lines().collect();
+        assert_eq!(lines[..3], ["PEM", "600", "700"]);
+        assert!(!Path::new(lines[3]).exists(), "{said}");
+    }
 }

@@ -1,7 +1,8 @@
 //! What is to be changed in trust stores, as steps that can be shown before they are done.
 
+mod step;
+
 use std::ffi::OsString;
-use std::fmt;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -9,104 +10,9 @@ use super::stores::{
     Found, Kind, Layout, Looked, Machine, PACKAGE, Place, database_argument, has_chromium,
     new_chromium_database, nickname,
 };
-use crate::tls::dev::{CertificateFacts, shell_quoted};
+use crate::tls::dev::CertificateFacts;
 
-/// One thing that is done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// A folder for this user alone.
-    CreateFolder(PathBuf),
-    /// A file that everybody can read.
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What is in it.
-        content: String,
-        /// Whether only root may.
-        as_root: bool,
-    },
-    /// A file goes.
-    Remove(PathBuf),
-    /// A program is run.
-    Run {
-        /// Its absolute path.
-        program: PathBuf,
-        arguments: Vec<OsString>,
-        /// What it reads on its stdin.
-        input: String,
-        /// Whether only root may.
-        as_root: bool,
-    },
-}
-
-impl Step {
-    /// Whether only root may do it.
-    pub(super) fn needs_root(&self) -> bool {
-        match self {
-            Self::CreateFolder(_) => false,
-            Self::Remove(_) => true,
-            Self::Write { as_root, .. } | Self::Run { as_root, .. } => *as_root,
-        }
-    }
-
-    /// The same as a program that is run, for `sudo`. Certificates are handed over on stdin, as they were checked: a path could lead
-    /// to another one by then.
-    pub(super) fn as_program(&self) -> (PathBuf, Vec<OsString>, String) {
-        match self {
-            Self::CreateFolder(path) => (
-                "/usr/bin/mkdir".into(),
-                vec!["-p".into(), path.into()],
-                String::new(),
-            ),
-            Self::Write { path, content, .. } => {
-                let mut arguments: Vec<OsString> =
-                    ["-m", "0644", "-T", "/dev/stdin"].map(Into::into).to_vec();
-                arguments.push(path.into());
-                ("/usr/bin/install".into(), arguments, content.clone())
-            }
-            Self::Remove(path) => (
-                "/usr/bin/rm".into(),
-                vec!["-f".into(), "--".into(), path.into()],
-                String::new(),
-            ),
-            Self::Run {
-                program,
-                arguments,
-                input,
-                ..
-            } => (program.clone(), arguments.clone(), input.clone()),
-        }
-    }
-}
-
-/// A program and its arguments as a shell would take them.
-pub(super) fn command_line(program: &Path, arguments: &[OsString]) -> String {
-    let words =
-        std::iter::once(program.as_os_str()).chain(arguments.iter().map(OsString::as_os_str));
-    let quoted = words.map(|word| {
-        let word = word.to_string_lossy();
-        // An option is one on purpose.
-        if word.starts_with('-') && !word.contains(' ') {
-            word.into_owned()
-        } else {
-            shell_quoted(&word)
-        }
-    });
-    quoted.collect::<Vec<_>>().join(" ")
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CreateFolder(path) => write!(f, "create the folder {}", path.display()),
-            Self::Write { path, .. } => write!(f, "write {}", path.display()),
-            Self::Remove(path) => write!(f, "remove {}", path.display()),
-            Self::Run {
-                program, arguments, ..
-            } => write!(f, "run {}", command_line(program, arguments)),
-        }
-    }
-}
+pub(super) use step::{Step, command_line};
 
 /// What is done to one store: all of its steps, or none after one that fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,11 +38,10 @@ pub(super) struct Plan {
     pub(super) undone: Vec<String>,
 }
 
-/// An authority that is to be trusted, and the file that it is in.
+/// An authority that is to be trusted.
 pub(super) struct Authority<'a> {
     pub(super) certificate: &'a CertificateFacts,
     pub(super) pem: String,
-    pub(super) path: &'a Path,
 }
 
 /// What makes the stores of these kinds trust an authority. `looked`: what is in them now.
@@ -191,10 +96,10 @@ fn in_system(layout: &Layout, authority: &Authority<'_>) -> Change {
         },
         Layout::Other(system) => Change {
             store: system.store.to_owned(),
-            steps: vec![Step::Run {
+            steps: vec![Step::RunOnCopy {
                 program: system.program(),
-                arguments: system.add(authority.path),
-                input: String::new(),
+                arguments: system.add(),
+                content: authority.pem.clone(),
                 as_root: system.needs_root,
             }],
         },
@@ -247,11 +152,9 @@ fn listed_removal(list: &Path, anchors: &Path, update: &Path, files: Vec<PathBuf
 }
 
 fn in_databases(machine: &Machine, authority: &Authority<'_>, there: &[&Place], plan: &mut Plan) {
-    let mut databases: Vec<_> = machine
-        .databases()
-        .into_iter()
-        .map(|known| (known, false))
-        .collect();
+    // What was looked at says why others are left alone.
+    let (databases, _) = machine.databases();
+    let mut databases: Vec<_> = databases.into_iter().map(|known| (known, false)).collect();
     let of_chromium = databases
         .iter()
         .any(|(known, _)| known.browser == "Chromium");
@@ -384,28 +287,47 @@ fn out_of_system(
     }
 }
 
+/// A database takes out one of those with a name, and does not say which: so all of them go, one after the other, or none.
 fn out_of_databases(machine: &Machine, found: &[&Found], plan: &mut Plan) {
     let Some(certutil) = machine.programs.find("certutil") else {
         return;
     };
-    for found in found {
-        if let Place::Nss(folder, name) = &found.place {
-            plan.changes.push(Change {
-                store: found.place.to_string(),
-                steps: vec![Step::Run {
-                    program: certutil.clone(),
-                    arguments: vec![
-                        "-d".into(),
-                        database_argument(folder),
-                        "-D".into(),
-                        "-n".into(),
-                        name.into(),
-                    ],
-                    input: String::new(),
-                    as_root: false,
-                }],
-            });
+    let mut done: Vec<&Place> = Vec::new();
+    for one in found {
+        let Place::Nss(folder, name) = &one.place else {
+            continue;
+        };
+        if done.contains(&&one.place) {
+            continue;
         }
+        done.push(&one.place);
+        let going = found.iter().filter(|other| other.place == one.place);
+        if going.count() < one.namesakes {
+            plan.undone.push(format!(
+                "{}: {} certificates are called {name:?} there, and certutil cannot be told which of them to take out; take out \
+                 that with SHA-256 {} in the settings of the browser, or all of them without --fingerprint",
+                one.place,
+                one.namesakes,
+                one.certificate.fingerprint()
+            ));
+            continue;
+        }
+        let step = Step::Run {
+            program: certutil.clone(),
+            arguments: vec![
+                "-d".into(),
+                database_argument(folder),
+                "-D".into(),
+                "-n".into(),
+                name.into(),
+            ],
+            input: String::new(),
+            as_root: false,
+        };
+        plan.changes.push(Change {
+            store: one.place.to_string(),
+            steps: vec![step; one.namesakes],
+        });
     }
 }
 

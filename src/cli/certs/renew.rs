@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use clap::Args;
 use serde_json::json;
 
-use super::{FolderArgs, days};
-use crate::cli::results::{print, print_json};
+use super::{FolderArgs, days, print};
+use crate::cli::results::print_json;
 use crate::cli::{Exit, Failure};
 use crate::tls::dev::{self, DevCertificates, RenewError};
 

@@ -10,8 +10,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::stores::{self, Found, Kind, Looked, Machine};
-use super::{FolderArgs, in_words};
-use crate::cli::results::{print, print_json};
+use super::{FolderArgs, in_words, print};
+use crate::cli::results::print_json;
 use crate::cli::{Exit, Failure};
 use crate::tls::TlsError;
 use crate::tls::dev::{CertificateFacts, DevCertificates, read_facts};
@@ -51,7 +51,9 @@ pub(super) fn run(args: &ShowArgs) -> Result<(), Failure> {
         (Some(ca), Some(server)) => Some(server.facts.is_issued_by(&ca.facts)),
         _ => None,
     };
-    let looked = stores::look(&Machine::this(), &[Kind::System, Kind::Nss]);
+    let machine = Machine::this();
+    let mut looked = stores::look(&machine, &[Kind::System, Kind::Nss]);
+    looked.unseen.extend(machine.barred());
     if args.json {
         let certificate = |shown: &Option<Shown<'_>>| shown.as_ref().map(|shown| shown.json(now));
         return print_json(&json!({
@@ -140,6 +142,9 @@ impl<'a> Shown<'a> {
             print(format_args!("  names        {}", facts.names.join(", ")))?;
         }
         match &facts.constraints {
+            Some(limits) if limits.hosts().is_none() => print(format_args!(
+                "  for          {limits}, and more (not limited to single hosts)"
+            ))?,
             Some(limits) => print(format_args!(
                 "  only for     {limits}, and names below them"
             ))?,

@@ -4,6 +4,7 @@
 
 mod nss;
 mod other_systems;
+mod owned;
 mod programs;
 mod system;
 
@@ -46,6 +47,10 @@ pub(super) struct Machine {
     pub(super) data_home: Option<PathBuf>,
     /// Whether this user may change the system's store.
     pub(super) is_root: bool,
+    /// The user and the group that this process acts as.
+    pub(super) acts_as: (u32, u32),
+    /// Who has called this by `sudo`.
+    pub(super) called_by: Option<String>,
     pub(super) programs: Programs,
 }
 
@@ -60,7 +65,8 @@ impl Machine {
         let below = |name: &str, place: &str| {
             absolute(name).or_else(|| home.as_ref().map(|home| home.join(place)))
         };
-        let is_root = rustix::process::geteuid().is_root();
+        let user = rustix::process::geteuid();
+        let is_root = user.is_root();
         Self {
             os: env::consts::OS,
             root: "/".into(),
@@ -68,6 +74,8 @@ impl Machine {
             data_home: below("XDG_DATA_HOME", ".local/share"),
             home,
             is_root,
+            acts_as: (user.as_raw(), rustix::process::getegid().as_raw()),
+            called_by: env::var("SUDO_USER").ok().filter(|user| !user.is_empty()),
             programs: Programs::of(Path::new("/"), search_path(is_root)),
         }
     }
@@ -77,12 +85,30 @@ impl Machine {
         Layout::of(self)
     }
 
-    /// The NSS databases of this user.
-    pub(super) fn databases(&self) -> Vec<Database> {
-        match self.os {
-            "windows" => Vec::new(),
-            _ => nss::find(self),
+    /// The NSS databases of this user that are nobody else's to change, and what is wrong with others.
+    pub(super) fn databases(&self) -> (Vec<Database>, Vec<String>) {
+        if self.os == "windows" || self.barred().is_some() {
+            return (Vec::new(), Vec::new());
         }
+        nss::find(self)
+    }
+
+    /// Why no NSS database is looked at, and what to do. NSS runs the libraries that a database names: in one of somebody else they
+    /// would run as this user, who may be root.
+    pub(super) fn barred(&self) -> Option<String> {
+        let home = self.home.as_ref()?;
+        let why = match &self.called_by {
+            Some(user) => format!("this runs under sudo for {user}"),
+            None => format!(
+                "the home {}: {}",
+                home.display(),
+                owned::why_not(home, self.acts_as)?
+            ),
+        };
+        Some(format!(
+            "the databases of browsers: {why}; run it as the user whose browsers they are, without sudo: it uses sudo itself for the \
+             system's store"
+        ))
     }
 }
 
@@ -98,6 +124,8 @@ fn search_path(is_root: bool) -> Vec<PathBuf> {
 pub(super) struct Found {
     pub(super) place: Place,
     pub(super) certificate: CertificateFacts,
+    /// How many certificates, itself among them, have the name by which it would be taken out.
+    pub(super) namesakes: usize,
 }
 
 /// Where it stands.
@@ -154,7 +182,8 @@ pub(super) fn look(machine: &Machine, kinds: &[Kind]) -> Looked {
         }
     }
     if kinds.contains(&Kind::Nss) {
-        let databases = machine.databases();
+        let (databases, others) = machine.databases();
+        looked.unseen.extend(others);
         nss::look(machine, &databases, &mut looked);
     }
     looked

@@ -1,6 +1,7 @@
 //! `sealslot certs trust` and `untrust`: our authorities into this machine's trust stores, and out again.
 
-use std::env;
+use std::fmt;
+use std::path::Path;
 use std::time::SystemTime;
 
 use clap::Args;
@@ -10,11 +11,12 @@ use serde_json::json;
 use super::execute::{Root, carry_out, with_sudo};
 use super::plan::{Authority, Change, Plan, command_line, to_trust, to_untrust};
 use super::stores::{self, Kind, Machine};
-use super::{FolderArgs, ask};
+use super::{FolderArgs, ask, note, print};
 use crate::cli::exit::chain;
-use crate::cli::results::{note, print, print_json};
+use crate::cli::results::print_json;
 use crate::cli::{Exit, Failure};
-use crate::tls::dev::{CertificateFacts, DevCertificates, read_facts};
+use crate::tls::HostName;
+use crate::tls::dev::{CertificateFacts, Constraints, DevCertificates, read_all_facts, read_facts};
 
 /// Which stores, and whether to ask.
 #[derive(Args, Debug)]
@@ -41,10 +43,16 @@ struct StoreArgs {
 #[command(after_long_help = "Examples:
   sealslot certs trust
   sealslot certs trust --store nss --yes
+  sealslot certs trust --host build7
   sealslot certs trust --store system --dir /etc/sealslot/certs")]
 pub(super) struct TrustArgs {
     #[command(flatten)]
     folder: FolderArgs,
+
+    /// A host of the CA without a dot in its name, such as build7, which could be a whole top-level domain; may be repeated
+    #[arg(long = "host", value_name = "NAME")]
+    hosts: Vec<HostName>,
+
     #[command(flatten)]
     stores: StoreArgs,
 }
@@ -94,22 +102,12 @@ impl StoreArgs {
 
 pub(super) fn trust(args: &TrustArgs) -> Result<(), Failure> {
     let path = DevCertificates::paths(&args.folder.dir).ca_pem;
-    let certificate = read_facts(&path)?;
-    certificate
-        .check_trustworthy(SystemTime::now())
-        .map_err(|reason| {
-            Failure::new(
-                Exit::Other,
-                format_args!("{} is not put into any store: {reason}", path.display()),
-            )
-        })?;
+    let certificate = trustworthy(&path, args)?;
     let machine = Machine::this();
     let kinds = args.stores.kinds();
-    let absolute = std::path::absolute(&path).unwrap_or(path);
     let authority = Authority {
         certificate: &certificate,
         pem: pem(&certificate),
-        path: &absolute,
     };
     let plan = to_trust(
         &machine,
@@ -123,9 +121,41 @@ pub(super) fn trust(args: &TrustArgs) -> Result<(), Failure> {
         args: &args.stores,
         kinds: &kinds,
         question: "Trust this authority in these stores?",
+        going: &[],
         again: &format!("certs trust --dir {}", args.folder.dir.display()),
     }
     .run(plan)
+}
+
+/// The one certificate in ca.pem, where it may be put into stores.
+fn trustworthy(path: &Path, args: &TrustArgs) -> Result<CertificateFacts, Failure> {
+    let refused = |why: &dyn fmt::Display| {
+        let path = path.display();
+        Failure::new(
+            Exit::Other,
+            format_args!("{path} is not put into any store: {why}"),
+        )
+    };
+    let mut all = read_all_facts(path)?;
+    if all.len() > 1 {
+        let several = format!("it holds {} certificates, and one is wanted", all.len());
+        return Err(refused(&several));
+    }
+    let certificate = all.remove(0);
+    certificate
+        .check_trustworthy(SystemTime::now())
+        .map_err(|reason| refused(&reason))?;
+    let limits = certificate.constraints.iter();
+    if let Some(host) = limits
+        .flat_map(Constraints::broad)
+        .find(|host| !args.hosts.contains(host))
+    {
+        return Err(refused(&format_args!(
+            "it can stand for {host} and for every name below it, which may be a whole domain of many owners; where it is a host \
+             of yours, add --host {host}"
+        )));
+    }
+    Ok(certificate)
 }
 
 pub(super) fn untrust(args: &UntrustArgs) -> Result<(), Failure> {
@@ -139,18 +169,18 @@ pub(super) fn untrust(args: &UntrustArgs) -> Result<(), Failure> {
             .as_ref()
             .is_none_or(|fingerprint| wanted.fingerprint() == *fingerprint)
     };
-    let mut shown: Vec<&[u8]> = Vec::new();
+    let mut going: Vec<Vec<u8>> = Vec::new();
     for found in looked
         .found
         .iter()
         .filter(|found| chosen(&found.certificate))
     {
-        if !shown.contains(&&*found.certificate.der) {
-            shown.push(&found.certificate.der);
+        if !going.contains(&found.certificate.der) {
+            going.push(found.certificate.der.clone());
             describe(&found.certificate);
         }
     }
-    if plan.changes.is_empty() && !args.stores.json {
+    if going.is_empty() && plan.changes.is_empty() && !args.stores.json {
         note("There is no authority of Sealslot in these stores.");
     }
     Undertaking {
@@ -158,6 +188,7 @@ pub(super) fn untrust(args: &UntrustArgs) -> Result<(), Failure> {
         args: &args.stores,
         kinds: &kinds,
         question: "Take them out of these stores?",
+        going: &going,
         again: "certs untrust",
     }
     .run(plan)
@@ -181,10 +212,23 @@ fn pem(certificate: &CertificateFacts) -> String {
 fn describe(certificate: &CertificateFacts) {
     note(certificate.our_name().unwrap_or(&certificate.subject));
     note(format_args!("  SHA-256  {}", certificate.fingerprint()));
-    if let Some(constraints) = &certificate.constraints {
-        note(format_args!(
-            "  for      {constraints}, and names below them"
-        ));
+    match certificate
+        .constraints
+        .as_ref()
+        .map(|limits| (limits, limits.hosts()))
+    {
+        Some((_, Some(hosts))) => {
+            note("  whoever has its key can stand for");
+            for host in hosts {
+                let below = match host {
+                    HostName::Dns(_) => ", and every name below it",
+                    HostName::Ip(_) => "",
+                };
+                note(format_args!("    {host}{below}"));
+            }
+        }
+        Some((limits, None)) => note(format_args!("  for      {limits}, and more")),
+        None => note("  whoever has its key can stand for every host there is"),
     }
     note(format_args!(
         "  until    {}",
@@ -198,6 +242,8 @@ struct Undertaking<'a> {
     args: &'a StoreArgs,
     kinds: &'a [Kind],
     question: &'a str,
+    /// The certificates that are taken out.
+    going: &'a [Vec<u8>],
     /// The command that does what is left.
     again: &'a str,
 }
@@ -213,13 +259,14 @@ impl Undertaking<'_> {
         for already in &plan.already {
             note(format_args!("already there: {already}"));
         }
-        if self.kinds.contains(&Kind::Nss)
-            && self.machine.is_root
-            && env::var_os("SUDO_USER").is_some()
+        if let Some(barred) = self.machine.barred()
+            && self.kinds.contains(&Kind::Nss)
         {
-            note(
-                "The stores of other users are not touched: run it without sudo for your own browsers.",
-            );
+            if self.args.stores.contains(&Kind::Nss) {
+                plan.undone.push(barred);
+            } else {
+                note(format_args!("not touched: {barred}"));
+            }
         }
         if !plan.changes.is_empty() && !self.args.yes {
             if !somebody {
@@ -231,26 +278,7 @@ impl Undertaking<'_> {
                 return Err(Failure::new(Exit::Other, "nothing was changed"));
             }
         }
-        let mut changed = Vec::new();
-        for change in &plan.changes {
-            match carry_out(change, &root) {
-                Ok(()) => {
-                    if !self.args.json {
-                        print(format_args!("changed: {}", change.store))?;
-                    }
-                    changed.push(change.store.clone());
-                }
-                Err(error) => plan
-                    .undone
-                    .push(format!("{}: {}", change.store, chain(&error))),
-            }
-        }
-        if changed
-            .iter()
-            .any(|store| store.starts_with("Firefox") || store.starts_with("NSS"))
-        {
-            note("A browser that is running sees it when it is started again.");
-        }
+        let changed = self.change(&mut plan, &root)?;
         if self.args.json {
             print_json(
                 &json!({ "changed": changed, "already": plan.already, "undone": plan.undone }),
@@ -263,6 +291,44 @@ impl Undertaking<'_> {
             return Ok(());
         }
         Err(Failure::reported(Exit::Other))
+    }
+
+    /// Does what the plan says; gives the stores that were changed.
+    fn change(&self, plan: &mut Plan, root: &Root) -> Result<Vec<String>, Failure> {
+        let mut changed = Vec::new();
+        for change in &plan.changes {
+            let store = &change.store;
+            match carry_out(change, root) {
+                Ok(()) if self.is_left_in(store) => plan.undone.push(format!(
+                    "{store}: what was to go is still there; close the browser and run this once more"
+                )),
+                Ok(()) => {
+                    if !self.args.json {
+                        print(format_args!("changed: {store}"))?;
+                    }
+                    changed.push(store.clone());
+                }
+                Err(error) => plan.undone.push(format!("{store}: {}", chain(&error))),
+            }
+        }
+        if changed
+            .iter()
+            .any(|store| store.starts_with("Firefox") || store.starts_with("NSS"))
+        {
+            note("A browser that is running sees it when it is started again.");
+        }
+        Ok(changed)
+    }
+
+    /// Whether one that was to go is still in a database: they are taken out by a name, which is not theirs alone.
+    fn is_left_in(&self, store: &str) -> bool {
+        store.starts_with("NSS")
+            && stores::look(self.machine, &[Kind::Nss])
+                .found
+                .iter()
+                .any(|found| {
+                    found.place.to_string() == store && self.going.contains(&found.certificate.der)
+                })
     }
 
     /// How steps of root are done. Where they cannot be, their changes leave the plan.
@@ -293,7 +359,8 @@ impl Undertaking<'_> {
 
 /// Shows what is done to a store, in the words that it is done with.
 fn show(change: &Change, root: &Root) {
-    note(format_args!("\n{}", change.store));
+    note("");
+    note(&change.store);
     for step in &change.steps {
         match root {
             Root::Sudo { program, .. } if step.needs_root() => {

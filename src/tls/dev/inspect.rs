@@ -1,6 +1,5 @@
 //! What certificates say, also those from elsewhere. Whether one is genuine is for rustls to say.
 
-use std::fmt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,19 +11,18 @@ use rustls::server::ParsedCertificate;
 use sha1::{Digest, Sha1};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
-use x509_cert::ext::pkix::constraints::name::GeneralSubtrees;
-use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, NameConstraints, SubjectAltName};
 
+use super::limits::{Constraints, escaped};
 use super::{HostName, OUR_AUTHORITIES};
 use crate::tls::TlsError;
 use crate::tls::config::{fingerprint_of, read_chain};
-use crate::tls::host::{address_of_octets, text_of};
+use crate::tls::host::text_of;
 
 /// `id-kp-serverAuth` (RFC 5280, section 4.2.1.12).
 const SERVER_AUTH: &str = "1.3.6.1.5.5.7.3.1";
 
-/// What one certificate says.
+/// What one certificate says. Its texts are escaped, so that none of them can talk to a terminal.
 #[derive(Clone, Debug)]
 pub struct CertificateFacts {
     /// The certificate itself.
@@ -41,21 +39,12 @@ pub struct CertificateFacts {
     pub not_after: SystemTime,
     /// Whether it may sign others.
     pub is_authority: bool,
+    /// Whether those others may sign nothing themselves.
+    signs_leaves_alone: bool,
     /// Which names certificates below it may have, where it is limited.
     pub constraints: Option<Constraints>,
     /// Whether it is good for TLS servers, and for nothing else.
     pub(super) only_servers: bool,
-}
-
-/// What an authority is limited to (RFC 5280, section 4.2.1.10).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Constraints {
-    /// DNS names, with those below them, and networks like `192.0.2.7/32`. Other kinds of names as `x509-cert` writes them.
-    pub permitted: Vec<String>,
-    /// The same, of what is excluded. The empty DNS name is all of them.
-    pub excluded: Vec<String>,
-    /// Whether it leaves no more than single addresses and named hosts.
-    narrow: bool,
 }
 
 /// Why an authority is not put into trust stores.
@@ -64,9 +53,14 @@ pub enum Unfit {
     /// It is a server's certificate, or another that may not sign.
     #[error("it is no authority but a certificate below one")]
     NoAuthority,
-    /// Whoever has its key could stand for any host.
-    #[error("it is not limited by name: whoever has its key could stand for every host there is")]
+    /// Whoever has its key could stand for hosts that it does not name.
+    #[error(
+        "it is not limited by name to single hosts: whoever has its key could stand for others, or for every host there is"
+    )]
     NotLimited,
+    /// There could be other authorities below it.
+    #[error("it may have other authorities below it")]
+    NotLast,
     /// Its key could sign mail or programs.
     #[error("it is not limited to TLS servers")]
     NotOnlyServers,
@@ -84,20 +78,25 @@ impl CertificateFacts {
         let certificate = Certificate::from_der(der).ok()?;
         let tbs = certificate.tbs_certificate();
         let names = match tbs.get_extension::<SubjectAltName>().ok()? {
-            Some((_, SubjectAltName(names))) => names.iter().filter_map(text_of).collect(),
+            Some((_, SubjectAltName(names))) => {
+                let names = names.iter().filter_map(text_of);
+                names.map(|name| escaped(&name)).collect()
+            }
             None => Vec::new(),
         };
         let basic = tbs.get_extension::<BasicConstraints>().ok()?;
+        let last = |basic: &BasicConstraints| basic.path_len_constraint == Some(0);
         let limits = tbs.get_extension::<NameConstraints>().ok()?;
         let uses = tbs.get_extension::<ExtendedKeyUsage>().ok()?;
         let uses = uses.map(|(_, ExtendedKeyUsage(uses))| uses);
         Some(Self {
             der: der.to_vec(),
-            subject: tbs.subject().to_string(),
-            issuer: tbs.issuer().to_string(),
+            subject: escaped(&tbs.subject().to_string()),
+            issuer: escaped(&tbs.issuer().to_string()),
             names,
             not_before: tbs.validity().not_before.to_system_time(),
             not_after: tbs.validity().not_after.to_system_time(),
+            signs_leaves_alone: basic.as_ref().is_some_and(|(_, basic)| last(basic)),
             is_authority: basic.is_some_and(|(_, basic)| basic.ca),
             constraints: limits.map(|(critical, limits)| Constraints::of(critical, &limits)),
             only_servers: uses
@@ -130,12 +129,12 @@ impl CertificateFacts {
         if !self.is_authority {
             return Err(Unfit::NoAuthority);
         }
-        if !self
-            .constraints
-            .as_ref()
-            .is_some_and(|limits| limits.narrow)
-        {
+        let limits = self.constraints.as_ref();
+        if limits.and_then(Constraints::hosts).is_none() {
             return Err(Unfit::NotLimited);
+        }
+        if !self.signs_leaves_alone {
+            return Err(Unfit::NotLast);
         }
         if !self.only_servers {
             return Err(Unfit::NotOnlyServers);
@@ -190,67 +189,24 @@ impl CertificateFacts {
     }
 }
 
-impl Constraints {
-    fn of(critical: bool, limits: &NameConstraints) -> Self {
-        let listed = |subtrees: &Option<GeneralSubtrees>| -> Vec<String> {
-            let subtrees = subtrees.iter().flatten();
-            subtrees.map(|subtree| base(&subtree.base)).collect()
-        };
-        let (permitted, excluded) = (
-            listed(&limits.permitted_subtrees),
-            listed(&limits.excluded_subtrees),
-        );
-        let has = |list: &[String], kind: fn(&str) -> bool| list.iter().any(|base| kind(base));
-        // A kind of name that is not mentioned is not limited at all.
-        let every_kind = [is_dns as fn(&str) -> bool, is_v4, is_v6]
-            .into_iter()
-            .all(|kind| {
-                let all = |base: &str| ["", "0.0.0.0/0", "::/0"].contains(&base);
-                has(&permitted, kind) || excluded.iter().any(|base| kind(base) && all(base))
-            });
-        let single = permitted.iter().all(|base| {
-            is_dns(base) && !base.is_empty()
-                || base.ends_with("/32") && is_v4(base)
-                || base.ends_with("/128")
-        });
-        Self {
-            narrow: critical && every_kind && single,
-            permitted,
-            excluded,
-        }
-    }
-}
-
-impl fmt::Display for Constraints {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let single = |base: &String| {
-            let address = base.strip_suffix("/32").or(base.strip_suffix("/128"));
-            address.unwrap_or(base).to_owned()
-        };
-        let permitted: Vec<_> = self.permitted.iter().map(single).collect();
-        f.write_str(&permitted.join(", "))
-    }
-}
-
-fn is_dns(base: &str) -> bool {
-    !base.contains(['/', ' ', '('])
-}
-
-fn is_v4(base: &str) -> bool {
-    base.contains('/') && !base.contains(':')
-}
-
-fn is_v6(base: &str) -> bool {
-    base.contains('/') && base.contains(':')
-}
-
-/// The certificates in a PEM file, the first one first.
+/// The first certificate in a PEM file.
 pub fn read_facts(path: &Path) -> Result<CertificateFacts, TlsError> {
     let chain = read_chain(path)?;
-    CertificateFacts::of(&chain[0]).ok_or_else(|| TlsError::Certificate {
+    CertificateFacts::of(&chain[0]).ok_or_else(|| unreadable(path))
+}
+
+/// All certificates in a PEM file, one at least.
+pub fn read_all_facts(path: &Path) -> Result<Vec<CertificateFacts>, TlsError> {
+    let chain = read_chain(path)?;
+    let facts = chain.iter().map(|der| CertificateFacts::of(der));
+    facts.collect::<Option<_>>().ok_or_else(|| unreadable(path))
+}
+
+fn unreadable(path: &Path) -> TlsError {
+    TlsError::Certificate {
         path: path.to_owned(),
         source: rustls::Error::InvalidCertificate(rustls::CertificateError::BadEncoding),
-    })
+    }
 }
 
 /// All certificates in a text with PEM blocks that can be read.
@@ -260,21 +216,4 @@ pub fn read_facts_of(pem: &[u8]) -> Vec<CertificateFacts> {
     certificates
         .filter_map(|der| CertificateFacts::of(&der))
         .collect()
-}
-
-/// What a subtree begins at. A network is an address and a mask of the same length.
-fn base(name: &GeneralName) -> String {
-    let other = || format!("{name:?} ()");
-    match name {
-        GeneralName::DnsName(name) => name.as_str().to_owned(),
-        GeneralName::IpAddress(bytes) => {
-            let (address, mask) = bytes.as_bytes().split_at(bytes.as_bytes().len() / 2);
-            let Some(address) = address_of_octets(address) else {
-                return other();
-            };
-            let ones: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
-            format!("{address}/{ones}")
-        }
-        _ => other(),
-    }
 }

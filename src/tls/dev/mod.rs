@@ -7,6 +7,7 @@
 //! neither mail nor programs.
 
 mod inspect;
+mod limits;
 mod make;
 mod renew;
 mod staged;
@@ -19,7 +20,8 @@ use std::path::{Path, PathBuf};
 
 use super::{CertificateFiles, HostName};
 
-pub use inspect::{CertificateFacts, Constraints, Unfit, read_facts, read_facts_of};
+pub use inspect::{CertificateFacts, Unfit, read_all_facts, read_facts, read_facts_of};
+pub use limits::{Constraints, escaped};
 #[cfg(test)]
 pub(super) use make::signed_leaf;
 pub use make::{DEFAULT_DAYS, MAX_DAYS, make};

@@ -160,7 +160,7 @@ pub fn renew(dir: &Path, days: u16, now: SystemTime) -> Result<Renewed, RenewErr
         .check_trustworthy(now)
         .or_else(|reason| match reason {
             // Those of before had the same limits; what cannot be renewed below them shows when it is verified.
-            Unfit::NotLimited | Unfit::NotOnlyServers => Ok(()),
+            Unfit::NotLimited | Unfit::NotLast | Unfit::NotOnlyServers => Ok(()),
             reason => Err(refused(reason)),
         })?;
     let before = read_facts(&files.server_pem)?;

@@ -28,7 +28,7 @@ fn facts(path: &Path) -> CertificateFacts {
 
 fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> CertificateFacts {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
     let name = "Sealslot development CA 0123abcd";
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -108,6 +108,16 @@ fn only_limited_authorities_of_ours_are_trustworthy() {
         params.name_constraints = Some(limits);
     });
     assert_eq!(unfit(every_name), Unfit::NotLimited);
+    for depth in [
+        rcgen::BasicConstraints::Unconstrained,
+        rcgen::BasicConstraints::Constrained(1),
+    ] {
+        let deep = self_signed(|params| {
+            params.name_constraints = limited(&["localhost"]);
+            params.is_ca = IsCa::Ca(depth);
+        });
+        assert_eq!(unfit(deep), Unfit::NotLast);
+    }
     let mail = self_signed(|params| {
         params.name_constraints = limited(&["localhost"]);
         params
@@ -128,6 +138,40 @@ fn only_limited_authorities_of_ours_are_trustworthy() {
         params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     });
     assert_eq!(unfit(old), Unfit::Expired);
+}
+
+#[test]
+fn limits_that_are_not_critical_limit_nothing() {
+    let extension = |critical| {
+        let made = self_signed(|params| {
+            params.name_constraints = Some(super::make::name_constraints(&hosts(&["localhost"])));
+        });
+        let made = Certificate::from_der(&made.der).unwrap();
+        let all = made.tbs_certificate().extensions().unwrap().clone();
+        let limits = all
+            .iter()
+            .find(|one| one.extn_id.to_string() == "2.5.29.30");
+        let value = limits.unwrap().extn_value.as_bytes().to_vec();
+        let mut custom = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 30], value);
+        custom.set_criticality(critical);
+        self_signed(|params| params.custom_extensions.push(custom))
+            .check_trustworthy(SystemTime::now())
+    };
+    assert_eq!(extension(true), Ok(()));
+    assert_eq!(extension(false), Err(Unfit::NotLimited));
+}
+
+#[test]
+fn texts_of_certificates_are_escaped() {
+    let facts = self_signed(|params| {
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "a\r\u{1b}[2K\u{202e}b");
+    });
+    for text in [&facts.subject, &facts.issuer] {
+        assert!(!text.contains(['\r', '\u{1b}']), "{text}");
+        assert!(text.contains(r"\u{202e}b"), "{text}");
+    }
 }
 
 #[test]

@@ -34,6 +34,11 @@ impl Bench {
             data_home: Some(home.join(".local/share")),
             home: Some(home),
             is_root: false,
+            acts_as: (
+                rustix::process::geteuid().as_raw(),
+                rustix::process::getegid().as_raw(),
+            ),
+            called_by: None,
             programs: Programs::of(dir.path(), Vec::new()),
         };
         let certificate = read_facts(&files.ca_pem).unwrap();
@@ -74,7 +79,6 @@ impl Bench {
         let authority = Authority {
             certificate: &self.certificate,
             pem: fs::read_to_string(&self.files.ca_pem).unwrap(),
-            path: &self.files.ca_pem,
         };
         to_trust(
             &self.machine,
@@ -318,27 +322,79 @@ fn what_is_in_databases_is_seen_and_taken_out() {
 }
 
 #[test]
+fn of_several_with_one_name_all_go_or_none() {
+    let bench = Bench::new("linux");
+    let folder = bench.folder("home/kim/.pki/nssdb");
+    fs::write(folder.join("cert9.db"), "").unwrap();
+    let other = Bench::new("linux");
+    let name = bench.certificate.our_name().unwrap();
+    let (own, others) = (bench.files.ca_pem.display(), other.files.ca_pem.display());
+    let script =
+        format!("case \"$*\" in *-a*) cat '{own}' '{others}' ;; *) echo '{name}   C,,  ' ;; esac");
+    bench.program("bin/certutil", &script);
+    let one = bench.untrusting(Some(&bench.certificate.fingerprint()));
+    assert!(one.changes.is_empty(), "{one:?}");
+    let said = one
+        .undone
+        .iter()
+        .find(|undone| undone.contains("2 certificates"));
+    assert!(said.unwrap().contains(&bench.certificate.fingerprint()));
+    let all = bench.untrusting(None);
+    assert_eq!((all.changes.len(), all.changes[0].steps.len()), (1, 2));
+}
+
+#[test]
+fn databases_of_others_are_left_alone() {
+    let mut bench = Bench::new("linux");
+    let folder = bench.folder("home/kim/.pki/nssdb");
+    fs::write(folder.join("cert9.db"), "").unwrap();
+    let ran = bench.path("ran");
+    bench.program("bin/certutil", &format!("touch '{}'", ran.display()));
+    bench.program("usr/bin/chromium", "");
+    let mode = |mode| fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o777);
+    let plan = bench.trusting(&[Kind::Nss]);
+    assert!(plan.undone[0].contains("others can write"), "{plan:?}");
+    mode(0o700);
+
+    bench.machine.called_by = Some("lee".to_owned());
+    assert!(bench.machine.barred().unwrap().contains("sudo for lee"));
+    assert_eq!(bench.trusting(&[Kind::Nss]), Plan::default());
+    bench.machine.called_by = None;
+    bench.machine.acts_as.0 += 1;
+    assert!(bench.machine.barred().unwrap().contains("another user's"));
+    assert_eq!(bench.trusting(&[Kind::Nss]), Plan::default());
+    fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(bench.trusting(&[Kind::Nss]), Plan::default());
+    assert!(!ran.exists());
+}
+
+#[test]
 fn other_systems_have_commands_of_their_own() {
     let sha1 = |bench: &Bench| bench.certificate.sha1();
     let bench = Bench::new("macos");
-    let file = bench.files.ca_pem.display();
     let plan = bench.trusting(&[Kind::System]);
     let keychain = "/Library/Keychains/System.keychain";
     assert_eq!(
         lines(&plan),
         [format!(
-            "run /usr/bin/security add-trusted-cert -d -r trustRoot -k {keychain} {file}"
+            "run /usr/bin/security add-trusted-cert -d -r trustRoot -k {keychain} (a copy of the certificate above)"
         )]
     );
     assert!(plan.changes[0].needs_root());
+    let Step::RunOnCopy { content, .. } = &plan.changes[0].steps[0] else {
+        panic!("{plan:?}");
+    };
+    assert_eq!(*content, fs::read_to_string(&bench.files.ca_pem).unwrap());
 
     let bench = Bench::new("windows");
-    let file = bench.files.ca_pem.display();
     let program = r"'C:\Windows\System32\certutil.exe'";
     let plan = bench.trusting(&BOTH);
     assert_eq!(
         lines(&plan),
-        [format!("run {program} -user -addstore Root {file}")]
+        [format!(
+            "run {program} -user -addstore Root (a copy of the certificate above)"
+        )]
     );
     assert!(!plan.changes[0].needs_root());
     let plan = bench.untrusting(None);

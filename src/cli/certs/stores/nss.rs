@@ -5,13 +5,15 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Found, Looked, Machine, Place, run};
+use super::{Found, Looked, Machine, Place, owned, run};
 use crate::tls::dev::{CertificateFacts, OUR_AUTHORITIES, read_facts_of};
 
 /// The package with `certutil`.
 pub(in crate::cli::certs) const PACKAGE: &str = "libnss3-tools (Debian, Ubuntu), nss-tools (Fedora), nss (Arch, Homebrew) or mozilla-nss-tools (openSUSE)";
 /// The file that makes a folder a database.
 const FILE: &str = "cert9.db";
+/// What NSS reads of one: among them the list of libraries that it loads.
+const READ: [&str; 3] = [FILE, "key4.db", "pkcs11.txt"];
 /// The most profiles that are looked at in one place.
 const MAX_PROFILES: usize = 100;
 
@@ -49,15 +51,29 @@ pub(in crate::cli::certs) struct Database {
     pub(in crate::cli::certs) browser: &'static str,
 }
 
-/// The databases of this user.
-pub(super) fn find(machine: &Machine) -> Vec<Database> {
+/// The databases of this user, by paths without links, and why others are left alone.
+pub(super) fn find(machine: &Machine) -> (Vec<Database>, Vec<String>) {
     let Some(home) = &machine.home else {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     };
     let mut found: Vec<Database> = Vec::new();
+    let mut others = Vec::new();
     let mut add = |folder: PathBuf, browser| {
-        if folder.join(FILE).is_file() && !found.iter().any(|known| known.folder == folder) {
-            found.push(Database { folder, browser });
+        if !folder.join(FILE).is_file() {
+            return;
+        }
+        let folder = fs::canonicalize(&folder).unwrap_or(folder);
+        if found.iter().any(|known| known.folder == folder) {
+            return;
+        }
+        let why = owned::why_not(&folder, machine.acts_as)
+            .or_else(|| owned::why_not_files(&folder, &READ, machine.acts_as));
+        match why {
+            None => found.push(Database { folder, browser }),
+            Some(why) => others.push(format!(
+                "NSS database {}: {why}; make it yours alone (chown, chmod go-w), for NSS runs what it names",
+                folder.display()
+            )),
         }
     };
     let by_config = machine
@@ -77,7 +93,7 @@ pub(super) fn find(machine: &Machine) -> Vec<Database> {
     for folder in CHROMIUM.iter().map(|place| home.join(place)).chain(by_data) {
         add(folder, "Chromium");
     }
-    found
+    (found, others)
 }
 
 fn folders_in(place: &Path) -> Vec<PathBuf> {
@@ -100,9 +116,10 @@ pub(in crate::cli::certs) fn has_chromium(machine: &Machine) -> bool {
 /// Where a Chromium reads the database that does not exist yet. Old ones know this place alone, and new ones prefer it where it is
 /// there.
 pub(in crate::cli::certs) fn new_chromium_database(machine: &Machine) -> Option<Database> {
-    let home = machine.home.as_ref()?;
-    Some(Database {
-        folder: home.join(CHROMIUM[0]),
+    let folder = machine.home.as_ref()?.join(CHROMIUM[0]);
+    let ours = machine.barred().is_none() && owned::why_not(&folder, machine.acts_as).is_none();
+    ours.then_some(Database {
+        folder,
         browser: "Chromium",
     })
 }
@@ -148,10 +165,16 @@ pub(super) fn look(machine: &Machine, databases: &[Database], looked: &mut Looke
             ]
             .concat();
             let shown = run(certutil.as_os_str(), &show, b"").map(|ran| ran.stdout);
-            for certificate in read_facts_of(shown.unwrap_or_default().as_bytes()) {
+            let named = read_facts_of(shown.unwrap_or_default().as_bytes());
+            let namesakes = named.len();
+            for certificate in named {
                 if certificate.our_name().is_some() {
                     let place = Place::Nss(folder.clone(), nickname.clone());
-                    looked.found.push(Found { place, certificate });
+                    looked.found.push(Found {
+                        place,
+                        certificate,
+                        namesakes,
+                    });
                 }
             }
         }
@@ -168,6 +191,7 @@ fn our_nicknames(listed: &str) -> Vec<String> {
             .then(|| name.to_owned())
     });
     let mut names: Vec<_> = names.collect();
+    names.sort();
     names.dedup();
     names
 }

@@ -2,7 +2,7 @@
 //! down and tested as plans, and have run nowhere.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Found, Looked, Place, run};
 use crate::tls::dev::{CertificateFacts, OUR_AUTHORITIES, read_facts_of};
@@ -58,15 +58,13 @@ impl OtherSystem {
         self.os == "macos"
     }
 
-    /// What puts the authority in a file into the store.
-    pub(in crate::cli::certs) fn add(&self, file: &Path) -> Vec<OsString> {
-        let mut add = if self.is_macos() {
+    /// What puts the authority in a file, which comes behind it, into the store.
+    pub(in crate::cli::certs) fn add(&self) -> Vec<OsString> {
+        if self.is_macos() {
             words(&["add-trusted-cert", "-d", "-r", "trustRoot", "-k", KEYCHAIN])
         } else {
             words(&["-user", "-addstore", "Root"])
-        };
-        add.push(file.into());
-        add
+        }
     }
 
     /// What takes an authority out again. The trust settings of macOS go with the certificate (`-t`).
@@ -104,6 +102,7 @@ impl OtherSystem {
                 looked.found.extend(ours.map(|certificate| Found {
                     place: Place::Entry(self.store),
                     certificate,
+                    namesakes: 1,
                 }));
                 if !self.is_macos() {
                     looked

@@ -141,6 +141,7 @@ impl Layout {
             looked.found.push(Found {
                 place: Place::File(path),
                 certificate,
+                namesakes: 1,
             });
         }
     }
