@@ -4,7 +4,8 @@
 //! request in [`exchange`]. Connections share their number with those over TCP. No early data, no datagrams, no server push.
 //!
 //! Clients may go on from another address (RFC 9000, section 9), as phones do that leave a Wi-Fi: the new one is validated
-//! before more than a little is sent there. Each request counts for the address that it came from.
+//! before more than a little is sent there. All requests count for the address that did the handshake: a packet may say that it
+//! comes from anywhere, and quinn follows it before anybody has shown to be there.
 
 mod connection;
 mod exchange;

@@ -1,5 +1,6 @@
 //! One connection over QUIC: its handshake, its requests and its watchdog.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -58,7 +59,8 @@ pub(super) async fn run(
     (_permit, handshake): (OwnedSemaphorePermit, OwnedSemaphorePermit),
 ) {
     let _open = Open::count(&shared.app);
-    let address = incoming.remote_address().ip();
+    // Only who receives there can end the handshake.
+    let address = incoming.remote_address().ip().to_canonical();
     let limit = shared.limits.handshake_timeout;
     let (place, lost) = shared.handshakes.enter();
     place.belongs_to(ClientNetwork::of(address));
@@ -72,7 +74,7 @@ pub(super) async fn run(
     };
     drop((place, handshake));
     match established {
-        Ok(established) => speak_http(&shared, established).await,
+        Ok(established) => speak_http(&shared, established, address).await,
         Err(refused) => {
             let failed = &shared.app.metrics.handshakes_failed;
             failed.fetch_add(1, Ordering::Relaxed);
@@ -108,7 +110,7 @@ async fn establish(
     })
 }
 
-async fn speak_http(shared: &Arc<Shared>, established: Established) {
+async fn speak_http(shared: &Arc<Shared>, established: Established, address: IpAddr) {
     let Established {
         quic,
         mut http,
@@ -116,7 +118,7 @@ async fn speak_http(shared: &Arc<Shared>, established: Established) {
     } = established;
     let traffic = Traffic::new();
     let client = Arc::new(Client {
-        connection: quic.clone(),
+        address,
         identity: certificate
             .as_ref()
             .map(|certificate| identify(certificate, &shared.peers.client_scopes)),

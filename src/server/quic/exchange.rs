@@ -1,5 +1,6 @@
 //! One request over HTTP/3, and its answer.
 
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -35,7 +36,8 @@ const OF_CONNECTIONS: [HeaderName; 5] = [
 
 /// Who is at the other end of a connection.
 pub(super) struct Client {
-    pub(super) connection: quinn::Connection,
+    /// Where the handshake was done. Not where the connection is said to be now: that is believed before it is validated.
+    pub(super) address: IpAddr,
     pub(super) identity: Option<ClientIdentity>,
 }
 
@@ -58,9 +60,8 @@ pub(super) async fn run(
         stream.stop_stream(Code::H3_MESSAGE_ERROR);
         return;
     };
-    let address = client.connection.remote_address().ip().to_canonical();
     let peer = Peer {
-        address: client_address(request.headers(), address, &shared.peers.proxies),
+        address: client_address(request.headers(), client.address, &shared.peers.proxies),
         certificate: client.identity.clone(),
     };
     let method = request.method().clone();
