@@ -10,6 +10,7 @@
 mod connection;
 mod exchange;
 pub mod frames;
+mod reason;
 mod transport;
 
 use std::net::UdpSocket;

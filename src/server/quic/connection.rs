@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::exchange::{self, Client};
+use super::reason::Reason;
 use super::transport::Connection;
 use crate::http::ClientNetwork;
 use crate::server::Shared;
@@ -37,11 +38,23 @@ enum RefusedConnection {
     #[error("too many others waited for their handshakes")]
     Crowded,
     #[error("no QUIC: {0}")]
-    Quic(#[from] quinn::ConnectionError),
+    Quic(Reason),
     #[error("no HTTP/3: {0}")]
-    Http(#[from] ConnectionError),
+    Http(Reason),
     #[error("the certificate is no longer good: {0}")]
     Certificate(#[from] tokio_rustls::rustls::Error),
+}
+
+impl From<quinn::ConnectionError> for RefusedConnection {
+    fn from(error: quinn::ConnectionError) -> Self {
+        Self::Quic(Reason::from(&error))
+    }
+}
+
+impl From<ConnectionError> for RefusedConnection {
+    fn from(error: ConnectionError) -> Self {
+        Self::Http(Reason::from(&error))
+    }
 }
 
 /// A connection after its handshake.
@@ -145,7 +158,8 @@ async fn speak_http(shared: &Arc<Shared>, established: Established, address: IpA
                 Ok(None) => break,
                 Err(error) => {
                     if !error.is_h3_no_error() {
-                        tracing::debug!(%error, "a connection over QUIC broke");
+                        let reason = Reason::from(&error);
+                        tracing::debug!(%reason, "a connection over QUIC broke");
                     }
                     break;
                 }

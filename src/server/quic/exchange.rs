@@ -16,6 +16,7 @@ use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::reason::Reason;
 use super::transport::{Connection, ReceiveHalf, SendHalf};
 use crate::http::{ClientIdentity, Incoming, Peer, Response, respond};
 use crate::server::Shared;
@@ -85,7 +86,8 @@ pub(super) async fn run(
 }
 
 fn log(error: &StreamError) {
-    tracing::debug!(%error, "a request over HTTP/3 broke off");
+    let reason = Reason::from(error);
+    tracing::debug!(%reason, "a request over HTTP/3 broke off");
 }
 
 /// Whether a request may be looked at, and how long its body says it is; `None` where it is malformed (RFC 9114, section 4.1.2) in a
@@ -212,10 +214,17 @@ struct Content {
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
 enum ContentError {
-    #[error(transparent)]
-    Stream(#[from] StreamError),
+    #[error("{0}")]
+    Stream(Reason),
     #[error("more came than its length says")]
     TooLong,
+}
+
+impl From<StreamError> for ContentError {
+    /// Whoever logs it must not repeat what the client sent.
+    fn from(error: StreamError) -> Self {
+        Self::Stream(error.into())
+    }
 }
 
 impl Content {
