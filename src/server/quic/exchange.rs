@@ -17,11 +17,11 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::reason::Reason;
-use super::transport::{Connection, ReceiveHalf, SendHalf};
+use super::transport::{Both, Connection, ReceiveHalf, SendHalf};
 use crate::http::{ClientIdentity, Incoming, Peer, Response, respond};
 use crate::server::Shared;
 use crate::server::client_address::client_address;
-use crate::server::traffic::Exchange;
+use crate::server::traffic::{Exchange, Traffic};
 
 type Sending = RequestStream<SendHalf, Bytes>;
 type Receiving = RequestStream<ReceiveHalf, Bytes>;
@@ -42,25 +42,53 @@ pub(super) struct Client {
     pub(super) identity: Option<ClientIdentity>,
 }
 
-/// Answers a request, until the client has the answer.
+/// What a stream came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// A request, whatever became of it.
+    Request,
+    /// Nothing: it ended or stopped before there was one, or that was malformed.
+    Nothing,
+}
+
+/// Reads a request, and answers it.
 pub(super) async fn run(
     shared: Arc<Shared>,
     client: Arc<Client>,
+    traffic: Arc<Traffic>,
     request: RequestResolver<Connection, Bytes>,
-    exchange: Exchange,
-) {
+) -> Outcome {
     let resolved = timeout(shared.limits.header_timeout, request.resolve_request()).await;
     let (request, mut stream) = match resolved {
         Ok(Ok(resolved)) => resolved,
-        Ok(Err(error)) => return log(&error),
-        Err(_) => return tracing::debug!("the head of a request took too long"),
+        Ok(Err(error)) => {
+            log(&error);
+            return Outcome::Nothing;
+        }
+        Err(_) => {
+            tracing::debug!("the head of a request took too long");
+            return Outcome::Nothing;
+        }
     };
     let Some(length) = well_formed(&request) else {
         tracing::debug!("a malformed request over HTTP/3");
         stream.stop_sending(Code::H3_MESSAGE_ERROR);
         stream.stop_stream(Code::H3_MESSAGE_ERROR);
-        return;
+        return Outcome::Nothing;
     };
+    // Only now: a connection whose streams come to nothing is idle.
+    let exchange = traffic.begin();
+    answer(&shared, &client, (request, length, stream), exchange).await;
+    Outcome::Request
+}
+
+/// Answers a request with a body of this length, until the client has the answer.
+async fn answer(
+    shared: &Shared,
+    client: &Client,
+    (request, length, stream): (Request<()>, Option<u64>, RequestStream<Both, Bytes>),
+    exchange: Exchange,
+) {
     let peer = Peer {
         address: client_address(request.headers(), client.address, &shared.peers.proxies),
         certificate: client.identity.clone(),
