@@ -22,6 +22,7 @@ use crate::http::ClientNetwork;
 use crate::server::Shared;
 use crate::server::client_scopes::identify;
 use crate::server::connection::MAX_HEADERS;
+use crate::server::handshakes::{Lost, Place};
 use crate::server::standing::{Open, Standing, WATCH_INTERVAL, watch};
 use crate::server::traffic::Traffic;
 use crate::tls::ClientCertificate;
@@ -75,7 +76,8 @@ pub(super) async fn run(
     shared: Arc<Shared>,
     incoming: Incoming,
     config: Arc<quinn::ServerConfig>,
-    (_permit, handshake): (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    _permit: OwnedSemaphorePermit,
+    (place_here, lost_here): (Place, Lost),
 ) {
     let _open = Open::count(&shared.app);
     // Only who receives there can end the handshake.
@@ -90,8 +92,9 @@ pub(super) async fn run(
         () = shared.stop.cancelled() => return,
         established = establishing => established.unwrap_or(Err(RefusedConnection::Late)),
         () = lost.happens() => Err(RefusedConnection::Crowded),
+        () = lost_here.happens() => Err(RefusedConnection::Crowded),
     };
-    drop((place, handshake));
+    drop((place, place_here));
     match established {
         Ok(established) => speak_http(&shared, established, address).await,
         Err(refused) => {
@@ -108,7 +111,12 @@ async fn establish(
     config: Arc<quinn::ServerConfig>,
 ) -> Result<Established, RefusedConnection> {
     shared.tls.settle().await;
-    let quic = incoming.accept_with(config)?.await?;
+    // Computes what a hello asks for that has come whole, as most do. What comes in later packets is computed by quinn when it does:
+    // of such hellos, and of clients' certificates, only the number is bounded.
+    let turn = shared.handshakes.turn().await;
+    let connecting = incoming.accept_with(config);
+    drop(turn);
+    let quic = connecting?.await?;
     let chain = quic
         .peer_identity()
         .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
