@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Version};
@@ -25,6 +25,10 @@ pub(super) fn checked(
     route: Result<Route, Problem>,
 ) -> Result<Route, Problem> {
     let authority = authority(head)?;
+    // Who is in front of us may have believed the other one (RFC 9110, section 8.6). Some versions of HTTP refuse it before us.
+    if head.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+        return Err(Problem::malformed_length());
+    }
     let probe = matches!(route, Ok(Route::Health | Route::Ready));
     if surface == Surface::Operations || probe {
         return route;

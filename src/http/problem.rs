@@ -196,6 +196,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "malformed-host", detail)
     }
 
+    pub(super) fn malformed_length() -> Self {
+        let detail = "A request says once how long it is, or not at all.";
+        Self::new(StatusCode::BAD_REQUEST, "malformed-length", detail)
+    }
+
     /// RFC 9110, section 15.5.20.
     pub(super) fn misdirected() -> Self {
         let detail = "This server has another name: use one that its certificate is for. Whoever runs it can give it more names, \

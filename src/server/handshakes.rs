@@ -18,7 +18,7 @@ pub(super) struct Handshakes {
     most: usize,
     /// As many may be of one address.
     most_of_one: usize,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     waiting: Mutex<Waiting>,
 }
 
@@ -64,9 +64,24 @@ impl Handshakes {
             most: most.max(1),
             most_of_one: (most / 2).max(1),
             // Half of the machine is the uploads' own.
-            turns: Semaphore::new((threads / 2).max(1)),
+            turns: Arc::new(Semaphore::new((threads / 2).max(1))),
             waiting: Mutex::default(),
         })
+    }
+
+    /// Other places, which some of the handshakes need as well: `most` of them, `most_of_one` of one address. The turns are the same.
+    pub(super) fn within(&self, most: usize, most_of_one: usize) -> Arc<Self> {
+        Arc::new(Self {
+            most,
+            most_of_one,
+            turns: Arc::clone(&self.turns),
+            waiting: Mutex::default(),
+        })
+    }
+
+    /// How many are not over.
+    pub(super) fn under_way(&self) -> usize {
+        self.lock().places.len()
     }
 
     /// Takes a place for a connection, perhaps from the one that has had its own longest. [`Place`] is held until the handshake is
@@ -196,6 +211,18 @@ mod tests {
         drop(place);
         let waiting = handshakes.lock();
         assert!(waiting.places.is_empty() && waiting.of_network.is_empty());
+    }
+
+    #[test]
+    fn places_of_their_own_take_none_from_others() {
+        let handshakes = Handshakes::new(4, 2);
+        let (_place, mut honest) = enter(&handshakes, "192.0.2.1");
+        let some = handshakes.within(4, 2);
+        let mut flood: Vec<_> = (0..5).map(|_| enter(&some, "192.0.2.1")).collect();
+        assert_eq!((some.under_way(), handshakes.under_way()), (2, 1));
+        assert!(!is_lost(&mut honest));
+        let which: Vec<_> = flood.iter_mut().map(|(_, lost)| is_lost(lost)).collect();
+        assert_eq!(which, [true, true, true, false, false]);
     }
 
     #[tokio::test]

@@ -4,11 +4,13 @@
 //! request in `exchange`. Connections share their number with those over TCP. No early data, no datagrams, no server push.
 //!
 //! Clients may go on from another address (RFC 9000, section 9), as phones do that leave a Wi-Fi: the new one is validated
-//! before more than a little is sent there. Each request counts for the address that it came from.
+//! before more than a little is sent there. All requests count for the address that did the handshake: a packet may say that it
+//! comes from anywhere, and quinn follows it before anybody has shown to be there.
 
 mod connection;
 mod exchange;
 pub mod frames;
+mod reason;
 mod transport;
 
 use std::net::UdpSocket;
@@ -24,11 +26,14 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::{CONNECTION_WINDOW, MAX_STREAMS, STREAM_WINDOW};
 use super::{ConnectionLimits, Shared};
+use crate::http::ClientNetwork;
 
 /// Streams that carry no request: settings, two for header compression, and a few that mean nothing.
 const MAX_OTHER_STREAMS: u32 = 8;
-/// Handshakes at the same time; more are refused.
+/// Handshakes at the same time, and as many of them as one address may have. Where there are more, the one that takes longest is
+/// given up: so those who are quick get in while others say nothing.
 const MAX_HANDSHAKES: usize = 256;
+const MAX_HANDSHAKES_OF_ONE: usize = 32;
 /// With so many under way, clients first have to show that they receive at their address: before, they are believed, and get
 /// at most three times what they send.
 const UNVALIDATED_HANDSHAKES: usize = 32;
@@ -115,7 +120,9 @@ pub(super) async fn accept(
     permits: Arc<Semaphore>,
     connections: TaskTracker,
 ) {
-    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let handshakes = shared
+        .handshakes
+        .within(MAX_HANDSHAKES, MAX_HANDSHAKES_OF_ONE);
     let Ok(mut configs) = Configs::new(&shared) else {
         return;
     };
@@ -125,24 +132,23 @@ pub(super) async fn accept(
             incoming = endpoint.accept() => incoming,
         };
         let Some(incoming) = incoming else { break };
-        let under_way = MAX_HANDSHAKES - handshakes.available_permits();
-        if under_way >= UNVALIDATED_HANDSHAKES && incoming.may_retry() {
+        if handshakes.under_way() >= UNVALIDATED_HANDSHAKES && incoming.may_retry() {
             // Nothing is kept of it.
             let _ = incoming.retry();
             continue;
         }
         // No queue: who is refused goes on over TCP.
-        let (Ok(permit), Ok(handshake)) = (
-            Arc::clone(&permits).try_acquire_owned(),
-            Arc::clone(&handshakes).try_acquire_owned(),
-        ) else {
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
             incoming.refuse();
             continue;
         };
+        let (place, lost) = handshakes.enter();
+        let address = incoming.remote_address().ip();
+        place.belongs_to(ClientNetwork::of(address.to_canonical()));
         let config = configs.current(&shared);
         let shared = Arc::clone(&shared);
-        let permits = (permit, handshake);
-        connections.spawn(connection::run(shared, incoming, config, permits));
+        let place = (place, lost);
+        connections.spawn(connection::run(shared, incoming, config, permit, place));
     }
     tokio::spawn(refuse(endpoint));
 }

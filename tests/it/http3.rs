@@ -15,6 +15,47 @@ use rustls::ClientConfig;
 
 use crate::client::{Answer, PATIENCE, runtime};
 
+pub(crate) const DATA: u64 = 0;
+pub(crate) const HEADERS: u64 = 1;
+pub(crate) const SETTINGS: u64 = 4;
+/// One that is reserved to mean nothing (RFC 9114, section 7.2.8).
+pub(crate) const RESERVED: u64 = 0x21;
+
+/// An integer of QUIC, in as many bytes as there are.
+pub(crate) fn long(value: u64) -> [u8; 8] {
+    (value | 0xc0 << 56).to_be_bytes()
+}
+
+pub(crate) fn frame(kind: u64, payload: &[u8]) -> Vec<u8> {
+    [&long(kind)[..], &long(payload.len() as u64), payload].concat()
+}
+
+/// Header fields, each a literal with a literal name (RFC 9204, section 4.5.6).
+pub(crate) fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut section = vec![0, 0];
+    for (name, value) in fields {
+        match u8::try_from(name.len()).unwrap() {
+            short @ 0..7 => section.push(0x20 | short),
+            longer => section.extend([0x27, longer - 7]),
+        }
+        section.extend(name.as_bytes());
+        section.push(u8::try_from(value.len()).unwrap());
+        section.extend(value.as_bytes());
+    }
+    frame(HEADERS, &section)
+}
+
+pub(crate) const PUT: [(&str, &str); 4] = [
+    (":method", "PUT"),
+    (":scheme", "https"),
+    (":authority", "localhost"),
+    (":path", "/uploads/x"),
+];
+
+pub(crate) fn put(path: &str) -> http::request::Builder {
+    Request::put(format!("https://localhost{path}"))
+}
+
 /// A request whose answer has not come.
 pub(crate) type Stream = RequestStream<BidiStream<Bytes>, Bytes>;
 

@@ -25,6 +25,7 @@ mod handshakes;
 mod http2_floods;
 mod http2_resets;
 mod http3;
+mod http3_bounds;
 mod http3_connections;
 mod joined;
 mod key_exchange;

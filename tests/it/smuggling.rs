@@ -3,6 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use http::Request;
+use rustls::version::TLS13;
+
+use crate::client::Protocol;
 use crate::program::Bench;
 use crate::server::Server;
 
@@ -284,4 +288,17 @@ fn what_is_proper_passes_also_one_behind_the_other() {
     ] {
         assert_eq!(answers(&server, request), [status], "{request}");
     }
+}
+
+#[test]
+fn a_length_that_is_said_twice_is_refused_over_http2_too() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &[]);
+    let request = Request::put("/uploads/x")
+        .header("content-length", "5")
+        .header("content-length", "5");
+    let request = request.body(b"whole".to_vec()).unwrap();
+    let answer = server.send_over(Protocol::Http2, &TLS13, request);
+    answer.refused(400, "malformed-length");
+    server.kept_nothing();
 }

@@ -1,5 +1,6 @@
 //! One request over HTTP/3, and its answer.
 
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -15,11 +16,12 @@ use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::transport::{Connection, ReceiveHalf, SendHalf};
+use super::reason::Reason;
+use super::transport::{Both, Connection, ReceiveHalf, SendHalf};
 use crate::http::{ClientIdentity, Incoming, Peer, Response, respond};
 use crate::server::Shared;
 use crate::server::client_address::client_address;
-use crate::server::traffic::Exchange;
+use crate::server::traffic::{Exchange, Traffic};
 
 type Sending = RequestStream<SendHalf, Bytes>;
 type Receiving = RequestStream<ReceiveHalf, Bytes>;
@@ -35,32 +37,60 @@ const OF_CONNECTIONS: [HeaderName; 5] = [
 
 /// Who is at the other end of a connection.
 pub(super) struct Client {
-    pub(super) connection: quinn::Connection,
+    /// Where the handshake was done. Not where the connection is said to be now: that is believed before it is validated.
+    pub(super) address: IpAddr,
     pub(super) identity: Option<ClientIdentity>,
 }
 
-/// Answers a request, until the client has the answer.
+/// What a stream came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// A request, whatever became of it.
+    Request,
+    /// Nothing: it ended or stopped before there was one, or that was malformed.
+    Nothing,
+}
+
+/// Reads a request, and answers it.
 pub(super) async fn run(
     shared: Arc<Shared>,
     client: Arc<Client>,
+    traffic: Arc<Traffic>,
     request: RequestResolver<Connection, Bytes>,
-    exchange: Exchange,
-) {
+) -> Outcome {
     let resolved = timeout(shared.limits.header_timeout, request.resolve_request()).await;
     let (request, mut stream) = match resolved {
         Ok(Ok(resolved)) => resolved,
-        Ok(Err(error)) => return log(&error),
-        Err(_) => return tracing::debug!("the head of a request took too long"),
+        Ok(Err(error)) => {
+            log(&error);
+            return Outcome::Nothing;
+        }
+        Err(_) => {
+            tracing::debug!("the head of a request took too long");
+            return Outcome::Nothing;
+        }
     };
     let Some(length) = well_formed(&request) else {
         tracing::debug!("a malformed request over HTTP/3");
         stream.stop_sending(Code::H3_MESSAGE_ERROR);
         stream.stop_stream(Code::H3_MESSAGE_ERROR);
-        return;
+        return Outcome::Nothing;
     };
-    let address = client.connection.remote_address().ip().to_canonical();
+    // Only now: a connection whose streams come to nothing is idle.
+    let exchange = traffic.begin();
+    answer(&shared, &client, (request, length, stream), exchange).await;
+    Outcome::Request
+}
+
+/// Answers a request with a body of this length, until the client has the answer.
+async fn answer(
+    shared: &Shared,
+    client: &Client,
+    (request, length, stream): (Request<()>, Option<u64>, RequestStream<Both, Bytes>),
+    exchange: Exchange,
+) {
     let peer = Peer {
-        address: client_address(request.headers(), address, &shared.peers.proxies),
+        address: client_address(request.headers(), client.address, &shared.peers.proxies),
         certificate: client.identity.clone(),
     };
     let method = request.method().clone();
@@ -84,7 +114,8 @@ pub(super) async fn run(
 }
 
 fn log(error: &StreamError) {
-    tracing::debug!(%error, "a request over HTTP/3 broke off");
+    let reason = Reason::from(error);
+    tracing::debug!(%reason, "a request over HTTP/3 broke off");
 }
 
 /// Whether a request may be looked at, and how long its body says it is; `None` where it is malformed (RFC 9114, section 4.1.2) in a
@@ -211,10 +242,17 @@ struct Content {
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
 enum ContentError {
-    #[error(transparent)]
-    Stream(#[from] StreamError),
+    #[error("{0}")]
+    Stream(Reason),
     #[error("more came than its length says")]
     TooLong,
+}
+
+impl From<StreamError> for ContentError {
+    /// Whoever logs it must not repeat what the client sent.
+    fn from(error: StreamError) -> Self {
+        Self::Stream(error.into())
+    }
 }
 
 impl Content {

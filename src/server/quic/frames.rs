@@ -167,7 +167,7 @@ fn head(arrived: &[u8]) -> Option<(u64, u64, usize)> {
 }
 
 /// An integer of QUIC (RFC 9000, section 16), and how many bytes it took.
-fn variable_length(bytes: &[u8]) -> Option<(u64, usize)> {
+pub(super) fn variable_length(bytes: &[u8]) -> Option<(u64, usize)> {
     let first = bytes.first()?;
     let size = 1 << (first >> 6);
     let rest = bytes.get(1..size)?;

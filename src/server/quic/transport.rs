@@ -3,6 +3,7 @@
 //! In place of `h3-quinn`, which panics where a stream is given up while it is being read, has answers end before the client
 //! has them, and passes on pieces of single packets.
 
+mod others;
 mod receive;
 mod send;
 
@@ -12,17 +13,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h3::error::Code;
 use h3::quic::{self, ConnectionErrorIncoming, StreamErrorIncoming, StreamId, WriteBuf};
 use quinn::{ConnectionError, VarInt};
 
-use super::frames::Frames;
+use super::frames::{Frames, Violation};
+use others::Others;
 use receive::Guard;
 pub(super) use receive::ReceiveHalf;
 pub(super) use send::SendHalf;
 
-/// How many bytes a stream may bring over a connection's life that is no request: of these h3 reads only settings and notices.
+/// How many bytes a stream may bring over a connection's life that is no request: settings and notices.
 const MAX_CONTROL: usize = 256 * 1024;
 
 /// What is being waited for on a connection.
@@ -33,6 +35,7 @@ pub(super) struct Connection {
     quic: quinn::Connection,
     requests: Waiting<(quinn::SendStream, quinn::RecvStream)>,
     others: Waiting<quinn::RecvStream>,
+    accepted: Others,
     opening: Waiting<quinn::SendStream>,
 }
 
@@ -42,6 +45,7 @@ impl Connection {
             quic: connection,
             requests: None,
             others: None,
+            accepted: Others::default(),
             opening: None,
         }
     }
@@ -67,12 +71,17 @@ impl quic::Connection<Bytes> for Connection {
         cx: &mut Context<'_>,
     ) -> Poll<Result<ReceiveHalf, ConnectionErrorIncoming>> {
         let connection = &self.quic;
-        let stream = ready!(wait(&mut self.others, cx, || {
+        while let Poll::Ready(stream) = wait(&mut self.others, cx, || {
             let connection = connection.clone();
             Box::pin(async move { connection.accept_uni().await })
-        }))?;
+        }) {
+            self.accepted.add(stream?);
+        }
+        let control = ready!(self.accepted.poll(cx));
+        let (stream, read) = control.map_err(|violation| violated(connection, violation))?;
         let guard = Guard::Bytes(MAX_CONTROL);
-        Poll::Ready(Ok(ReceiveHalf::new(stream, self.quic.clone(), guard)))
+        let receive = ReceiveHalf::new(stream, connection.clone(), guard, read);
+        Poll::Ready(Ok(receive))
     }
 
     fn poll_accept_bidi(
@@ -87,7 +96,7 @@ impl quic::Connection<Bytes> for Connection {
         let guard = Guard::Frames(Frames::default());
         Poll::Ready(Ok(Both {
             send: SendHalf::new(send),
-            receive: ReceiveHalf::new(receive, self.quic.clone(), guard),
+            receive: ReceiveHalf::new(receive, self.quic.clone(), guard, BytesMut::new()),
         }))
     }
 
@@ -182,7 +191,7 @@ impl quic::SendStream<Bytes> for Both {
 }
 
 /// Codes and ids fit: they come from QUIC, or are HTTP/3's own.
-fn in_frame(code: u64) -> VarInt {
+pub(super) fn in_frame(code: u64) -> VarInt {
     VarInt::from_u64(code).unwrap_or(VarInt::MAX)
 }
 
@@ -190,6 +199,13 @@ fn stream_id(id: quinn::StreamId) -> StreamId {
     u64::from(VarInt::from(id))
         .try_into()
         .expect("QUIC numbers streams as HTTP/3 does")
+}
+
+/// Ends a connection whose client sent what none may send.
+fn violated(connection: &quinn::Connection, violation: Violation) -> ConnectionErrorIncoming {
+    let reason = violation.to_string();
+    connection.close(in_frame(violation.code.value()), reason.as_bytes());
+    ConnectionErrorIncoming::Undefined(Arc::new(violation))
 }
 
 fn broken(error: ConnectionError) -> ConnectionErrorIncoming {

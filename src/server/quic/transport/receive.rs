@@ -2,17 +2,16 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use h3::error::Code;
-use h3::quic::{self, ConnectionErrorIncoming, StreamErrorIncoming, StreamId};
+use h3::quic::{self, StreamErrorIncoming, StreamId};
 use quinn::ReadError;
 use tokio_util::io::poll_read_buf;
 
 use super::super::frames::{Frames, Violation};
-use super::{in_frame, lost, stream_id};
+use super::{in_frame, lost, stream_id, violated};
 
 /// How much is read of a stream at a time, in bytes.
 const READ: usize = 64 * 1024;
@@ -44,15 +43,17 @@ enum At {
 }
 
 impl ReceiveHalf {
+    /// `arrived`: what was read of it before.
     pub(super) fn new(
         stream: quinn::RecvStream,
         connection: quinn::Connection,
         guard: Guard,
+        arrived: BytesMut,
     ) -> Self {
         Self {
             stream,
             connection,
-            arrived: BytesMut::new(),
+            arrived,
             guard,
             at: At::Open,
         }
@@ -89,11 +90,8 @@ impl ReceiveHalf {
     /// Ends the connection.
     fn violated(&mut self, violation: Violation) -> StreamErrorIncoming {
         self.fail();
-        let reason = violation.to_string();
-        self.connection
-            .close(in_frame(violation.code.value()), reason.as_bytes());
         StreamErrorIncoming::ConnectionErrorIncoming {
-            connection_error: ConnectionErrorIncoming::Undefined(Arc::new(violation)),
+            connection_error: violated(&self.connection, violation),
         }
     }
 }
