@@ -106,7 +106,7 @@ fn after_very_many_requests_a_new_connection_is_asked_for() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
     let config = http3(&server);
-    let served = async {
+    let answered = async {
         let client = Http3::connect(server.address, config).await.unwrap();
         // The shortest there is: it is answered without a look at anything.
         let head = fields(&[
@@ -115,7 +115,7 @@ fn after_very_many_requests_a_new_connection_is_asked_for() {
             (":authority", "localhost"),
             (":path", "/healthz"),
         ]);
-        let mut served = 0;
+        let mut answered = 0;
         loop {
             let mut batch = Vec::new();
             for _ in 0..32 {
@@ -131,13 +131,13 @@ fn after_very_many_requests_a_new_connection_is_asked_for() {
             }
             for mut receive in batch {
                 let answer = receive.read_to_end(1 << 16).await;
-                served += usize::from(answer.is_ok_and(|answer| !answer.is_empty()));
+                answered += usize::from(answer.is_ok_and(|answer| !answer.is_empty()));
             }
         }
         assert_eq!(closed(&client.quic).await, Code::H3_NO_ERROR.value());
-        served
+        answered
     };
-    assert_eq!(runtime().block_on(served), 16_384);
+    assert_eq!(runtime().block_on(answered), 16_384);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn what_means_nothing_is_not_read() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
     let config = http3(&server);
-    let served = async {
+    let answered = async {
         // A client of its own has all three already.
         let mut client = Http3::connect(server.address, config).await.unwrap();
         let mut ended = other(&client.quic, &[]).await;
@@ -204,7 +204,7 @@ fn what_means_nothing_is_not_read() {
         client.send(request).await.unwrap().receipt();
         client.close().await;
     };
-    runtime().block_on(async { timeout(PATIENCE, served).await.unwrap() });
+    runtime().block_on(async { timeout(PATIENCE, answered).await.unwrap() });
 }
 
 #[test]
