@@ -86,38 +86,48 @@ pub(super) async fn run(
     let _ = stream.set_nodelay(true);
     let stream = Buffered::new(stream);
     let backpressure = stream.backpressure();
+    // One after the other, and nothing of the first is kept: the task is as large as the larger of them, for as long as the
+    // connection lasts.
+    match handshake(&shared, stream, address).await {
+        Some(Ok(established)) => speak_http(&shared, established, &backpressure).await,
+        Some(Err(refused)) => tell(&shared, address, &refused),
+        None => {}
+    }
+}
+
+/// Does the handshake, within its time and as long as there is room for it. `None`: the server is stopping.
+async fn handshake(
+    shared: &Shared,
+    stream: Buffered<TcpStream>,
+    address: IpAddr,
+) -> Option<Result<Established, RefusedConnection>> {
     let (place, lost) = shared.handshakes.enter();
-    let handshake = timeout(
-        shared.limits.handshake_timeout,
-        // In the room of the task: as an allocation of its own it would leave a hole of 9 KiB behind each connection.
-        establish(&shared, stream, address, place),
-    );
-    let established = tokio::select! {
+    let limit = shared.limits.handshake_timeout;
+    tokio::select! {
         biased;
-        () = shared.stop.cancelled() => return,
-        established = handshake => established.unwrap_or(Err(RefusedConnection::Late)),
-        () = lost.happens() => Err(RefusedConnection::Crowded),
-    };
-    match established {
-        Ok(established) => speak_http(&shared, established, &backpressure).await,
-        Err(refused) => {
-            let failed = &shared.app.metrics.handshakes_failed;
-            failed.fetch_add(1, Ordering::Relaxed);
-            tracing::debug!(%address, reason = %refused, "no connection");
-            // Somebody would look long for a proxy that is set up otherwise. One that only looks whether we live closes at once.
-            let odd = matches!(
-                refused,
-                RefusedConnection::Proxy(
-                    ProxyProtocolError::Missing | ProxyProtocolError::Malformed
-                )
-            );
-            if odd && !shared.told_of_proxy.swap(true, Ordering::Relaxed) {
-                tracing::warn!(
-                    %address,
-                    "a trusted proxy passes connections on without a PROXY header, as --proxy-protocol has it; they are closed"
-                );
-            }
+        () = shared.stop.cancelled() => None,
+        established = timeout(limit, establish(shared, stream, address, place)) => {
+            Some(established.unwrap_or(Err(RefusedConnection::Late)))
         }
+        () = lost.happens() => Some(Err(RefusedConnection::Crowded)),
+    }
+}
+
+/// Counts and logs a connection that did not come about.
+fn tell(shared: &Shared, address: IpAddr, refused: &RefusedConnection) {
+    let failed = &shared.app.metrics.handshakes_failed;
+    failed.fetch_add(1, Ordering::Relaxed);
+    tracing::debug!(%address, reason = %refused, "no connection");
+    // Somebody would look long for a proxy that is set up otherwise. One that only looks whether we live closes at once.
+    let odd = matches!(
+        refused,
+        RefusedConnection::Proxy(ProxyProtocolError::Missing | ProxyProtocolError::Malformed)
+    );
+    if odd && !shared.told_of_proxy.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            %address,
+            "a trusted proxy passes connections on without a PROXY header, as --proxy-protocol has it; they are closed"
+        );
     }
 }
 
