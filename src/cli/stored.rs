@@ -119,7 +119,9 @@ impl Place {
                 let checksum = if is_first {
                     found.listed.as_ref().and_then(meta_checksum)
                 } else {
-                    place.listed_again(found)?.as_ref().and_then(meta_checksum)
+                    // What the list has no more was deleted meanwhile.
+                    let listed = place.listed_again(found)?.ok_or(StoreError::NotFound)?;
+                    meta_checksum(&listed)
                 };
                 let _entered = place.runtime.enter();
                 let upload = RemoteUpload::new(place.server.clone(), found.id);

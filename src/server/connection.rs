@@ -213,7 +213,8 @@ async fn speak_http(shared: &Arc<Shared>, established: Established, backpressure
         http = http.http2_only();
         Guarded::http2(stream, traffic.answered())
     } else {
-        http = http.http1_only();
+        // hyper looks at the first bytes itself here, and takes its buffer of 8 KiB only then: told what it is, it takes that for every
+        // connection that is idle. It cannot find HTTP/2, whose preface is no request that passes.
         Guarded::http1(stream)
     };
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
