@@ -43,8 +43,7 @@ struct StoreArgs {
 #[command(after_long_help = "Examples:
   sealslot certs trust
   sealslot certs trust --store nss --yes
-  sealslot certs trust --host build7
-  sealslot certs trust --store system --dir /etc/sealslot/certs")]
+  sealslot certs trust --dir /etc/sealslot/certs --host build7")]
 pub(super) struct TrustArgs {
     #[command(flatten)]
     folder: FolderArgs,
