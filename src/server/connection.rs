@@ -9,9 +9,10 @@ use http::header::ALT_SVC;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use super::client_address::client_address;
@@ -213,9 +214,12 @@ async fn speak_http(shared: &Arc<Shared>, established: Established, backpressure
         http = http.http2_only();
         Guarded::http2(stream, traffic.answered())
     } else {
-        // hyper looks at the first bytes itself here, and takes its buffer of 8 KiB only then: told what it is, it takes that for every
-        // connection that is idle. It cannot find HTTP/2, whose preface is no request that passes.
-        Guarded::http1(stream)
+        http = http.http1_only();
+        let mut stream = Guarded::http1(stream);
+        if !says_something(shared, &mut stream).await {
+            return;
+        }
+        stream
     };
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     let mut watch = watch(shared);
@@ -246,6 +250,15 @@ async fn speak_http(shared: &Arc<Shared>, established: Established, backpressure
                 }
             }
         }
+    }
+}
+
+/// Waits for a client's first request: hyper would have a buffer of 8 KiB for it before it comes. False: there will be none.
+async fn says_something<S: AsyncRead + Unpin>(shared: &Shared, stream: &mut Guarded<S>) -> bool {
+    tokio::select! {
+        () = shared.stop.cancelled() => false,
+        () = sleep(shared.limits.header_timeout) => false,
+        first = stream.first() => first.is_ok(),
     }
 }
 

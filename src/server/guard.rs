@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use http1::Requests;
 use http2::Frames;
@@ -33,6 +33,8 @@ pub(super) struct Guarded<S> {
     rules: Rules,
     /// Nothing more is read.
     refused: bool,
+    /// What was read before anybody asked.
+    first: Option<u8>,
 }
 
 impl<S> Guarded<S> {
@@ -51,6 +53,7 @@ impl<S> Guarded<S> {
             stream,
             rules,
             refused: false,
+            first: None,
         }
     }
 
@@ -58,6 +61,17 @@ impl<S> Guarded<S> {
         if let (Rules::Http2(frames), Poll::Ready(Ok(size))) = (&mut self.rules, written) {
             frames.sent(*size);
         }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Guarded<S> {
+    /// Waits until the client has sent something, or has ended.
+    pub(super) async fn first(&mut self) -> io::Result<()> {
+        let mut byte = [0];
+        if self.stream.read(&mut byte).await? > 0 {
+            self.first = Some(byte[0]);
+        }
+        Ok(())
     }
 }
 
@@ -72,7 +86,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             return Poll::Ready(Ok(()));
         }
         let before = out.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, out))?;
+        if let Some(first) = this.first.take() {
+            out.put_slice(&[first]);
+            // What is there behind it comes along.
+            if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, out) {
+                read?;
+            }
+        } else {
+            ready!(Pin::new(&mut this.stream).poll_read(cx, out))?;
+        }
         match &mut this.rules {
             Rules::Http1(requests) => {
                 if let Err(at) = requests.follow(&out.filled()[before..]) {
