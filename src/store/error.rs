@@ -65,6 +65,17 @@ pub enum StoreError {
     #[error("it could not be written down before it was published, so it was not")]
     Unrecorded,
 
+    /// Another server goes on with the upload: what was to be noted of it here does not count.
+    #[error("another server went on with the upload; ask where it stands, and go on from there")]
+    Overtaken,
+
+    /// What stores does not answer, or says that it cannot at the moment.
+    #[error("the store does not answer at the moment; try again in a while")]
+    Unavailable {
+        /// What it was.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
     /// Publishing failed after it had begun to make uploads visible: some may be, and may or may not stay so.
     #[error(
         "an upload may or may not have been published; list the store to see, before sending it again"
@@ -126,6 +137,11 @@ pub enum NameError {
     /// Not a day.
     #[error("not a day: expected a date like 2026-11-23")]
     Day,
+    /// Not the name of a segment.
+    #[error(
+        "not the name of a segment: expected four digits, and a tag behind a dash where there is one"
+    )]
+    Segment,
     /// Not a sealed file.
     #[error("not a sealed file: expected meta.age or a segment like 0000.age")]
     File,

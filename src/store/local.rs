@@ -54,8 +54,8 @@ pub use self::room::StoreLimits;
 use self::suspects::{NotingWriter, Suspects};
 use self::writer::LocalWriter;
 use super::{
-    Change, Collection, Day, MAX_SEGMENTS, RecordName, RecordStore, SealedFile, SealedUpload,
-    SegmentHeader, SegmentWriter, Store, StoreError, UploadId,
+    Change, Collection, Day, Publication, RecordName, RecordStore, SealedFile, SealedUpload,
+    SegmentHeader, SegmentName, SegmentWriter, Store, StoreError, UploadId,
 };
 
 /// How the name of an upload in `staging/` ends that is on its way out.
@@ -264,11 +264,11 @@ impl LocalStore {
     /// Moves complete folders to their days and makes that durable. An error comes with whether anything was moved.
     fn reveal_all(
         &self,
-        uploads: &[(UploadId, Vec<u8>)],
+        uploads: &[Publication],
         days: &BTreeMap<Day, Arc<Directory>>,
     ) -> Result<(), (bool, StoreError)> {
         let mut visible = false;
-        let revealed = uploads.iter().try_for_each(|(id, _)| {
+        let revealed = uploads.iter().try_for_each(|Publication { id, .. }| {
             self.reveal(id, &days[&id.day()])?;
             visible = true;
             Ok(())
@@ -311,16 +311,13 @@ impl Store for LocalStore {
     fn create_segment(
         &self,
         id: &UploadId,
-        segment: u32,
+        segment: &SegmentName,
     ) -> Result<Box<dyn SegmentWriter>, StoreError> {
-        if segment >= MAX_SEGMENTS {
-            return Err(StoreError::TooManySegments);
-        }
         let folder = id.to_string();
         self.staging
             .make_folder(&folder)
             .map_err(|errno| self.staging.error("create", &folder, errno))?;
-        let name = format!("{folder}/{}", SealedFile::Segment(segment));
+        let name = format!("{folder}/{}", segment.file());
         let writer = Box::new(LocalWriter::create(&self.staging, &name)?);
         Ok(Box::new(NotingWriter {
             writer,
@@ -329,15 +326,15 @@ impl Store for LocalStore {
         }))
     }
 
-    fn publish(&self, uploads: &[(UploadId, Vec<u8>)]) -> Result<(), StoreError> {
-        let ids: BTreeSet<_> = uploads.iter().map(|(id, _)| id).collect();
+    fn publish(&self, uploads: &[Publication]) -> Result<(), StoreError> {
+        let ids: BTreeSet<_> = uploads.iter().map(|upload| upload.id).collect();
         if ids.len() < uploads.len() {
             return Err(StoreError::Exists);
         }
-        for (id, meta) in uploads {
-            self.complete(id, meta)?;
+        for upload in uploads {
+            self.complete(&upload.id, &upload.meta)?;
         }
-        let days: BTreeSet<Day> = uploads.iter().map(|(id, _)| id.day()).collect();
+        let days: BTreeSet<Day> = uploads.iter().map(|upload| upload.id.day()).collect();
         let days = days.into_iter().map(|day| Ok((day, self.make_day(day)?)));
         let days = days.collect::<Result<BTreeMap<_, _>, StoreError>>()?;
         // Nothing was visible so far, and an error left nothing visible. From here on every upload is whole, and an

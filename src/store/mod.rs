@@ -11,17 +11,23 @@ mod id;
 mod local;
 mod records;
 mod sealed_file;
+mod segment_name;
 mod sessions;
 mod staging;
 
 #[cfg(test)]
 pub(crate) mod conformance;
 
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
 pub use error::{NameError, StoreError};
 pub use id::{Day, UploadId};
 pub use local::{LocalFolder, LocalReader, LocalRecords, LocalStore, StoreLimits};
 pub use records::{Change, Collection, MAX_RECORD, RecordName, RecordStore};
 pub use sealed_file::{MAX_SEGMENTS, SealedFile};
+pub use segment_name::SegmentName;
 pub use sessions::{ENTRY_SIZE, EntryBytes, SessionStore};
 pub use staging::Staging;
 
@@ -31,13 +37,30 @@ pub use staging::Staging;
 /// [finished](SegmentWriter::finish), then [`publish`](Self::publish). Whoever cannot go on calls
 /// [`discard`](Self::discard). An id is staged by one caller at a time.
 pub trait Store: Staging + SessionStore + RecordStore {
-    /// Creates segment file number `segment` (below [`MAX_SEGMENTS`]) of an upload that nobody sees yet.
+    /// A name for segment number `number` (below [`MAX_SEGMENTS`]) of an upload, before there is anything of it. Asks nobody.
+    fn name_segment(&self, number: u32) -> Result<SegmentName, StoreError> {
+        SegmentName::plain(number)
+    }
+
+    /// Bytes of plaintext after which a segment is to be ended and the next one begun; `None`: a segment may have any size.
+    ///
+    /// Where a segment is not kept before it has come to its end, this is what is lost with a server.
+    fn segment_limit(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether other servers may use the store at the same time.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Creates the file of a segment of an upload that nobody sees yet.
     ///
     /// A segment that is staged already is [`StoreError::Exists`]; it is never opened again or truncated.
     fn create_segment(
         &self,
         id: &UploadId,
-        segment: u32,
+        segment: &SegmentName,
     ) -> Result<Box<dyn SegmentWriter>, StoreError>;
 
     /// Makes staged uploads visible and durable, each with the bytes of its `meta.age`.
@@ -49,7 +72,7 @@ pub trait Store: Staging + SessionStore + RecordStore {
     /// and these stay; any other error, that none is. Discard them, or publish again: `meta.age` is then written anew,
     /// because a sync that failed once may seem to succeed when repeated, with the data lost. An id that is published already is [`StoreError::Exists`], and the published upload is
     /// left as it is.
-    fn publish(&self, uploads: &[(UploadId, Vec<u8>)]) -> Result<(), StoreError>;
+    fn publish(&self, uploads: &[Publication]) -> Result<(), StoreError>;
 
     /// Makes sure that a published upload stays published: for whoever cannot tell whether [`publish`](Self::publish) came
     /// to its end. [`StoreError::NotFound`] where it is not published.
@@ -60,6 +83,11 @@ pub trait Store: Staging + SessionStore + RecordStore {
 
     /// Opens a published upload for reading, or says [`StoreError::NotFound`].
     fn open(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError>;
+
+    /// The same for many, in this order; a store that is far away asks for several at a time.
+    fn open_all(&self, ids: &[UploadId]) -> Vec<Result<Box<dyn SealedUpload>, StoreError>> {
+        ids.iter().map(|id| self.open(id)).collect()
+    }
 
     /// Published ids in order, those after `after` only, at most `limit`.
     ///
@@ -96,6 +124,39 @@ pub trait Store: Staging + SessionStore + RecordStore {
         headers: Option<&[SegmentHeader<'_>]>,
     ) -> Result<(), StoreError>;
 
+    /// Published uploads that are to be looked at by `until` because their time is over then, and when; at most `limit`, the first
+    /// ones first. `None`: the store keeps no such list, and all records have to be looked at.
+    fn expiring(
+        &self,
+        _until: SystemTime,
+        _limit: usize,
+    ) -> Result<Option<Vec<Expiring>>, StoreError> {
+        Ok(None)
+    }
+
+    /// Takes off that list what was looked at and is gone, or is not to go after all.
+    fn expired(&self, _expiring: &[Expiring]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Removes what servers left staged that died: of uploads that began more than `lifetime` ago, and that have no session record.
+    /// Gives how many files it were. `after`: where an earlier call came to, which is told again at the end.
+    ///
+    /// A store that one server has for itself does this when it is opened.
+    fn sweep_staged(
+        &self,
+        _lifetime: Duration,
+        _after: Option<Day>,
+        _now: SystemTime,
+    ) -> Result<(usize, Option<Day>), StoreError> {
+        Ok((0, None))
+    }
+
+    /// What can be told of an engine that keeps the store's bytes; `None` where it is the system's own disk.
+    fn engine(&self) -> Option<EngineStatus> {
+        None
+    }
+
     /// Whether the store can take uploads now. Cheap enough for a readiness probe.
     fn check(&self) -> Result<(), StoreError>;
 
@@ -110,6 +171,19 @@ pub trait Store: Staging + SessionStore + RecordStore {
     fn stored(&self) -> Result<u64, StoreError>;
 }
 
+/// A staged upload that is to be published.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    /// Which one.
+    pub id: UploadId,
+    /// The bytes of its `meta.age`.
+    pub meta: Vec<u8>,
+    /// Its segments, in order, from number 0 on. What else is staged for it is rubbish.
+    pub segments: Vec<SegmentName>,
+    /// When somebody should look whether its time is over, where that was agreed.
+    pub expires: Option<SystemTime>,
+}
+
 /// What is to stand in front of a segment's payload.
 #[derive(Debug, Clone, Copy)]
 pub struct SegmentHeader<'a> {
@@ -117,6 +191,36 @@ pub struct SegmentHeader<'a> {
     pub old_size: u64,
     /// The new header and nonce.
     pub new: &'a [u8],
+}
+
+/// An upload whose time will be over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiring {
+    /// When.
+    pub time: SystemTime,
+    /// Which one.
+    pub id: UploadId,
+}
+
+/// What an engine does that keeps the store's bytes, and what it was asked so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EngineStatus {
+    /// Whether two servers that go on with one upload are told apart by the engine itself. Where not, they take turns, and one that
+    /// stands still for half a minute may lose its turn.
+    pub conditional_writes: bool,
+    /// What finds damage on the way to the engine: `crc64nvme`, `sha256` or `none`.
+    pub checksum: &'static str,
+    /// Whether it keeps what was deleted.
+    pub keeps_versions: bool,
+    /// Requests since the start, by kind.
+    #[serde(skip)]
+    pub requests: Vec<(&'static str, u64)>,
+    /// Requests that failed, or had to be sent again.
+    #[serde(skip)]
+    pub failures: u64,
+    /// Bytes sent to it and received from it.
+    #[serde(skip)]
+    pub bytes: (u64, u64),
 }
 
 /// Writes one segment file of a staged upload.
@@ -145,6 +249,12 @@ pub trait SealedUpload: Send + Sync {
 
     /// Opens one of the files, or says [`StoreError::NotFound`]. May block.
     fn open(&self, file: SealedFile) -> Result<Box<dyn ReadAt>, StoreError>;
+
+    /// Bytes of each of these segments, or [`StoreError::NotFound`] where one is not there. May block.
+    fn sizes(&self, segments: &[SegmentName]) -> Result<Vec<u64>, StoreError> {
+        let size = |segment: &SegmentName| Ok(self.open(segment.file())?.len());
+        segments.iter().map(size).collect()
+    }
 
     /// CRC-64/NVME over `meta.age`, as the store noted it when it wrote that file; `None` where it keeps no such note, or lost
     /// it. May block. It finds damage; nothing that opens an upload depends on it.

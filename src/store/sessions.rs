@@ -1,5 +1,8 @@
 //! Where the sealed records of unfinished uploads are kept (DESIGN.md section 4.3).
 
+use std::ops::Range;
+use std::time::SystemTime;
+
 use super::{StoreError, UploadId};
 
 /// Bytes of one entry. All entries have this size, so that any of them is found without reading the others.
@@ -20,7 +23,8 @@ pub trait SessionStore {
 
     /// Puts entry `number` behind those before it. Durable when this returns.
     ///
-    /// `number` is that of the last whole entry and one more: what an interruption left in its place is replaced.
+    /// `number` is that of the last whole entry and one more: what an interruption left in its place is replaced. In a store that
+    /// several servers share, what another one has put there since is [`StoreError::Overtaken`], and stays.
     /// After an error the entry may be there in part, or as if it had not been put.
     fn put_entry(&self, id: &UploadId, number: u32, entry: &EntryBytes) -> Result<(), StoreError>;
 
@@ -38,6 +42,14 @@ pub trait SessionStore {
 
     /// The ids of all records, in no order.
     fn sessions(&self) -> Result<Vec<UploadId>, StoreError>;
+
+    /// The ids of the records of uploads that began in this time, in order.
+    fn sessions_begun(&self, within: Range<SystemTime>) -> Result<Vec<UploadId>, StoreError> {
+        let mut ids = self.sessions()?;
+        ids.retain(|id| within.contains(&id.time()));
+        ids.sort_unstable();
+        Ok(ids)
+    }
 
     /// Removes a record, its head first: from then on it is gone for good. No record is fine.
     fn remove_session(&self, id: &UploadId) -> Result<(), StoreError>;

@@ -290,16 +290,12 @@ impl Uploads {
     }
 
     fn find_fate(&self, id: &UploadId, at_start: bool) -> Result<Fate, ReadError> {
-        let there = |error| match error {
-            StoreError::NotFound => Ok(false),
-            error => Err(ReadError::from(error)),
-        };
         let head = match self.store.session_head(id) {
             Err(StoreError::NotFound) => None,
             head => Some(head?),
         };
         // In the order in which an upload goes through it: what is not here any more is found at the next one.
-        let staged = self.store.open_staged(id).map(|_| true).or_else(there)?;
+        let staged = self.store.is_staged(id)?;
         let unmade = at_start && head.as_deref().is_some_and(is_unmade);
         if staged && !unmade {
             return Ok(Fate::InProgress);

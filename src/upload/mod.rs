@@ -65,7 +65,9 @@ use turns::Turns;
 use crate::grant::Links;
 use crate::keys::NamedRecipient;
 use crate::seal::Identity;
-use crate::store::{RecordStore, SealedFile, SealedUpload, Store, StoreError, UploadId};
+use crate::store::{
+    Publication, RecordStore, SealedFile, SealedUpload, Store, StoreError, UploadId,
+};
 
 /// Bytes that an upload takes beside its sealed content, roughly: headers and manifest.
 const SEALED_AROUND: u64 = 4096;
@@ -221,7 +223,12 @@ impl Uploads {
                 recipients: to.fingerprints.to_vec(),
                 expires: upload.expires(now).map(to_rfc3339),
             });
-            sealed.push((manifest.id, meta));
+            sealed.push(Publication {
+                id: manifest.id,
+                meta,
+                segments: upload.segments()?,
+                expires: upload.expires(now),
+            });
         }
         let ids: Vec<UploadId> = receipts.iter().map(|receipt| receipt.id).collect();
         for upload in &received {
@@ -261,13 +268,19 @@ impl Uploads {
     ) -> Result<(Vec<Summary>, Option<UploadId>), StoreError> {
         let ids = self.store.list(after, limit)?;
         let next = ids.last().copied().filter(|_| ids.len() == limit);
-        let summaries = ids.iter().filter_map(|id| self.summary(id).transpose());
+        let opened = self.store.open_all(&ids);
+        let summaries = ids.iter().zip(opened);
+        let summaries = summaries.filter_map(|(id, opened)| self.summary(id, opened).transpose());
         Ok((summaries.collect::<Result<_, _>>()?, next))
     }
 
     /// `None` where the upload was deleted since it was listed.
-    fn summary(&self, id: &UploadId) -> Result<Option<Summary>, StoreError> {
-        let read = self.read(id, |upload| {
+    fn summary(
+        &self,
+        id: &UploadId,
+        opened: Result<Box<dyn SealedUpload>, StoreError>,
+    ) -> Result<Option<Summary>, StoreError> {
+        let read = self.read_opened(id, opened, |upload| {
             let meta = upload.open(SealedFile::Meta)?;
             let entry = MetaEntry {
                 name: SealedFile::Meta.to_string(),
@@ -304,15 +317,27 @@ impl Uploads {
         id: &UploadId,
         read: impl Fn(&dyn SealedUpload) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.read_opened(id, self.store.open(id), read)
+    }
+
+    /// The same of one that was opened a moment ago.
+    fn read_opened<T, E: From<StoreError> + AsStoreError>(
+        &self,
+        id: &UploadId,
+        opened: Result<Box<dyn SealedUpload>, StoreError>,
+        read: impl Fn(&dyn SealedUpload) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut opened = opened;
         let mut tries = 3;
         loop {
             tries -= 1;
-            let upload = self.store.open(id)?;
+            let upload = opened?;
             match read(&*upload) {
                 // Of a folder that was exchanged a file may be gone already.
                 Err(error) if tries > 0 && error.is_passing() => {}
                 read => return read,
             }
+            opened = self.store.open(id);
         }
     }
 

@@ -9,13 +9,13 @@ use super::digest::{Algorithm, Digested, Digests, ExpectedDigest};
 use super::manifest::{ClientName, Kind, WholeUpload};
 use super::observer::{Begun, Finished};
 use super::recipients::SealedTo;
-use super::segment::{Closed, Owner, SealedSegment, SegmentReceiver};
+use super::segment::{self, Closed, Owner, SealedSegment, SegmentReceiver};
 use super::staged::Staged;
 use super::terms::Terms;
 use crate::grant::Refused;
 use crate::keys::KeyError;
 use crate::seal::{Recipient, SealError};
-use crate::store::{SegmentWriter, StoreError, UploadId};
+use crate::store::{SegmentName, SegmentWriter, StoreError, UploadId};
 
 /// Why an upload could not be taken in.
 #[derive(Debug, thiserror::Error)]
@@ -97,9 +97,11 @@ impl Receiver {
             .reserve(what(new.kind), new.length, most, until)
             .await?;
         let meter = Meter::new(staged.account().cloned(), reserved, 0, most);
+        let limit = uploads.store.segment_limit();
         let alone = Alone {
             staged,
             sealed_to: sealed_to.clone(),
+            segments: Vec::new(),
         };
         uploads.observer.begun(&Begun {
             id,
@@ -109,7 +111,7 @@ impl Receiver {
         Ok(Self {
             sealed_to,
             meter,
-            segment: SegmentReceiver::new(alone, Digests::new(with_sha512)),
+            segment: SegmentReceiver::new(alone, Digests::new(with_sha512), limit),
             new,
         })
     }
@@ -128,32 +130,45 @@ impl Receiver {
     /// Ends the upload, where its body truly ended: seals the last chunk and makes the segment durable.
     pub async fn finish(self) -> Result<Received, ReceiveError> {
         let Closed {
-            owner,
+            mut owner,
             segment,
             digests,
         } = self.segment.close().await?;
-        let size = segment.as_ref().map_or(0, |segment| segment.size);
-        // What follows it in a form may have the rest.
-        self.meter.leave(size).await?;
-        Ok(Received {
+        owner.segments.extend(segment);
+        let received = Received {
             staged: owner.staged,
             sealed_to: owner.sealed_to,
             new: self.new,
-            segment,
+            segments: owner.segments,
             digested: digests.finish(),
-        })
+        };
+        // What follows it in a form may have the rest.
+        self.meter.leave(received.size()).await?;
+        Ok(received)
     }
 }
 
-/// An upload of one segment.
+/// An upload that comes in one body.
 struct Alone {
     staged: Staged,
     sealed_to: SealedTo,
+    /// Those that have ended.
+    segments: Vec<SealedSegment>,
 }
 
 impl Owner for Alone {
-    fn create(&mut self) -> Result<Box<dyn SegmentWriter>, StoreError> {
-        self.staged.store().create_segment(self.staged.id(), 0)
+    fn name(&mut self) -> Result<SegmentName, StoreError> {
+        let number = u32::try_from(self.segments.len()).unwrap_or(u32::MAX);
+        self.staged.store().name_segment(number)
+    }
+
+    fn create(&mut self, name: &SegmentName) -> Result<Box<dyn SegmentWriter>, StoreError> {
+        self.staged.store().create_segment(self.staged.id(), name)
+    }
+
+    fn ended(&mut self, segment: SealedSegment, _digests: &Digests) -> Result<(), ReceiveError> {
+        self.segments.push(segment);
+        Ok(())
     }
 
     fn recipients(&self) -> &[Recipient] {
@@ -166,14 +181,14 @@ pub struct Received {
     staged: Staged,
     sealed_to: SealedTo,
     new: NewUpload,
-    segment: Option<SealedSegment>,
+    segments: Vec<SealedSegment>,
     digested: Digested,
 }
 
 impl Received {
     /// Bytes of plaintext.
     pub fn size(&self) -> u64 {
-        self.segment.as_ref().map_or(0, |segment| segment.size)
+        self.segments.iter().map(|segment| segment.size).sum()
     }
 
     /// The digest of the whole, if it was computed by this algorithm.
@@ -207,6 +222,11 @@ impl Received {
         self.new.terms.expires(now)
     }
 
+    /// The names of its segments, in order.
+    pub(super) fn segments(&self) -> Result<Vec<SegmentName>, StoreError> {
+        segment::names(&self.segments)
+    }
+
     /// What the manifest is made of.
     pub(super) fn whole(&self, now: SystemTime) -> WholeUpload<'_> {
         WholeUpload {
@@ -220,7 +240,7 @@ impl Received {
             time: now,
             link: self.new.terms.link_id(),
             expires: self.expires(now),
-            segments: self.segment.iter().collect(),
+            segments: self.segments.iter().collect(),
         }
     }
 
@@ -233,9 +253,10 @@ impl Received {
             kind: self.new.kind,
             size: self.size(),
             sealed_size: self
-                .segment
-                .as_ref()
-                .map_or(0, |segment| segment.sealed_size),
+                .segments
+                .iter()
+                .map(|segment| segment.sealed_size)
+                .sum(),
             link: self.new.terms.link_id(),
             by: self.new.terms.by.clone(),
             from: self.new.terms.from,

@@ -8,7 +8,7 @@ use super::digest::Digests;
 use super::manifest::file_key_base64;
 use super::receive::ReceiveError;
 use crate::seal::{self, Begun, ChunkBuffer, FileKey, PayloadSealer, Recipient, SEALED_CHUNK_SIZE};
-use crate::store::{SegmentWriter, StoreError};
+use crate::store::{SegmentName, SegmentWriter, StoreError};
 
 /// Chunks that one buffer holds: 512 KiB, large enough that handing it over and writing it costs little, small enough to
 /// stay in a core's cache while it is hashed, sealed and written. A segment has two: one is filled meanwhile.
@@ -17,14 +17,17 @@ const BUFFER_CHUNKS: usize = 8;
 /// Whose segment it is. It travels with the segment, onto the threads that seal and write: whatever must not happen before
 /// they are done hangs on its being dropped.
 pub(super) trait Owner: Send + 'static {
-    /// Creates the segment's file.
-    fn create(&mut self) -> Result<Box<dyn SegmentWriter>, StoreError>;
+    /// Names the segment that is to begin.
+    fn name(&mut self) -> Result<SegmentName, StoreError>;
+
+    /// Creates its file.
+    fn create(&mut self, name: &SegmentName) -> Result<Box<dyn SegmentWriter>, StoreError>;
 
     /// The keys to seal to.
     fn recipients(&self) -> &[Recipient];
 
     /// Comes before anything of a segment is written that will not be ended at once. Blocks.
-    fn begin(&mut self, _key: &FileKey) -> Result<(), ReceiveError> {
+    fn begin(&mut self, _key: &FileKey, _name: &SegmentName) -> Result<(), ReceiveError> {
         Ok(())
     }
 
@@ -36,11 +39,15 @@ pub(super) trait Owner: Send + 'static {
     ) -> Result<(), ReceiveError> {
         Ok(())
     }
+
+    /// Takes a segment that has reached its limit, and is durable but for its name. The next one follows it. Blocks.
+    fn ended(&mut self, segment: SealedSegment, digests: &Digests) -> Result<(), ReceiveError>;
 }
 
 /// Where a segment stands, between two pieces: whole chunks only.
 pub(super) struct Progress<'a> {
     pub(super) key: &'a FileKey,
+    pub(super) name: SegmentName,
     /// Bytes of plaintext.
     pub(super) size: u64,
     /// Sealed bytes, with the header.
@@ -56,6 +63,9 @@ pub(super) struct Progress<'a> {
 pub(super) struct SealedSegment {
     #[serde(with = "file_key_base64")]
     pub(super) key: FileKey,
+    /// `None` where it is named by its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<SegmentName>,
     /// Bytes of plaintext; more than 0.
     pub(super) size: u64,
     /// Bytes of the sealed file.
@@ -64,15 +74,33 @@ pub(super) struct SealedSegment {
     pub(super) crc: u64,
 }
 
-/// A segment that came to its end.
+impl SealedSegment {
+    /// Its name in the store, where it is the upload's segment of this number.
+    pub(super) fn name(&self, number: u32) -> Result<SegmentName, StoreError> {
+        self.name.map_or_else(|| SegmentName::plain(number), Ok)
+    }
+}
+
+/// The names of an upload's segments, in order.
+pub(super) fn names<'a>(
+    segments: impl IntoIterator<Item = &'a SealedSegment>,
+) -> Result<Vec<SegmentName>, StoreError> {
+    let segments = (0..).zip(segments);
+    segments
+        .map(|(number, segment)| segment.name(number))
+        .collect()
+}
+
+/// A body that came to its end.
 pub(super) struct Closed<O> {
     pub(super) owner: O,
-    /// `None` where nothing came: then there is no segment.
+    /// The last of its segments. `None` where nothing came: then there is none.
     pub(super) segment: Option<SealedSegment>,
     pub(super) digests: Digests,
 }
 
-/// Takes in the bytes of one segment. Dropped before [`close`](Self::close), it leaves the file without an end.
+/// Takes in the bytes of one body, in one segment, or in several where segments have a limit. Dropped before
+/// [`close`](Self::close), it leaves the last one without an end.
 pub(super) struct SegmentReceiver<O> {
     buffer: ChunkBuffer,
     digests: Digests,
@@ -91,10 +119,12 @@ enum Work<O> {
 type Written<O> = (Box<Segment<O>>, ChunkBuffer);
 
 impl<O: Owner> SegmentReceiver<O> {
-    /// Goes on with the upload's `digests`. Nothing touches the store before there is something to write.
-    pub(super) fn new(owner: O, digests: Digests) -> Self {
+    /// Goes on with the upload's `digests`. Nothing touches the store before there is something to write. `limit`: bytes after
+    /// which a segment ends and the next one begins.
+    pub(super) fn new(owner: O, digests: Digests, limit: Option<u64>) -> Self {
         let segment = Segment {
             owner,
+            limit: limit.unwrap_or(u64::MAX),
             crc: CrcDigest::new(CrcAlgorithm::Crc64Nvme),
             crc_before_last: 0,
             size: 0,
@@ -173,6 +203,7 @@ fn hash(buffer: &ChunkBuffer, digests: &mut Digests) {
 
 struct Segment<O> {
     owner: O,
+    limit: u64,
     crc: CrcDigest,
     crc_before_last: u64,
     size: u64,
@@ -181,21 +212,27 @@ struct Segment<O> {
 }
 
 struct OpenSegment {
+    name: SegmentName,
     writer: Box<dyn SegmentWriter>,
     sealer: PayloadSealer,
     file_key: FileKey,
 }
 
 impl<O: Owner> Segment<O> {
-    /// Seals and writes a full buffer. Blocks.
+    /// Seals and writes a full buffer, behind which more comes. Blocks.
     fn absorb(&mut self, buffer: &mut ChunkBuffer, after: &Digests) -> Result<(), ReceiveError> {
         let size = buffer.len() as u64;
+        if self.size + size >= self.limit {
+            let segment = self.end(buffer)?;
+            return self.owner.ended(segment, after);
+        }
         let (mut open, prefix) = self.reopen(true)?;
         let sealed = buffer.seal(&mut open.sealer)?;
         self.write(&mut *open.writer, prefix, sealed)?;
         self.size += size;
         let progress = Progress {
             key: &open.file_key,
+            name: open.name,
             size: self.size,
             sealed_size: self.sealed_size,
             crc_before_last: self.crc_before_last,
@@ -213,29 +250,36 @@ impl<O: Owner> Segment<O> {
         mut digests: Digests,
     ) -> Result<Closed<O>, ReceiveError> {
         hash(&buffer, &mut digests);
-        self.size += buffer.len() as u64;
-        if self.open.is_none() && buffer.is_empty() {
-            return Ok(Closed {
-                owner: self.owner,
-                segment: None,
-                digests,
-            });
-        }
-        let (mut open, prefix) = self.reopen(false)?;
-        let sealed = buffer.seal_last(open.sealer)?;
-        self.write(&mut *open.writer, prefix, sealed)?;
-        open.writer.finish()?;
-        let segment = SealedSegment {
-            key: open.file_key,
-            size: self.size,
-            sealed_size: self.sealed_size,
-            crc: self.crc.finalize(),
+        let is_empty = self.open.is_none() && buffer.is_empty();
+        let segment = if is_empty {
+            None
+        } else {
+            Some(self.end(&mut buffer)?)
         };
         Ok(Closed {
             owner: self.owner,
-            segment: Some(segment),
+            segment,
             digests,
         })
+    }
+
+    /// Seals and writes the last piece of the segment, and makes it durable. Blocks.
+    fn end(&mut self, last: &mut ChunkBuffer) -> Result<SealedSegment, ReceiveError> {
+        self.size += last.len() as u64;
+        let (mut open, prefix) = self.reopen(false)?;
+        let sealed = last.seal_last(open.sealer)?;
+        self.write(&mut *open.writer, prefix, sealed)?;
+        open.writer.finish()?;
+        let crc = CrcDigest::new(CrcAlgorithm::Crc64Nvme);
+        let segment = SealedSegment {
+            key: open.file_key,
+            name: Some(open.name).filter(|name| !name.is_plain()),
+            size: std::mem::take(&mut self.size),
+            sealed_size: std::mem::take(&mut self.sealed_size),
+            crc: std::mem::replace(&mut self.crc, crc).finalize(),
+        };
+        self.crc_before_last = 0;
+        Ok(segment)
     }
 
     /// The segment being written; begun, with what its file starts with, where there is none yet. `more`: whether it goes on
@@ -249,12 +293,14 @@ impl<O: Owner> Segment<O> {
             sealer,
             file_key,
         } = seal::begin(self.owner.recipients(), &[])?;
+        let name = self.owner.name()?;
         if more {
-            self.owner.begin(&file_key)?;
+            self.owner.begin(&file_key, &name)?;
         }
-        let writer = self.owner.create()?;
+        let writer = self.owner.create(&name)?;
         Ok((
             OpenSegment {
+                name,
                 writer,
                 sealer,
                 file_key,

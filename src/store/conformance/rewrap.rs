@@ -58,7 +58,7 @@ pub(super) fn headers_are_replaced(place: &dyn Place) {
     let payload: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
     stage(&*store, &id, 0, &[b"old header ", &payload[..]].concat());
     stage(&*store, &id, 1, b"HEADpayload");
-    store.link_segment((&id, 1), (&sharing, 0)).unwrap();
+    link(&*store, (&id, 1), (&sharing, 0)).unwrap();
     publish(&*store, &id, b"meta");
     publish(&*store, &empty, b"nothing");
     store.rewrap(&empty, b"nothing new", Some(&[])).unwrap();
@@ -78,7 +78,7 @@ pub(super) fn headers_are_replaced(place: &dyn Place) {
     check(&*store);
     // What another upload has of it too is that one's own.
     assert_eq!(read_staged(&*store, &sharing, 0), b"HEADpayload");
-    store.discard(&sharing).unwrap();
+    discard(&*store, &sharing);
     let stored = 28 + 300_000 + 8 + 8 + 11;
     assert_eq!(store.stored().unwrap(), stored);
     drop(store);

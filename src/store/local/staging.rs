@@ -8,7 +8,9 @@ use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 
 use super::{LocalFolder, LocalStore, LocalWriter, durable, open_if_there};
-use crate::store::{SealedFile, SealedUpload, SegmentWriter, Staging, StoreError, UploadId};
+use crate::store::{
+    SealedFile, SealedUpload, SegmentName, SegmentWriter, Staging, StoreError, UploadId,
+};
 
 /// What stands before the tail in a file that mends: the number of the segment, where the tail belongs, and a checksum over
 /// all of it but itself, so that half a file is not taken for one.
@@ -18,17 +20,25 @@ const MEND_HEAD: usize = 4 + 8 + 8;
 const MAX_MEND: u64 = 1 << 20;
 
 impl Staging for LocalStore {
-    fn secure_segment(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
+    fn secure_segment(&self, id: &UploadId, segment: &SegmentName) -> Result<(), StoreError> {
         self.suspects.note(id, self.sync_names(id, segment))
     }
 
-    fn open_staged(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError> {
+    fn open_staged(
+        &self,
+        id: &UploadId,
+        _segments: &[SegmentName],
+    ) -> Result<Box<dyn SealedUpload>, StoreError> {
         self.complete_mending(id)?;
         let folder = open_if_there(&self.staging, &id.to_string())?.ok_or(StoreError::NotFound)?;
         Ok(Box::new(LocalFolder::new(folder)))
     }
 
-    fn forget_cached(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
+    fn is_staged(&self, id: &UploadId) -> Result<bool, StoreError> {
+        Ok(open_if_there(&self.staging, &id.to_string())?.is_some())
+    }
+
+    fn forget_cached(&self, id: &UploadId, segment: &SegmentName) -> Result<(), StoreError> {
         let name = staged(id, segment);
         let file = match self.staging.open_to_write(&name, false) {
             Err(Errno::NOENT) => return Ok(()),
@@ -44,7 +54,7 @@ impl Staging for LocalStore {
     fn mend_segment(
         &self,
         id: &UploadId,
-        segment: u32,
+        segment: &SegmentName,
         at: u64,
         tail: &[u8],
     ) -> Result<(), StoreError> {
@@ -53,7 +63,7 @@ impl Staging for LocalStore {
         self.suspects.note(id, mended)
     }
 
-    fn remove_segment(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
+    fn remove_segment(&self, id: &UploadId, segment: &SegmentName) -> Result<(), StoreError> {
         let name = staged(id, segment);
         match self.staging.remove(&name) {
             Err(Errno::NOENT) => Ok(()),
@@ -61,7 +71,11 @@ impl Staging for LocalStore {
         }
     }
 
-    fn link_segment(&self, from: (&UploadId, u32), to: (&UploadId, u32)) -> Result<(), StoreError> {
+    fn link_segment(
+        &self,
+        from: (&UploadId, &SegmentName),
+        to: (&UploadId, &SegmentName),
+    ) -> Result<(), StoreError> {
         let folder = to.0.to_string();
         self.staging
             .make_folder(&folder)
@@ -81,13 +95,13 @@ impl Staging for LocalStore {
 }
 
 impl LocalStore {
-    fn sync_names(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
+    fn sync_names(&self, id: &UploadId, segment: &SegmentName) -> Result<(), StoreError> {
         let name = id.to_string();
         let folder = self.staging.open_folder(&name);
         folder
             .map_err(|errno| self.staging.error("open", &name, errno))?
             .sync()?;
-        if segment == 0 {
+        if segment.number() == 0 {
             // Guards the folder's own name, which came with its first segment.
             self.staging.sync()?;
         }
@@ -98,12 +112,12 @@ impl LocalStore {
     pub(super) fn begin_mending(
         &self,
         id: &UploadId,
-        segment: u32,
+        segment: &SegmentName,
         at: u64,
         tail: &[u8],
     ) -> Result<(), StoreError> {
         let mut bytes = Vec::with_capacity(MEND_HEAD + tail.len());
-        bytes.extend_from_slice(&segment.to_le_bytes());
+        bytes.extend_from_slice(&segment.number().to_le_bytes());
         bytes.extend_from_slice(&at.to_le_bytes());
         bytes.extend_from_slice(&checksum(&bytes, tail).to_le_bytes());
         bytes.extend_from_slice(tail);
@@ -128,7 +142,7 @@ impl LocalStore {
         };
         // Half a file says that the segment was not touched yet.
         if let Some((segment, at, tail)) = read_mend(&file).map_err(failed)? {
-            let segment = staged(id, segment);
+            let segment = format!("{id}/{}", SealedFile::Segment(segment));
             match self.staging.open_to_write(&segment, false) {
                 Ok(file) => self
                     .put_tail(&file, at, &tail)
@@ -172,8 +186,8 @@ impl LocalStore {
     }
 }
 
-fn staged(id: &UploadId, segment: u32) -> String {
-    format!("{id}/{}", SealedFile::Segment(segment))
+fn staged(id: &UploadId, segment: &SegmentName) -> String {
+    format!("{id}/{}", segment.file())
 }
 
 pub(super) fn mend_name(id: &UploadId) -> String {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::directory::FILE_MODE;
 
 use super::*;
-use crate::store::conformance::{self, Place};
+use crate::store::conformance::{self, Place, publication};
 use crate::store::{MAX_RECORD, ReadAt, SessionStore, Staging};
 
 mod reader;
@@ -40,6 +40,10 @@ fn conforms_with_a_quota() {
     conformance::run(|| Counting(TempDir::new().unwrap()));
 }
 
+fn segment(number: u32) -> SegmentName {
+    SegmentName::plain(number).unwrap()
+}
+
 fn within(place: &TempDir, quota: u64) -> LocalStore {
     let limits = StoreLimits {
         quota: Some(quota),
@@ -54,7 +58,7 @@ fn nothing_is_written_beyond_the_quota() {
     let store = within(&place, 100);
     let id = new_id();
     let full = |result| assert!(matches!(result, Err(StoreError::QuotaReached)));
-    let mut writer = store.create_segment(&id, 0).unwrap();
+    let mut writer = store.create_segment(&id, &segment(0)).unwrap();
     writer.write(&[0; 60]).unwrap();
     full(writer.write(&[0; 41]));
     full(store.has_room(41));
@@ -63,7 +67,7 @@ fn nothing_is_written_beyond_the_quota() {
     assert_eq!(store.stored().unwrap(), 100);
     store.check().unwrap();
     // Nothing of what was staged is lost, and nothing half visible.
-    full(store.publish(&[(id, b"meta".to_vec())]));
+    full(store.publish(&[publication(&id, b"meta")]));
     assert!(store.list(None, 1).unwrap().is_empty());
     drop(store);
     let store = within(&place, 104);
@@ -75,7 +79,12 @@ fn nothing_is_written_beyond_the_quota() {
     drop(store);
     let store = within(&place, 5);
     full(store.has_room(0));
-    full(store.create_segment(&new_id(), 0).unwrap().write(b"x"));
+    full(
+        store
+            .create_segment(&new_id(), &segment(0))
+            .unwrap()
+            .write(b"x"),
+    );
     store.delete(&id).unwrap();
     store.has_room(5).unwrap();
 }
@@ -88,7 +97,7 @@ fn a_quota_holds_when_many_write_at_once() {
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                let mut writer = store.create_segment(&new_id(), 0).unwrap();
+                let mut writer = store.create_segment(&new_id(), &segment(0)).unwrap();
                 while writer.write(&[0; 7]).is_ok() {
                     written.fetch_add(7, Ordering::Relaxed);
                 }
@@ -125,7 +134,7 @@ fn what_the_disk_is_to_keep_free_is_looked_at_in_mid_write() {
     };
     let store = LocalStore::open_within(place.path(), limits).unwrap();
     assert!(matches!(store.check(), Err(StoreError::Full { .. })));
-    let mut writer = store.create_segment(&new_id(), 0).unwrap();
+    let mut writer = store.create_segment(&new_id(), &segment(0)).unwrap();
     let piece = vec![0; 16 << 20];
     let taken = (0..10).take_while(|_| writer.write(&piece).is_ok()).count();
     assert_eq!(taken, 4);
@@ -143,10 +152,10 @@ fn new_id() -> UploadId {
 
 /// Publishes an upload of one segment and returns where its folder must be.
 fn publish(place: &TempDir, store: &LocalStore, id: &UploadId) -> PathBuf {
-    let mut writer = store.create_segment(id, 0).unwrap();
+    let mut writer = store.create_segment(id, &segment(0)).unwrap();
     writer.write(b"payload").unwrap();
     writer.finish().unwrap();
-    store.publish(&[(*id, b"manifest".to_vec())]).unwrap();
+    store.publish(&[publication(id, b"manifest")]).unwrap();
     place.path().join("uploads/2026-11-23").join(id.to_string())
 }
 
@@ -169,7 +178,11 @@ fn the_layout_and_modes_are_as_documented() {
     let data = place.path().join("made/on the way");
     let store = LocalStore::open(&data).unwrap();
     let id = new_id();
-    store.create_segment(&id, 0).unwrap().finish().unwrap();
+    store
+        .create_segment(&id, &segment(0))
+        .unwrap()
+        .finish()
+        .unwrap();
     assert_eq!(
         names(&data),
         ["lock", "records", "sessions", "staging", "uploads"]
@@ -177,7 +190,7 @@ fn the_layout_and_modes_are_as_documented() {
     let staged = data.join("staging").join(id.to_string());
     assert_eq!(names(&staged), ["0000.age"]);
     assert_eq!(mode(&staged), 0o700);
-    store.publish(&[(id, Vec::new())]).unwrap();
+    store.publish(&[publication(&id, b"")]).unwrap();
     assert_eq!(names(&data.join("staging")), [""; 0]);
     let day = data.join("uploads/2026-11-23");
     assert_eq!(names(&day), [id.to_string()]);
@@ -208,7 +221,7 @@ fn the_layout_and_modes_are_as_documented() {
 fn a_second_store_on_the_same_folder_is_refused() {
     let (place, store) = new_store();
     let id = new_id();
-    let writer = store.create_segment(&id, 0).unwrap();
+    let writer = store.create_segment(&id, &segment(0)).unwrap();
     let Err(error) = LocalStore::open(place.path()) else {
         panic!("opened twice")
     };
@@ -219,7 +232,7 @@ fn a_second_store_on_the_same_folder_is_refused() {
     assert!(error.to_string().contains(place.path().to_str().unwrap()));
     // The refused one has swept nothing.
     writer.finish().unwrap();
-    store.publish(&[(id, Vec::new())]).unwrap();
+    store.publish(&[publication(&id, b"")]).unwrap();
     assert_eq!(store.open(&id).unwrap().files().unwrap().len(), 2);
     drop(store);
     LocalStore::open(place.path()).unwrap();
@@ -284,11 +297,11 @@ fn the_wrapped_keys_of_what_is_deleted_are_overwritten() {
     let endless = vec![7; (4 << 20) + 5000];
     let payloads = [(headed, 41 * 4096), (endless, 4 << 20)];
     for (number, (payload, _)) in (0..).zip(&payloads) {
-        let mut writer = store.create_segment(&id, number).unwrap();
+        let mut writer = store.create_segment(&id, &segment(number)).unwrap();
         writer.write(payload).unwrap();
         writer.finish().unwrap();
     }
-    store.publish(&[(id, b"manifest".to_vec())]).unwrap();
+    store.publish(&[publication(&id, b"manifest")]).unwrap();
     let folder = place.path().join("uploads/2026-11-23").join(id.to_string());
     // Whoever holds on to the bytes finds what a disk would show.
     let held = place.path().join("held");
@@ -318,12 +331,18 @@ fn the_wrapped_keys_of_what_is_deleted_are_overwritten() {
 fn a_segment_that_another_upload_has_too_is_not_overwritten() {
     let (place, store) = new_store();
     let (id, other) = (new_id(), new_id());
-    store.create_segment(&id, 0).unwrap().finish().unwrap();
-    let mut writer = store.create_segment(&id, 1).unwrap();
+    store
+        .create_segment(&id, &segment(0))
+        .unwrap()
+        .finish()
+        .unwrap();
+    let mut writer = store.create_segment(&id, &segment(1)).unwrap();
     writer.write(b"shared").unwrap();
     writer.finish().unwrap();
-    store.link_segment((&id, 1), (&other, 0)).unwrap();
-    store.publish(&[(id, b"manifest".to_vec())]).unwrap();
+    store
+        .link_segment((&id, &segment(1)), (&other, &segment(0)))
+        .unwrap();
+    store.publish(&[publication(&id, b"manifest")]).unwrap();
     store.delete(&id).unwrap();
     let staged = place.path().join(format!("staging/{other}/0000.age"));
     assert_eq!(fs::read(staged).unwrap(), b"shared");
@@ -401,7 +420,7 @@ fn links_in_place_of_folders_are_not_followed() {
         store.delete(&id),
         Err(StoreError::UnexpectedFile { .. })
     ));
-    assert!(store.publish(&[(new_id(), Vec::new())]).is_err());
+    assert!(store.publish(&[publication(&new_id(), b"")]).is_err());
     assert_eq!(names(&moved).len(), 2);
 }
 
@@ -477,7 +496,7 @@ fn a_rename_replaces_nothing() {
     fs::remove_dir_all(&folder).unwrap();
     fs::create_dir(&folder).unwrap();
     assert!(matches!(
-        store.publish(&[(id, Vec::new())]),
+        store.publish(&[publication(&id, b"")]),
         Err(StoreError::Exists)
     ));
     assert_eq!(names(&folder), [""; 0]);
@@ -488,14 +507,14 @@ fn what_precedes_a_failure_in_publishing_stays_whole() {
     let (place, store) = new_store();
     let (first, taken, last) = (new_id(), new_id(), new_id());
     publish(&place, &store, &taken);
-    let uploads = [first, taken, last].map(|id| (id, b"new".to_vec()));
+    let uploads = [first, taken, last].map(|id| publication(&id, b"new"));
     // The first was visible by then: that has to be said.
     let failed = store.publish(&uploads);
     assert!(matches!(failed, Err(StoreError::Unsettled { .. })));
-    let alone = store.publish(&[(taken, b"new".to_vec())]);
+    let alone = store.publish(&[publication(&taken, b"new")]);
     assert!(matches!(alone, Err(StoreError::Exists)));
-    for (id, _) in &uploads {
-        store.discard(id).unwrap();
+    for upload in &uploads {
+        store.discard(&upload.id).unwrap();
     }
     let listed = store.list(None, 10).unwrap();
     assert!(listed.contains(&first) && listed.contains(&taken) && !listed.contains(&last));
@@ -526,7 +545,7 @@ fn a_day_folder_that_went_missing_is_made_again() {
     let folder = publish(&place, &store, &new_id());
     fs::remove_dir_all(folder.parent().unwrap()).unwrap();
     let id = new_id();
-    assert!(store.publish(&[(id, Vec::new())]).is_err());
+    assert!(store.publish(&[publication(&id, b"")]).is_err());
     store.discard(&id).unwrap();
     publish(&place, &store, &id);
     assert_eq!(store.list(None, 10).unwrap(), [id]);
@@ -563,14 +582,14 @@ fn a_rename_without_the_flag_replaces_nothing_either() {
 fn a_mending_that_was_interrupted_is_completed() {
     let (place, store) = new_store();
     let id = new_id();
-    let mut writer = store.create_segment(&id, 0).unwrap();
+    let mut writer = store.create_segment(&id, &segment(0)).unwrap();
     writer.write(b"0123456789").unwrap();
     writer.finish().unwrap();
     let path = place.path().join(format!("staging/{id}/0000.age"));
     let mend = place.path().join(format!("sessions/{id}.mend"));
     let read = || {
         let file = store
-            .open_staged(&id)
+            .open_staged(&id, &[segment(0)])
             .unwrap()
             .open(SealedFile::Segment(0))
             .unwrap();
@@ -587,12 +606,12 @@ fn a_mending_that_was_interrupted_is_completed() {
         b"0123AB",
     ] {
         fs::write(&path, torn).unwrap();
-        store.begin_mending(&id, 0, 4, b"AB").unwrap();
+        store.begin_mending(&id, &segment(0), 4, b"AB").unwrap();
         assert_eq!(read(), b"0123AB");
         assert!(!mend.exists());
     }
     // Half written down, the segment was not touched.
-    store.begin_mending(&id, 0, 2, b"CD").unwrap();
+    store.begin_mending(&id, &segment(0), 2, b"CD").unwrap();
     let whole = fs::read(&mend).unwrap();
     for size in 0..whole.len() {
         fs::write(&mend, &whole[..size]).unwrap();

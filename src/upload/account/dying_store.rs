@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::store::{
-    Change, Collection, EntryBytes, LocalStore, RecordName, RecordStore, SealedUpload,
-    SegmentHeader, SegmentWriter, SessionStore, Staging, Store, StoreError, UploadId,
+    Change, Collection, EntryBytes, LocalStore, Publication, RecordName, RecordStore, SealedUpload,
+    SegmentHeader, SegmentName, SegmentWriter, SessionStore, Staging, Store, StoreError, UploadId,
 };
 
 pub(super) struct DyingStore {
@@ -104,33 +104,45 @@ impl SessionStore for DyingStore {
 }
 
 impl Staging for DyingStore {
-    fn secure_segment(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
+    fn secure_segment(&self, id: &UploadId, segment: &SegmentName) -> Result<(), StoreError> {
         self.changing()?.secure_segment(id, segment)
     }
 
-    fn open_staged(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError> {
-        self.alive()?.open_staged(id)
+    fn is_staged(&self, id: &UploadId) -> Result<bool, StoreError> {
+        self.alive()?.is_staged(id)
     }
 
-    fn forget_cached(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
+    fn open_staged(
+        &self,
+        id: &UploadId,
+        segments: &[SegmentName],
+    ) -> Result<Box<dyn SealedUpload>, StoreError> {
+        self.alive()?.open_staged(id, segments)
+    }
+
+    fn forget_cached(&self, id: &UploadId, segment: &SegmentName) -> Result<(), StoreError> {
         self.alive()?.forget_cached(id, segment)
     }
 
-    fn remove_segment(&self, id: &UploadId, segment: u32) -> Result<(), StoreError> {
+    fn remove_segment(&self, id: &UploadId, segment: &SegmentName) -> Result<(), StoreError> {
         self.changing()?.remove_segment(id, segment)
     }
 
     fn mend_segment(
         &self,
         id: &UploadId,
-        segment: u32,
+        segment: &SegmentName,
         at: u64,
         tail: &[u8],
     ) -> Result<(), StoreError> {
         self.changing()?.mend_segment(id, segment, at, tail)
     }
 
-    fn link_segment(&self, from: (&UploadId, u32), to: (&UploadId, u32)) -> Result<(), StoreError> {
+    fn link_segment(
+        &self,
+        from: (&UploadId, &SegmentName),
+        to: (&UploadId, &SegmentName),
+    ) -> Result<(), StoreError> {
         self.changing()?.link_segment(from, to)
     }
 }
@@ -139,12 +151,12 @@ impl Store for DyingStore {
     fn create_segment(
         &self,
         id: &UploadId,
-        segment: u32,
+        segment: &SegmentName,
     ) -> Result<Box<dyn SegmentWriter>, StoreError> {
         self.changing()?.create_segment(id, segment)
     }
 
-    fn publish(&self, uploads: &[(UploadId, Vec<u8>)]) -> Result<(), StoreError> {
+    fn publish(&self, uploads: &[Publication]) -> Result<(), StoreError> {
         self.changing()?.publish(uploads)
     }
 

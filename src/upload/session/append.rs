@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::record::{Event, OpenSegment};
 use super::{Session, SessionError, run_blocking};
 use crate::seal::{FileKey, Recipient};
-use crate::store::{MAX_SEGMENTS, SegmentWriter, StoreError};
+use crate::store::{MAX_SEGMENTS, SegmentName, SegmentWriter, StoreError};
 use crate::upload::account::Meter;
 use crate::upload::digest::{Algorithm, Digests, ExpectedDigest, RunningDigest};
 use crate::upload::receive::ReceiveError;
@@ -50,11 +50,14 @@ impl Session {
         let owner = Appending {
             session: self,
             journaled,
+            pending: Vec::new(),
+            current: None,
             saved: 0,
         };
+        let limit = owner.session.store.segment_limit();
         let running = |&algorithm: &Algorithm| (algorithm, RunningDigest::new(algorithm));
         Ok(Append {
-            segment: SegmentReceiver::new(owner, digests),
+            segment: SegmentReceiver::new(owner, digests, limit),
             running: checks.iter().map(running).collect(),
             room,
             meter,
@@ -120,10 +123,19 @@ impl Append {
 async fn discard(segment: SegmentReceiver<Appending>) -> Result<Session, SessionError> {
     let owner = segment.give_up().await?;
     run_blocking(move || {
-        let Appending { session, .. } = owner;
-        session
-            .store
-            .remove_segment(session.url.id(), session.state.segments)?;
+        let Appending {
+            session,
+            pending,
+            current,
+            ..
+        } = owner;
+        let (store, id) = (&session.store, session.url.id());
+        for (number, (segment, _)) in (session.state.segments..).zip(&pending) {
+            store.remove_segment(id, &segment.name(number)?)?;
+        }
+        if let Some(name) = current {
+            store.remove_segment(id, &name)?;
+        }
         Ok(session)
     })
     .await
@@ -139,14 +151,17 @@ fn count(closed: Closed<Appending>) -> Result<Session, SessionError> {
     let (secured, mut session) = (owner.saved > 0, owner.session);
     // Revoked since the body began: nothing of it is acknowledged.
     session.check_link()?;
-    let Some(segment) = segment else {
-        session.save()?;
-        return Ok(session);
-    };
-    if !secured {
-        session.secure()?;
+    session.save()?;
+    for (segment, digests) in owner.pending {
+        session.secure(&segment)?;
+        session.count(segment, digests)?;
     }
-    session.count(segment, digests)?;
+    if let Some(segment) = segment {
+        if !secured {
+            session.secure(&segment)?;
+        }
+        session.count(segment, digests)?;
+    }
     Ok(session)
 }
 
@@ -155,19 +170,29 @@ pub(super) struct Appending {
     session: Session,
     /// Whether the segment counts as far as it has come, should it never come to its end.
     journaled: bool,
+    /// Segments that have ended and do not count yet, each with the digests behind it: where nothing counts before the end.
+    pending: Vec<(SealedSegment, Digests)>,
+    /// The segment in progress.
+    current: Option<SegmentName>,
     /// Bytes of plaintext at the last checkpoint.
     saved: u64,
 }
 
 impl Owner for Appending {
-    fn create(&mut self) -> Result<Box<dyn SegmentWriter>, StoreError> {
+    fn name(&mut self) -> Result<SegmentName, StoreError> {
+        let pending = u32::try_from(self.pending.len()).unwrap_or(MAX_SEGMENTS);
+        let number = self.session.state.segments.saturating_add(pending);
+        self.session.store.name_segment(number)
+    }
+
+    fn create(&mut self, name: &SegmentName) -> Result<Box<dyn SegmentWriter>, StoreError> {
         let (store, id) = (Arc::clone(&self.session.store), *self.session.url.id());
-        let number = self.session.state.segments;
-        match store.create_segment(&id, number) {
+        self.current = Some(*name);
+        match store.create_segment(&id, name) {
             // What no entry counts was never acknowledged, and its key is forgotten.
             Err(StoreError::Exists) => {
-                store.remove_segment(&id, number)?;
-                store.create_segment(&id, number)
+                store.remove_segment(&id, name)?;
+                store.create_segment(&id, name)
             }
             created => created,
         }
@@ -177,13 +202,14 @@ impl Owner for Appending {
         &self.session.sealed_to.recipients
     }
 
-    fn begin(&mut self, key: &FileKey) -> Result<(), ReceiveError> {
+    fn begin(&mut self, key: &FileKey, name: &SegmentName) -> Result<(), ReceiveError> {
         if !self.journaled {
             return Ok(());
         }
         let digests = self.session.state.digests.clone();
         let segment = OpenSegment {
             key: key.duplicate(),
+            name: Some(*name).filter(|name| !name.is_plain()),
             size: 0,
             sealed_size: 0,
             crc_before_last: 0,
@@ -201,12 +227,14 @@ impl Owner for Appending {
         }
         writer.sync()?;
         if self.saved == 0 {
-            self.session.secure()?;
+            let (store, id) = (&self.session.store, self.session.url.id());
+            store.secure_segment(id, &progress.name)?;
         }
         self.saved = progress.size;
         self.save(
             OpenSegment {
                 key: progress.key.duplicate(),
+                name: Some(progress.name).filter(|name| !name.is_plain()),
                 size: progress.size,
                 sealed_size: progress.sealed_size,
                 crc_before_last: progress.crc_before_last,
@@ -214,17 +242,34 @@ impl Owner for Appending {
             progress.digests,
         )
     }
+
+    fn ended(&mut self, segment: SealedSegment, digests: &Digests) -> Result<(), ReceiveError> {
+        self.saved = 0;
+        self.current = None;
+        if !self.journaled {
+            self.pending.push((segment, digests.clone()));
+            return Ok(());
+        }
+        let counted = self.session.secure(&segment).map_err(SessionError::from);
+        counted
+            .and_then(|()| self.session.count(segment, digests.clone()))
+            .map_err(of_receiving)
+    }
+}
+
+fn of_receiving(error: SessionError) -> ReceiveError {
+    match error {
+        SessionError::Receive(error) => error,
+        SessionError::Randomness(error) => ReceiveError::Randomness(error),
+        _ => ReceiveError::Abandoned,
+    }
 }
 
 impl Appending {
     fn save(&mut self, segment: OpenSegment, digests: &Digests) -> Result<(), ReceiveError> {
         let mut entry = self.session.entry(Event::Open(segment));
         entry.digests = Some(digests.to_state());
-        self.session.put_entry(&entry).map_err(|error| match error {
-            SessionError::Receive(error) => error,
-            SessionError::Randomness(error) => ReceiveError::Randomness(error),
-            _ => ReceiveError::Abandoned,
-        })
+        self.session.put_entry(&entry).map_err(of_receiving)
     }
 }
 
@@ -239,19 +284,27 @@ impl Session {
         entry.offset += segment.size;
         entry.segments += 1;
         entry.last_sealed_size = segment.sealed_size;
+        entry.last_name = segment.name;
         entry.digests = Some(digests.to_state());
+        let name = segment.name(self.state.segments)?;
         entry.event = Event::Closed(segment);
-        self.put_entry(&entry)?;
+        let put = self.put_entry(&entry);
+        if let Err(SessionError::Receive(ReceiveError::Store(StoreError::Overtaken))) = &put {
+            // What another server went on with has no place for it.
+            self.store.remove_segment(self.url.id(), &name)?;
+        }
+        put?;
         self.state.offset = entry.offset;
         self.state.segments = entry.segments;
         self.state.last_sealed_size = entry.last_sealed_size;
+        self.state.last_name = entry.last_name;
         self.state.digests = digests;
         Ok(())
     }
 
-    /// Makes the name of the segment in progress durable.
-    fn secure(&self) -> Result<(), StoreError> {
-        self.store
-            .secure_segment(self.url.id(), self.state.segments)
+    /// Makes the name of a segment durable that is to be counted next.
+    fn secure(&self, segment: &SealedSegment) -> Result<(), StoreError> {
+        let name = segment.name(self.state.segments)?;
+        self.store.secure_segment(self.url.id(), &name)
     }
 }

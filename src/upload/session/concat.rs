@@ -154,9 +154,11 @@ impl Session {
                 if place >= MAX_SEGMENTS {
                     return Err(SessionError::TooManySegments);
                 }
+                let (from, to) = (segment.name(number)?, self.store.name_segment(place)?);
                 self.store
-                    .link_segment((part.url.id(), number), (self.url.id(), place))?;
-                segments.push(segment);
+                    .link_segment((part.url.id(), &from), (self.url.id(), &to))?;
+                let name = Some(to).filter(|name| !name.is_plain());
+                segments.push(SealedSegment { name, ..segment });
             }
         }
         let digests = self.read_back_digests(&segments, self.head.with_sha512())?;

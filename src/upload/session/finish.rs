@@ -7,13 +7,13 @@ use super::record::{self, Event, Finish};
 use super::state::Phase;
 use super::{Role, Session, SessionError, run_blocking};
 use crate::seal::CHUNK_SIZE;
-use crate::store::{MAX_SEGMENTS, StoreError};
+use crate::store::{MAX_SEGMENTS, Publication, SegmentName, StoreError};
 use crate::upload::client_sealed::ClientSealedCheck;
 use crate::upload::digest::{Digested, Digests, ExpectedDigest};
 use crate::upload::manifest::{ClientName, Manifest, WholeUpload, is_client_sealed};
 use crate::upload::observer::Finished;
 use crate::upload::open::{OpenUpload, ReadError};
-use crate::upload::segment::SealedSegment;
+use crate::upload::segment::{self, SealedSegment};
 use crate::upload::verify;
 
 impl Session {
@@ -65,10 +65,7 @@ impl Session {
             self.tell(&segments, &finish);
             return self.ended(finish);
         }
-        let staged = match self.store.open_staged(self.url.id()) {
-            Err(StoreError::NotFound) => false,
-            staged => staged.map(|_| true)?,
-        };
+        let staged = self.store.is_staged(self.url.id())?;
         if !staged && self.state.segments > 0 {
             // It was published, and its receiver has fetched and deleted it; it was counted before.
             return self.ended(finish);
@@ -168,14 +165,20 @@ impl Session {
         if manifest.size != self.state.offset {
             return Err(self.lost("its segments are not as long as it is"));
         }
+        let id = self.url.id();
         let next = u32::try_from(segments.len()).unwrap_or(MAX_SEGMENTS);
         if next < MAX_SEGMENTS {
             // What a request left that failed before its segment counted must not come along.
-            self.store.remove_segment(self.url.id(), next)?;
+            self.store.remove_segment(id, &SegmentName::plain(next)?)?;
         }
-        let id = self.url.id();
+        let publication = Publication {
+            id: *id,
+            meta,
+            segments: segment::names(segments)?,
+            expires: self.head.terms.expires(finish.time),
+        };
         let published = self.observer.publishing(&[*id]);
-        match published.and_then(|()| self.store.publish(&[(*id, meta)])) {
+        match published.and_then(|()| self.store.publish(&[publication])) {
             // It was, after all.
             Err(StoreError::Exists) => self.store.settle(id)?,
             Err(error) => {
@@ -248,7 +251,8 @@ impl Session {
         };
         // Of the manifest only the segments matter here.
         let manifest: Manifest = self.whole(segments, &empty, self.expires).into_manifest();
-        let staged = self.store.open_staged(self.url.id())?;
+        let names = segment::names(segments)?;
+        let staged = self.store.open_staged(self.url.id(), &names)?;
         Ok(Arc::new(OpenUpload::staged(manifest, staged)))
     }
 

@@ -253,7 +253,11 @@ impl Uploads {
             sealed_to: self.sealed_to(&head.terms)?,
             account: self.account(&head.terms, *url.id()),
             reserved: 0,
-            checkpoint: self.session_limits.checkpoint,
+            // What is kept only when it has come to its end has no checkpoints.
+            checkpoint: match self.store.segment_limit() {
+                Some(_) => u64::MAX,
+                None => self.session_limits.checkpoint,
+            },
             url,
             head,
             expires,

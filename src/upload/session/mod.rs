@@ -40,12 +40,12 @@ use super::manifest::ClientName;
 use super::observer::Observer;
 use super::receive::ReceiveError;
 use super::recipients::SealedTo;
-use super::segment::SealedSegment;
+use super::segment::{self, SealedSegment};
 use super::staged::Staged;
 use super::{Receipt, Terms, to_rfc3339};
 use crate::grant::Refused;
 use crate::seal::SealError;
-use crate::store::{MAX_SEGMENTS, SealedFile, Store, StoreError, UploadId};
+use crate::store::{MAX_SEGMENTS, SealedFile, SegmentName, Store, StoreError, UploadId};
 
 /// How resumable uploads are bounded. Every field has a setting of the same name.
 #[derive(Debug, Clone)]
@@ -288,8 +288,9 @@ impl Session {
     /// a look at the folder; their sizes are checked before they are published.
     pub async fn check(self) -> Result<Self, SessionError> {
         run_blocking(move || {
-            if self.is_open() && self.state.segments > 0 {
-                let staged = self.store.open_staged(self.url.id()).map_err(lost)?;
+            // Where several servers share the store, to tell them all costs as much as to publish them. The last one was seen.
+            if self.is_open() && self.state.segments > 0 && !self.store.is_shared() {
+                let staged = self.store.open_staged(self.url.id(), &[]).map_err(lost)?;
                 let files = staged.files()?;
                 let there = |number| files.binary_search(&SealedFile::Segment(number)).is_ok();
                 if !(0..self.state.segments).all(there) {
@@ -311,8 +312,11 @@ impl Session {
         else {
             return Ok(());
         };
-        let staged = self.store.open_staged(self.url.id()).map_err(lost)?;
-        let file = staged.open(SealedFile::Segment(last)).map_err(lost)?;
+        let name = self.state.last_name;
+        let name = name.map_or_else(|| SegmentName::plain(last), Ok)?;
+        let staged = self.store.open_staged(self.url.id(), &[name]);
+        let file = staged.and_then(|staged| staged.open(name.file()));
+        let file = file.map_err(lost)?;
         if file.len() != self.state.last_sealed_size {
             return Err(self.lost("the last segment has another size"));
         }
@@ -329,12 +333,14 @@ impl Session {
         if segments.is_empty() {
             return Ok(segments);
         }
-        let staged = self.store.open_staged(self.url.id()).map_err(lost)?;
-        for (number, segment) in (0..).zip(&segments) {
-            let file = staged.open(SealedFile::Segment(number)).map_err(lost)?;
-            if file.len() != segment.sealed_size {
-                return Err(self.lost("a segment has another size"));
-            }
+        let names = segment::names(&segments)?;
+        let staged = self.store.open_staged(self.url.id(), &names);
+        let sizes = staged
+            .and_then(|staged| staged.sizes(&names))
+            .map_err(lost)?;
+        let expected = segments.iter().map(|segment| segment.sealed_size);
+        if !expected.eq(sizes) {
+            return Err(self.lost("a segment has another size"));
         }
         Ok(segments)
     }
@@ -439,6 +445,7 @@ impl Session {
             segments: self.state.segments,
             length: self.state.length,
             last_sealed_size: self.state.last_sealed_size,
+            last_name: self.state.last_name,
             digests: (!ended).then(|| self.state.digests.to_state()),
             event,
         }

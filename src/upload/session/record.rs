@@ -12,7 +12,7 @@ use super::state::State;
 use super::url::{SEALED_OVERHEAD, UploadUrl};
 use crate::grant::{GrantId, What};
 use crate::seal::FileKey;
-use crate::store::{ENTRY_SIZE, EntryBytes, MAX_SEGMENTS, SessionStore, UploadId};
+use crate::store::{ENTRY_SIZE, EntryBytes, MAX_SEGMENTS, SegmentName, SessionStore, UploadId};
 use crate::upload::account::what;
 use crate::upload::digest::{
     Algorithm, DigestState, Digested, ExpectedDigest, bytes_base64, needs_sha512, option_base64,
@@ -187,6 +187,9 @@ pub(super) struct Entry {
     pub(super) length: Option<u64>,
     /// Bytes of the last closed segment's file.
     pub(super) last_sealed_size: u64,
+    /// Its name; `None` where it is named by its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) last_name: Option<SegmentName>,
     /// After all these bytes, and in an open segment after those too. None where nothing follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) digests: Option<DigestState>,
@@ -215,6 +218,9 @@ pub(super) enum Event {
 pub(super) struct OpenSegment {
     #[serde(with = "file_key_base64")]
     pub(super) key: FileKey,
+    /// `None` where it is named by its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<SegmentName>,
     /// Bytes of plaintext that are durable, in whole chunks.
     pub(super) size: u64,
     /// The same sealed, with the header.
@@ -361,6 +367,7 @@ mod tests {
             segments: MAX_SEGMENTS,
             length: Some(u64::MAX),
             last_sealed_size: u64::MAX,
+            last_name: Some(SegmentName::tagged(9999).unwrap()),
             digests: Some(digests.to_state()),
             event,
         }
@@ -384,12 +391,14 @@ mod tests {
             Event::Length,
             Event::Open(OpenSegment {
                 key: key(),
+                name: Some(SegmentName::tagged(9999).unwrap()),
                 size: u64::MAX,
                 sealed_size: u64::MAX,
                 crc_before_last: u64::MAX,
             }),
             Event::Closed(SealedSegment {
                 key: key(),
+                name: Some(SegmentName::tagged(9999).unwrap()),
                 size: u64::MAX,
                 sealed_size: u64::MAX,
                 crc: u64::MAX,

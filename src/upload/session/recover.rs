@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::seal::{
     CHUNK_SIZE, FileKey, NONCE_SIZE, PayloadOpener, SEALED_CHUNK_SIZE, TAG_SIZE, reseal_as_last,
 };
-use crate::store::{ReadAt, SealedFile, StoreError};
+use crate::store::{ReadAt, SealedFile, SegmentName, StoreError};
 use crate::upload::digest::Digests;
 use crate::upload::open::{ReadError, read_header};
 use crate::upload::receive::ReceiveError;
@@ -55,9 +55,10 @@ impl Session {
     /// `None`: the segment holds nothing.
     fn close_interrupted(&self, open: &OpenSegment) -> Result<Option<Recovered>, SessionError> {
         let number = self.state.segments;
+        let name = open.name.map_or_else(|| SegmentName::plain(number), Ok)?;
         // After a sync that failed, memory may hold what the disk does not. What counts is what the disk gives.
-        self.store.forget_cached(self.url.id(), number)?;
-        let file = match self.store.open_staged(self.url.id()) {
+        self.store.forget_cached(self.url.id(), &name)?;
+        let file = match self.store.open_staged(self.url.id(), &[name]) {
             Ok(staged) => staged.open(SealedFile::Segment(number)),
             Err(error) => Err(error),
         };
@@ -71,16 +72,17 @@ impl Session {
             if open.size > 0 {
                 return Err(self.lost("a checkpoint is gone"));
             }
-            self.store.remove_segment(self.url.id(), number)?;
+            self.store.remove_segment(self.url.id(), &name)?;
             return Ok(None);
         };
         // Where it had its end already, the same bytes are put there again: nobody knows whether they were synced.
         self.store
-            .mend_segment(self.url.id(), number, cut.at, &cut.tail)?;
-        self.store.secure_segment(self.url.id(), number)?;
+            .mend_segment(self.url.id(), &name, cut.at, &cut.tail)?;
+        self.store.secure_segment(self.url.id(), &name)?;
         tracing::info!(id = %self.url.id(), segment = number, bytes = cut.size, "recovered a segment that was cut off");
         let segment = SealedSegment {
             key: open.key.duplicate(),
+            name: open.name,
             size: cut.size,
             sealed_size: cut.sealed_size,
             crc: cut.crc,

@@ -2,6 +2,7 @@
 
 use super::SessionError;
 use super::record::{Entry, Event, Final, Finish, NewSession, OpenSegment};
+use crate::store::SegmentName;
 use crate::upload::digest::Digests;
 
 /// Where an upload stands.
@@ -12,6 +13,7 @@ pub(super) struct State {
     pub(super) segments: u32,
     pub(super) length: Option<u64>,
     pub(super) last_sealed_size: u64,
+    pub(super) last_name: Option<SegmentName>,
     pub(super) digests: Digests,
     pub(super) phase: Phase,
 }
@@ -37,6 +39,7 @@ impl State {
             segments: 0,
             length: head.length,
             last_sealed_size: 0,
+            last_name: None,
             digests: Digests::new(head.with_sha512()),
             phase: Phase::Open,
         }
@@ -49,6 +52,7 @@ impl State {
             segments: entry.segments,
             length: entry.length,
             last_sealed_size: entry.last_sealed_size,
+            last_name: entry.last_name,
             digests: match entry.digests {
                 Some(digests) => digests.resume().ok_or(SessionError::Lost)?,
                 None => Digests::new(false),

@@ -12,7 +12,7 @@ const ATTRIBUTE: &str = "user.sealslot.crc64nvme";
 fn the_checksum_of_the_manifest_stands_beside_it() {
     let (place, store) = new_store();
     let id = new_id();
-    store.publish(&[(id, b"123456789".to_vec())]).unwrap();
+    store.publish(&[publication(&id, b"123456789")]).unwrap();
     let folder = place.path().join("uploads/2026-11-23").join(id.to_string());
     let upload = store.open(&id).unwrap();
     // The check value of CRC-64/NVME, as in FORMAT.md.

@@ -140,13 +140,13 @@ fn what_is_published_is_not_swept_whatever_names_it_has() {
 fn old_headers_are_overwritten_and_payloads_are_not_touched() {
     let (place, store) = new_store();
     let id = new_id();
-    let mut writer = store.create_segment(&id, 0).unwrap();
+    let mut writer = store.create_segment(&id, &segment(0)).unwrap();
     let mut old = b"age-encryption.org/v1\n-> x\n\n--- mac\nnonce".to_vec();
     let header = old.len();
     old.resize(3 << 20, 7);
     writer.write(&old).unwrap();
     writer.finish().unwrap();
-    store.publish(&[(id, b"manifest".to_vec())]).unwrap();
+    store.publish(&[publication(&id, b"manifest")]).unwrap();
     let folder = place.path().join("uploads/2026-11-23").join(id.to_string());
     let meta = fs::File::open(folder.join("meta.age")).unwrap();
     store.rewrap(&id, NEW, None).unwrap();
@@ -174,10 +174,10 @@ fn a_rewrap_keeps_to_the_quota_and_gives_back_what_it_took() {
     let place = TempDir::new().unwrap();
     let store = within(&place, 100);
     let id = new_id();
-    let mut writer = store.create_segment(&id, 0).unwrap();
+    let mut writer = store.create_segment(&id, &segment(0)).unwrap();
     writer.write(&[1; 60]).unwrap();
     writer.finish().unwrap();
-    store.publish(&[(id, vec![2; 10])]).unwrap();
+    store.publish(&[publication(&id, &[2; 10])]).unwrap();
     let headers = [SegmentHeader {
         old_size: 10,
         new: &[3; 20],
