@@ -29,6 +29,7 @@ pub use local::{LocalFolder, LocalReader, LocalRecords, LocalStore, StoreLimits}
 pub use records::{Change, Collection, MAX_RECORD, RecordName, RecordStore};
 pub use s3::{AwsEnvironment, S3Options, S3Settings, S3SettingsError, S3Url, S3UrlError};
 pub use s3::{Checksum as S3Checksum, Engine as S3Engine, RequestCounts as S3RequestCounts};
+pub use s3::{S3Limits, S3Store};
 pub use sealed_file::{MAX_SEGMENTS, SealedFile};
 pub use segment_name::SegmentName;
 pub use sessions::{ENTRY_SIZE, EntryBytes, SessionStore};
