@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::records::RecordName;
 use super::sealed_file::{MAX_SEGMENTS, SealedFile};
 
 /// Why a store refused or failed.
@@ -74,6 +75,17 @@ pub enum StoreError {
     Unavailable {
         /// What it was.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// A record that servers keep for themselves and that cannot be understood.
+    #[error(
+        "the record {name} of {collection} cannot be understood; stop every server, update all of them to one version, or remove it where that does not help, and start again"
+    )]
+    DamagedRecord {
+        /// Its collection.
+        collection: &'static str,
+        /// Which one.
+        name: RecordName,
     },
 
     /// Publishing failed after it had begun to make uploads visible: some may be, and may or may not stay so.
@@ -148,6 +160,9 @@ pub enum NameError {
     /// Not the name of a record.
     #[error("not the name of a record: expected 1 to 64 characters of 0-9, a-z and -")]
     Record,
+    /// Not a server's id.
+    #[error("not a server's id: expected 16 characters of lowercase base32hex")]
+    Node,
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@
 
 mod error;
 mod id;
+mod lease;
 mod local;
+mod nodes;
 mod records;
 mod s3;
 mod sealed_file;
@@ -25,7 +27,9 @@ use serde::Serialize;
 
 pub use error::{NameError, StoreError};
 pub use id::{Day, UploadId};
+pub use lease::{Lease, MAX_LEASE_STATE};
 pub use local::{LocalFolder, LocalReader, LocalRecords, LocalStore, StoreLimits};
+pub use nodes::{NodeId, Nodes};
 pub use records::{Change, Collection, MAX_RECORD, RecordName, RecordStore};
 pub use s3::{AwsEnvironment, S3Options, S3Settings, S3SettingsError, S3Url, S3UrlError};
 pub use s3::{Checksum as S3Checksum, Engine as S3Engine, RequestCounts as S3RequestCounts};

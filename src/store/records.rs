@@ -17,11 +17,24 @@ pub enum Collection {
     Tokens,
     /// What is still to be told to webhooks.
     Outbox,
+    /// What one server at a time does for all that share the store.
+    Leases,
+    /// The servers that share the store.
+    Nodes,
+    /// How much is stored.
+    Usage,
 }
 
 impl Collection {
-    /// Every collection.
-    pub const ALL: [Self; 3] = [Self::Links, Self::Tokens, Self::Outbox];
+    /// Every collection, in the order in which they are declared.
+    pub const ALL: [Self; 6] = [
+        Self::Links,
+        Self::Tokens,
+        Self::Outbox,
+        Self::Leases,
+        Self::Nodes,
+        Self::Usage,
+    ];
 
     /// Its name, which is also that of its folder.
     pub fn name(self) -> &'static str {
@@ -29,6 +42,9 @@ impl Collection {
             Self::Links => "links",
             Self::Tokens => "tokens",
             Self::Outbox => "outbox",
+            Self::Leases => "leases",
+            Self::Nodes => "nodes",
+            Self::Usage => "usage",
         }
     }
 }
@@ -104,6 +120,17 @@ pub trait RecordStore: Send + Sync + 'static {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_collection_has_its_place_and_name() {
+        for (place, collection) in Collection::ALL.into_iter().enumerate() {
+            assert_eq!(collection as usize, place);
+            let name = collection.name();
+            assert!(name.parse::<RecordName>().is_ok(), "{name}");
+            let same = Collection::ALL.iter().filter(|one| one.name() == name);
+            assert_eq!(same.count(), 1, "{name}");
+        }
+    }
 
     #[test]
     fn names_are_strict() {

@@ -29,7 +29,7 @@ const NEW: &str = ".new";
 /// the folder.
 pub struct LocalRecords {
     /// In the order of [`Collection::ALL`].
-    collections: [Directory; Collection::ALL.len()],
+    collections: Vec<Directory>,
     locks: Directory,
 }
 
@@ -42,13 +42,11 @@ impl LocalRecords {
         let folder =
             Directory::open(&data).map_err(|errno| StoreError::io("open", &data, errno))?;
         let records = open_folder(&folder, "records")?;
-        let [links, tokens, outbox] = Collection::ALL.map(Collection::name);
+        let collections = Collection::ALL.iter();
         let opened = Self {
-            collections: [
-                open_folder(&records, links)?,
-                open_folder(&records, tokens)?,
-                open_folder(&records, outbox)?,
-            ],
+            collections: collections
+                .map(|collection| open_folder(&records, collection.name()))
+                .collect::<Result<_, _>>()?,
             locks: open_folder(&records, "locks")?,
         };
         // Guards the names of the folders: all that is written below hangs on them.
@@ -86,12 +84,7 @@ impl LocalRecords {
     }
 
     fn folder(&self, collection: Collection) -> &Directory {
-        let [links, tokens, outbox] = &self.collections;
-        match collection {
-            Collection::Links => links,
-            Collection::Tokens => tokens,
-            Collection::Outbox => outbox,
-        }
+        &self.collections[collection as usize]
     }
 
     /// Waits for the lock of a record. It is held for as long as the file is open.
