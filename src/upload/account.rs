@@ -334,6 +334,6 @@ fn plaintext_size(upload: &dyn SealedUpload) -> Result<u64, ReadError> {
 }
 
 #[cfg(test)]
-mod dying_store;
+pub(super) mod dying_store;
 #[cfg(test)]
 mod tests;

@@ -8,19 +8,33 @@ use crate::store::{
     SegmentHeader, SegmentName, SegmentWriter, SessionStore, Staging, Store, StoreError, UploadId,
 };
 
-pub(super) struct DyingStore {
+pub(in crate::upload) struct DyingStore {
     store: LocalStore,
     left: AtomicUsize,
+    segment_limit: Option<u64>,
 }
 
 impl DyingStore {
     /// It takes `calls` more that change something.
-    pub(super) fn new(store: LocalStore, calls: usize) -> Arc<Self> {
-        let left = AtomicUsize::new(calls);
-        Arc::new(Self { store, left })
+    pub(in crate::upload) fn new(store: LocalStore, calls: usize) -> Arc<Self> {
+        Self::with_segments(store, calls, None)
     }
 
-    pub(super) fn is_dead(&self) -> bool {
+    /// The same, with segments that end after so many bytes.
+    pub(in crate::upload) fn with_segments(
+        store: LocalStore,
+        calls: usize,
+        segment_limit: Option<u64>,
+    ) -> Arc<Self> {
+        let left = AtomicUsize::new(calls);
+        Arc::new(Self {
+            store,
+            left,
+            segment_limit,
+        })
+    }
+
+    pub(in crate::upload) fn is_dead(&self) -> bool {
         self.left.load(Ordering::SeqCst) == 0
     }
 
@@ -148,6 +162,10 @@ impl Staging for DyingStore {
 }
 
 impl Store for DyingStore {
+    fn segment_limit(&self) -> Option<u64> {
+        self.segment_limit
+    }
+
     fn create_segment(
         &self,
         id: &UploadId,
