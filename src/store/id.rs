@@ -30,13 +30,20 @@ impl UploadId {
     /// # Panics
     /// Where the operating system has no randomness to give: an id that can be guessed must not exist.
     pub fn generate(now: SystemTime) -> Self {
-        let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let millis = u64::try_from(since_epoch.as_millis())
-            .unwrap_or(MAX_MILLIS)
-            .min(MAX_MILLIS);
+        let mut id = Self::of_millis(millis_of(now, 0));
+        getrandom::fill(&mut id.0[TIME_BYTES..]).expect("the operating system has randomness");
+        id
+    }
+
+    /// What sorts right before the ids of all uploads that began at `time` or later. No upload has it.
+    pub(in crate::store) fn before_all_since(time: SystemTime) -> Self {
+        // An id's time is in whole milliseconds: what began in the one that `time` is in began before it.
+        Self::of_millis(millis_of(time, 999_999))
+    }
+
+    fn of_millis(millis: u64) -> Self {
         let mut bytes = [0; 20];
         bytes[..TIME_BYTES].copy_from_slice(&millis.to_be_bytes()[8 - TIME_BYTES..]);
-        getrandom::fill(&mut bytes[TIME_BYTES..]).expect("the operating system has randomness");
         Self(bytes)
     }
 
@@ -55,6 +62,15 @@ impl UploadId {
         bytes[8 - TIME_BYTES..].copy_from_slice(&self.0[..TIME_BYTES]);
         u64::from_be_bytes(bytes)
     }
+}
+
+/// Unix milliseconds, whole with so many nanoseconds more, as near as ids have them.
+fn millis_of(time: SystemTime, nanos: u64) -> u64 {
+    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since_epoch = since_epoch.saturating_add(Duration::from_nanos(nanos));
+    u64::try_from(since_epoch.as_millis())
+        .unwrap_or(MAX_MILLIS)
+        .min(MAX_MILLIS)
 }
 
 impl fmt::Display for UploadId {
@@ -107,6 +123,13 @@ impl<'de> Deserialize<'de> for UploadId {
 /// A UTC day, written like `2026-11-23`: the folder that an upload of that day is in. Days and their texts sort alike.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(u64); // whole days since 1970-01-01; at most the last day of 9999
+
+impl Day {
+    /// The day that a time is in; one outside the years 1970 to 9999 counts as the nearest one inside.
+    pub(in crate::store) fn of(time: SystemTime) -> Self {
+        Self(millis_of(time, 0) / MILLIS_PER_DAY)
+    }
+}
 
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -174,6 +197,20 @@ mod tests {
         assert_eq!(last.time(), at(MAX_MILLIS));
         assert_eq!(last.day().to_string(), "9999-12-31");
         assert_eq!(last.to_string().parse(), Ok(last));
+    }
+
+    #[test]
+    fn ids_are_found_by_when_they_began() {
+        let bound = UploadId::before_all_since(at(5));
+        for (millis, after) in [(4, false), (5, true), (6, true), (MAX_MILLIS, true)] {
+            assert_eq!(bound < UploadId::generate(at(millis)), after, "{millis}");
+        }
+        let between = UploadId::before_all_since(at(5) + Duration::from_nanos(1));
+        assert!(UploadId::generate(at(5)) < between);
+        assert!(between < UploadId::generate(at(6)));
+        assert!(UploadId::generate(at(MAX_MILLIS - 1)) < UploadId::before_all_since(at(u64::MAX)));
+        assert_eq!(Day::of(at(1_795_441_140_123)).to_string(), "2026-11-23");
+        assert_eq!(Day::of(at(MAX_MILLIS + 1)).to_string(), "9999-12-31");
     }
 
     #[test]

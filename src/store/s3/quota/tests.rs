@@ -1,0 +1,200 @@
+use super::shares::Shares;
+use super::{Beat, measured};
+use crate::store::{Change, Collection, LocalRecords, RecordStore, StoreError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use tempfile::TempDir;
+
+const MIB: u64 = 1 << 20;
+
+fn records(place: &Path) -> Arc<dyn RecordStore> {
+    Arc::new(LocalRecords::open(place).unwrap())
+}
+
+fn taken(records: &dyn RecordStore) -> u64 {
+    measured::read(records).unwrap().unwrap().taken
+}
+
+/// Several servers with one quota, where so much was stored before.
+fn servers<const N: usize>(place: &Path, quota: u64, stored: u64) -> [Shares; N] {
+    [(); N].map(|()| {
+        let records = records(place);
+        measured::ensure(&*records, &|_| Ok(stored)).unwrap();
+        Shares::new(records, quota)
+    })
+}
+
+fn is_reached(taken: Result<(), StoreError>) -> bool {
+    match taken {
+        Ok(()) => false,
+        Err(StoreError::QuotaReached) => true,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn it_is_measured_once() {
+    let place = TempDir::new().unwrap();
+    let times = AtomicUsize::new(0);
+    let measure = |beat: &mut Beat<'_>| {
+        times.fetch_add(1, Relaxed);
+        beat(1)?;
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        Ok(1234)
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| measured::ensure(&*records(place.path()), &measure).unwrap());
+        }
+    });
+    assert_eq!(times.load(Relaxed), 1);
+    let records = records(place.path());
+    assert_eq!(taken(&*records), 1234);
+
+    // Who counts nothing makes the count worth nothing.
+    for _ in 0..2 {
+        measured::note_uncounted(&*records).unwrap();
+    }
+    measured::ensure(&*records, &|_| Ok(99)).unwrap();
+    assert_eq!(taken(&*records), 99);
+    let unmeasured = TempDir::new().unwrap();
+    let records = self::records(unmeasured.path());
+    measured::note_uncounted(&*records).unwrap();
+    assert!(measured::read(&*records).unwrap().is_none());
+}
+
+#[test]
+fn where_measuring_fails_another_one_does_it() {
+    let place = TempDir::new().unwrap();
+    let records = records(place.path());
+    let failed = measured::ensure(&*records, &|_| {
+        Err(StoreError::Unavailable {
+            source: "away".into(),
+        })
+    });
+    assert!(matches!(failed, Err(StoreError::Unavailable { .. })));
+    measured::ensure(&*records, &|_| Ok(5)).unwrap();
+    assert_eq!(taken(&*records), 5);
+}
+
+#[test]
+fn a_record_that_is_gone_or_damaged_lets_nothing_in() {
+    let place = TempDir::new().unwrap();
+    let [server] = servers(place.path(), 1000, 0);
+    let records = records(place.path());
+    let name = "quota".parse().unwrap();
+    let set = |change: Change| {
+        records
+            .update_record(Collection::Usage, &name, &mut |_| change.clone())
+            .unwrap();
+    };
+    set(Change::Remove);
+    assert!(matches!(
+        server.take(1),
+        Err(StoreError::Unavailable { .. })
+    ));
+    assert!(matches!(
+        server.check(1),
+        Err(StoreError::Unavailable { .. })
+    ));
+    set(Change::Put(b"{}".to_vec()));
+    assert!(matches!(
+        server.take(1),
+        Err(StoreError::DamagedRecord { .. })
+    ));
+    assert!(measured::ensure(&*records, &|_| Ok(0)).is_err());
+}
+
+#[test]
+fn the_last_byte_can_be_used_and_no_other() {
+    let place = TempDir::new().unwrap();
+    let [server] = servers(place.path(), 1000, 100);
+    server.check(900).unwrap();
+    assert!(is_reached(server.check(901)));
+    server.take(500).unwrap();
+    assert_eq!(server.stored().unwrap(), 600);
+    assert!(is_reached(server.take(401)));
+    server.take(400).unwrap();
+    assert!(is_reached(server.take(1)));
+    assert!(is_reached(server.check(1)));
+    server.take(0).unwrap();
+    server.check(0).unwrap();
+    server.give_back(300);
+    assert_eq!(server.stored().unwrap(), 700);
+    server.check(300).unwrap();
+    server.take(300).unwrap();
+    assert!(is_reached(server.take(1)));
+}
+
+#[test]
+fn most_writes_ask_nobody() {
+    let place = TempDir::new().unwrap();
+    let [one, two] = servers(place.path(), 1000 * 1000 * MIB, 0);
+    let records = records(place.path());
+    one.take(MIB).unwrap();
+    let first = taken(&*records);
+    assert_eq!(first, 1000 * MIB + MIB);
+    for _ in 0..1000 {
+        one.take(MIB).unwrap();
+    }
+    assert_eq!(taken(&*records), first);
+    for _ in 0..2 {
+        one.take(1000 * MIB).unwrap();
+    }
+    let written = 3001 * MIB;
+    assert_eq!(taken(&*records), written);
+    // What is freed is given back when it is much.
+    one.give_back(900 * MIB);
+    assert_eq!(taken(&*records), written);
+    one.give_back(1101 * MIB);
+    assert_eq!(taken(&*records), written - 1001 * MIB);
+    two.take(1).unwrap();
+    for server in [one, two] {
+        server.close();
+        server.close();
+        assert!(server.is_closed());
+    }
+    assert_eq!(taken(&*records), written - 2001 * MIB + 1);
+}
+
+#[test]
+fn servers_together_never_exceed_it() {
+    const QUOTA: u64 = 1000 * MIB;
+    let place = TempDir::new().unwrap();
+    let servers: [Shares; 3] = servers(place.path(), QUOTA, 0);
+    let (stored, most) = (AtomicU64::new(0), AtomicU64::new(0));
+    let reached = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..9_u64 {
+            let server = &servers[usize::try_from(thread).unwrap() % servers.len()];
+            let (stored, most, reached) = (&stored, &most, &reached);
+            scope.spawn(move || {
+                let mut mine = Vec::new();
+                for step in 0..60_u64 {
+                    let bytes = (thread * 31 + step * 17) % 23 * MIB + step;
+                    if is_reached(server.take(bytes)) {
+                        reached.fetch_add(1, Relaxed);
+                        // Room for the others.
+                        if let Some(bytes) = mine.pop() {
+                            stored.fetch_sub(bytes, Relaxed);
+                            server.give_back(bytes);
+                        }
+                        continue;
+                    }
+                    let now = stored.fetch_add(bytes, Relaxed) + bytes;
+                    most.fetch_max(now, Relaxed);
+                    mine.push(bytes);
+                }
+            });
+        }
+    });
+    let most = most.into_inner();
+    assert!(most <= QUOTA, "{most}");
+    assert!(most > QUOTA * 3 / 4, "{most}");
+    assert!(reached.into_inner() > 0);
+    for server in &servers {
+        server.close();
+    }
+    assert_eq!(taken(&*records(place.path())), stored.into_inner());
+}
