@@ -88,6 +88,17 @@ pub enum StoreError {
         name: RecordName,
     },
 
+    /// What stores does not do what it is asked, and will not when it is asked again.
+    #[error("cannot {doing} {place}")]
+    Refused {
+        /// What was tried, as a verb.
+        doing: &'static str,
+        /// With what.
+        place: String,
+        /// Why not, and what to do about it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
     /// Publishing failed after it had begun to make uploads visible: some may be, and may or may not stay so.
     #[error(
         "an upload may or may not have been published; list the store to see, before sending it again"

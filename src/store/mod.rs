@@ -31,7 +31,10 @@ pub use lease::{Lease, MAX_LEASE_STATE};
 pub use local::{LocalFolder, LocalReader, LocalRecords, LocalStore, StoreLimits};
 pub use nodes::{NodeId, Nodes};
 pub use records::{Change, Collection, MAX_RECORD, RecordName, RecordStore};
-pub use s3::{AwsEnvironment, S3Options, S3Settings, S3SettingsError, S3Url, S3UrlError};
+pub use s3::{
+    AwsEnvironment, AwsProfile, EndpointError, ProfileError, ProfileFile, S3Options, S3Settings,
+    S3SettingsError, S3Url, S3UrlError,
+};
 pub use s3::{Checksum as S3Checksum, Engine as S3Engine, RequestCounts as S3RequestCounts};
 pub use s3::{S3Limits, S3Store};
 pub use sealed_file::{MAX_SEGMENTS, SealedFile};

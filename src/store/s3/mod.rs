@@ -8,8 +8,13 @@ mod records;
 mod sessions;
 mod settings;
 mod store;
+#[cfg(test)]
+mod testing;
 
-pub use bucket::{Checksum, Engine, RequestCounts};
+pub use bucket::{Checksum, EndpointError, Engine, RequestCounts};
 pub use limits::S3Limits;
-pub use settings::{AwsEnvironment, S3Options, S3Settings, S3SettingsError, S3Url, S3UrlError};
+pub use settings::{
+    AwsEnvironment, AwsProfile, ProfileError, ProfileFile, S3Options, S3Settings, S3SettingsError,
+    S3Url, S3UrlError,
+};
 pub use store::S3Store;

@@ -1,101 +1,24 @@
-//! Which bucket, where, and with which credentials.
+//! Which bucket, where, and with which credentials: what the configuration and the environment say, put together.
 
-use std::fmt;
-use std::path::PathBuf;
-use std::str::FromStr;
+mod profile;
+mod url;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-/// A bucket and the prefix of everything in it that is the store's: `s3://bucket/prefix`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct S3Url {
-    bucket: String,
-    prefix: String,
-}
+pub use profile::{AwsProfile, ProfileError, ProfileFile};
+pub use url::{S3Url, S3UrlError};
 
-/// A text that is no place in a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum S3UrlError {
-    /// Not `s3://…`.
-    #[error("not an S3 address: expected s3://bucket or s3://bucket/prefix")]
-    Scheme,
-    /// No bucket can have this name.
-    #[error(
-        "no bucket can have this name: expected 3 to 63 characters of a-z, 0-9, - and ., with a letter or digit at both ends"
-    )]
-    Bucket,
-    /// A prefix that is not written the one way that it can be.
-    #[error(
-        "not a prefix: expected at most 200 characters, names of A-Z, a-z, 0-9, -, _ and ., not . or .., with one / between them and none at the end"
-    )]
-    Prefix,
-}
+use super::bucket::{Endpoint, EndpointError};
 
-impl S3Url {
-    /// The bucket's name.
-    pub fn bucket(&self) -> &str {
-        &self.bucket
-    }
+const CREDENTIALS_FILE: &str = ".aws/credentials";
+const CONFIG_FILE: &str = ".aws/config";
+const DEFAULT_REGION: &str = "us-east-1";
 
-    /// What all keys of the store begin with, without a `/` at the end; empty where the whole bucket is the store's.
-    pub fn prefix(&self) -> &str {
-        &self.prefix
-    }
-}
-
-impl fmt::Display for S3Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "s3://{}", self.bucket)?;
-        if self.prefix.is_empty() {
-            return Ok(());
-        }
-        write!(f, "/{}", self.prefix)
-    }
-}
-
-impl FromStr for S3Url {
-    type Err = S3UrlError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let rest = text.strip_prefix("s3://").ok_or(S3UrlError::Scheme)?;
-        let (bucket, prefix) = match rest.split_once('/') {
-            Some((bucket, prefix)) => (bucket, Some(prefix)),
-            None => (rest, None),
-        };
-        if !is_bucket(bucket) {
-            return Err(S3UrlError::Bucket);
-        }
-        if !prefix.is_none_or(is_prefix) {
-            return Err(S3UrlError::Prefix);
-        }
-        Ok(Self {
-            bucket: bucket.to_owned(),
-            prefix: prefix.unwrap_or_default().to_owned(),
-        })
-    }
-}
-
-fn is_bucket(name: &str) -> bool {
-    let outer = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let bytes = name.as_bytes();
-    (3..=63).contains(&bytes.len())
-        && bytes
-            .iter()
-            .all(|&byte| outer(byte) || byte == b'-' || byte == b'.')
-        && outer(bytes[0])
-        && outer(bytes[bytes.len() - 1])
-        && !name.contains("..")
-}
-
-fn is_prefix(prefix: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    prefix.len() <= 200
-        && prefix
-            .split('/')
-            .all(|name| !name.is_empty() && name != "." && name != ".." && name.bytes().all(fits))
-}
-
-/// What a configuration says of the store beside the environment; it goes before what that says.
+/// What a configuration says of the store; it goes before what the environment says.
 #[derive(Debug, Clone, Default)]
 pub struct S3Options {
     /// Where the engine is, as `https://host:port`; Amazon's of the region where it is not given.
@@ -104,13 +27,14 @@ pub struct S3Options {
     pub region: Option<String>,
     /// Whether the bucket is named by the host and not by the path.
     pub virtual_host: bool,
-    /// The only certificate authority that is trusted, as a PEM file; the system's where it is not given.
+    /// The only certificate authorities that are trusted, as a PEM file; the system's where it is not given.
     pub cacert: Option<PathBuf>,
     /// Whether plain HTTP may leave this machine.
     pub allow_http: bool,
 }
 
-/// What the environment says, under the names that every tool for S3 knows. The command line fills it in.
+/// What the environment says, under the names that every tool for S3 knows. The command line fills it in; what is set to nothing is
+/// not set.
 #[derive(Clone, Default)]
 pub struct AwsEnvironment {
     /// `AWS_ACCESS_KEY_ID`
@@ -152,32 +76,374 @@ pub struct AwsEnvironment {
 /// Why there is no telling which store is meant, or how to reach it.
 #[derive(Debug, thiserror::Error)]
 pub enum S3SettingsError {
-    /// Nothing says who asks.
+    /// Nothing says who asks. The metadata service of a cloud is never asked unless told to.
     #[error(
         "no credentials for the store: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN"
     )]
     NoCredentials,
+    /// Only half of what belongs together.
+    #[error("{given} is set, but {missing} is not: set both")]
+    Half {
+        /// What there is.
+        given: &'static str,
+        /// What there is not.
+        missing: &'static str,
+    },
+    /// Not an address of an engine.
+    #[error("{0:?} is no address of a store")]
+    Endpoint(String, #[source] EndpointError),
+    /// Secrets in the clear.
+    #[error(
+        "{0} is plain HTTP to another machine, where anybody on the way can change what is stored; use https, or allow plain HTTP in the configuration"
+    )]
+    PlainHttp(String),
+    /// Not a region.
+    #[error("{0:?} is no region: expected up to 64 characters of a-z, 0-9 and -")]
+    Region(String),
+    /// A file of profiles cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A file of profiles is no such file.
+    #[error("{} cannot be read as a file of profiles", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ProfileError,
+    },
+    /// There is no such profile.
+    #[error("there is no profile {0:?}: correct AWS_PROFILE, or add it to ~/.aws/credentials")]
+    NoProfile(String),
+    /// A profile that says too little.
+    #[error(
+        "the profile {0:?} gives no credentials: add aws_access_key_id and aws_secret_access_key, or role_arn and web_identity_token_file"
+    )]
+    EmptyProfile(String),
+    /// A profile that needs what is not here.
+    #[error(
+        "the profile {name:?} takes its credentials from {key}, which is not supported; give it aws_access_key_id and aws_secret_access_key, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY with what that program prints"
+    )]
+    UnsupportedProfile {
+        /// Its name.
+        name: String,
+        /// The setting.
+        key: &'static str,
+    },
+    /// Nobody knows where profiles are.
+    #[error(
+        "AWS_PROFILE is set, but HOME is not: set AWS_SHARED_CREDENTIALS_FILE or AWS_CONFIG_FILE to the file that has the profile"
+    )]
+    NoHome,
+    /// Not where a container's credentials come from.
+    #[error(
+        "{0:?} gives no credentials of a container: expected https, or http to this machine or to 169.254.170.2 or 169.254.170.23, with a path"
+    )]
+    Container(String),
 }
 
 /// All that it takes to reach the store.
 #[derive(Clone)]
 pub struct S3Settings {
     location: S3Url,
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) region: String,
+    pub(super) virtual_host: bool,
+    pub(super) cacert: Option<PathBuf>,
+    pub(super) credentials: Credentials,
+}
+
+/// Who asks.
+#[derive(Clone)]
+pub(super) enum Credentials {
+    /// A key as it is.
+    Key {
+        id: String,
+        secret: Zeroizing<String>,
+        token: Option<Zeroizing<String>>,
+    },
+    /// A token that a service for temporary keys takes.
+    WebIdentity {
+        token_file: String,
+        role_arn: String,
+        session_name: Option<String>,
+        sts_endpoint: Option<Endpoint>,
+    },
+    /// A path on the service that a container has.
+    ContainerPath(String),
+    /// A service that a container has, and what it wants to see.
+    ContainerService { url: String, token_file: String },
 }
 
 impl S3Settings {
-    /// Puts together what the configuration and the environment say; reads the files of profiles.
+    /// Puts together what the configuration and the environment say; reads the files of profiles where `AWS_PROFILE` or
+    /// `AWS_SHARED_CREDENTIALS_FILE` is set.
     pub fn new(
         location: S3Url,
         options: S3Options,
         environment: &AwsEnvironment,
     ) -> Result<Self, S3SettingsError> {
-        let _ = (options, environment);
-        Ok(Self { location })
+        let environment = &environment.without_empty();
+        let profile = environment.profile()?;
+        let of_profile = profile.as_ref().map(|(_, profile)| profile.clone());
+        let of_profile = of_profile.unwrap_or_default();
+        let endpoint = (options.endpoint)
+            .or_else(|| environment.endpoint.clone())
+            .or(of_profile.endpoint)
+            .map(|text| endpoint(&text, options.allow_http))
+            .transpose()?;
+        let region = (options.region)
+            .or_else(|| environment.region.clone())
+            .or(of_profile.region)
+            .unwrap_or_else(|| DEFAULT_REGION.to_owned());
+        if !is_region(&region) {
+            return Err(S3SettingsError::Region(region));
+        }
+        Ok(Self {
+            location,
+            endpoint,
+            region,
+            virtual_host: options.virtual_host,
+            cacert: (options.cacert)
+                .or_else(|| environment.ca_bundle.clone())
+                .or(of_profile.ca_bundle.map(PathBuf::from)),
+            credentials: environment.credentials(profile, options.allow_http)?,
+        })
     }
 
     /// The bucket and prefix.
     pub fn location(&self) -> &S3Url {
         &self.location
     }
+
+    /// Where the engine is, for messages.
+    pub(super) fn engine_name(&self) -> String {
+        match &self.endpoint {
+            Some(endpoint) => endpoint.to_string(),
+            None => format!("Amazon S3 in {}", self.region),
+        }
+    }
 }
+
+fn endpoint(text: &str, allow_http: bool) -> Result<Endpoint, S3SettingsError> {
+    let endpoint: Endpoint = (text.parse())
+        .map_err(|source| S3SettingsError::Endpoint(text.chars().take(200).collect(), source))?;
+    if endpoint.is_plain() && !endpoint.is_loopback() && !allow_http {
+        return Err(S3SettingsError::PlainHttp(endpoint.to_string()));
+    }
+    Ok(endpoint)
+}
+
+/// A region is part of a host's name, and of what is signed.
+fn is_region(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=64).contains(&text.len()) && text.bytes().all(fits)
+}
+
+impl AwsEnvironment {
+    fn without_empty(&self) -> Self {
+        fn text(value: &Option<String>) -> Option<String> {
+            value.clone().filter(|text| !text.is_empty())
+        }
+        fn secret(value: &Option<Zeroizing<String>>) -> Option<Zeroizing<String>> {
+            value.clone().filter(|text| !text.is_empty())
+        }
+        fn path(value: &Option<PathBuf>) -> Option<PathBuf> {
+            value.clone().filter(|path| !path.as_os_str().is_empty())
+        }
+        Self {
+            access_key_id: text(&self.access_key_id),
+            secret_access_key: secret(&self.secret_access_key),
+            session_token: secret(&self.session_token),
+            profile: text(&self.profile),
+            shared_credentials_file: path(&self.shared_credentials_file),
+            config_file: path(&self.config_file),
+            web_identity_token_file: path(&self.web_identity_token_file),
+            role_arn: text(&self.role_arn),
+            role_session_name: text(&self.role_session_name),
+            sts_endpoint: text(&self.sts_endpoint),
+            container_credentials_relative_uri: text(&self.container_credentials_relative_uri),
+            container_credentials_full_uri: text(&self.container_credentials_full_uri),
+            container_authorization_token_file: path(&self.container_authorization_token_file),
+            region: text(&self.region),
+            endpoint: text(&self.endpoint),
+            ca_bundle: path(&self.ca_bundle),
+            home: path(&self.home),
+        }
+    }
+
+    /// The profile that is asked for, and its name.
+    fn profile(&self) -> Result<Option<(String, AwsProfile)>, S3SettingsError> {
+        let name = match (&self.profile, &self.shared_credentials_file) {
+            (Some(name), _) => name.clone(),
+            (None, Some(_)) => "default".to_owned(),
+            (None, None) => return Ok(None),
+        };
+        let files = [
+            (
+                &self.shared_credentials_file,
+                CREDENTIALS_FILE,
+                ProfileFile::Credentials,
+            ),
+            (&self.config_file, CONFIG_FILE, ProfileFile::Config),
+        ];
+        let mut found: Option<AwsProfile> = None;
+        let mut looked = false;
+        for (named, usual, file) in files {
+            let Some(path) = (named.clone()).or_else(|| Some(self.home.as_ref()?.join(usual)))
+            else {
+                continue;
+            };
+            looked = true;
+            let Some(text) = read(&path, named.is_some())? else {
+                continue;
+            };
+            let profile = AwsProfile::parse(&text, &name, file)
+                .map_err(|source| S3SettingsError::File { path, source })?;
+            found = match (found, profile) {
+                (Some(first), Some(second)) => Some(first.or(second)),
+                (first, second) => first.or(second),
+            };
+        }
+        if !looked {
+            return Err(S3SettingsError::NoHome);
+        }
+        match found {
+            Some(profile) => Ok(Some((name, profile))),
+            None => Err(S3SettingsError::NoProfile(name)),
+        }
+    }
+
+    fn credentials(
+        &self,
+        profile: Option<(String, AwsProfile)>,
+        allow_http: bool,
+    ) -> Result<Credentials, S3SettingsError> {
+        let sts_endpoint = || {
+            let text = self.sts_endpoint.as_deref();
+            text.map(|text| endpoint(text, allow_http)).transpose()
+        };
+        let half = |given, missing| Err(S3SettingsError::Half { given, missing });
+        match (&self.access_key_id, &self.secret_access_key) {
+            (Some(id), Some(secret)) => {
+                return Ok(Credentials::Key {
+                    id: id.clone(),
+                    secret: secret.clone(),
+                    token: self.session_token.clone(),
+                });
+            }
+            (Some(_), None) => return half("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+            (None, Some(_)) => return half("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"),
+            (None, None) => {}
+        }
+        match (&self.web_identity_token_file, &self.role_arn) {
+            (Some(file), Some(role_arn)) => {
+                return Ok(Credentials::WebIdentity {
+                    token_file: file.display().to_string(),
+                    role_arn: role_arn.clone(),
+                    session_name: self.role_session_name.clone(),
+                    sts_endpoint: sts_endpoint()?,
+                });
+            }
+            (Some(_), None) => return half("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"),
+            // A role alone is also set where a profile or a container gives the credentials.
+            (None, _) => {}
+        }
+        match profile {
+            Some((name, profile)) => of_profile(name, profile, sts_endpoint()?),
+            None => self.of_container(),
+        }
+    }
+
+    fn of_container(&self) -> Result<Credentials, S3SettingsError> {
+        if let Some(path) = &self.container_credentials_relative_uri {
+            if !path.starts_with('/') {
+                return Err(S3SettingsError::Container(path.clone()));
+            }
+            return Ok(Credentials::ContainerPath(path.clone()));
+        }
+        let Some(url) = &self.container_credentials_full_uri else {
+            return Err(S3SettingsError::NoCredentials);
+        };
+        let Some(file) = &self.container_authorization_token_file else {
+            return Err(S3SettingsError::Half {
+                given: "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                missing: "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+            });
+        };
+        if !is_container_service(url) {
+            return Err(S3SettingsError::Container(url.clone()));
+        }
+        Ok(Credentials::ContainerService {
+            url: url.clone(),
+            token_file: file.display().to_string(),
+        })
+    }
+}
+
+fn of_profile(
+    name: String,
+    profile: AwsProfile,
+    sts_endpoint: Option<Endpoint>,
+) -> Result<Credentials, S3SettingsError> {
+    if let (Some(id), Some(secret)) = (profile.access_key_id, profile.secret_access_key) {
+        let token = profile.session_token;
+        return Ok(Credentials::Key { id, secret, token });
+    }
+    if let (Some(token_file), Some(role_arn)) = (profile.web_identity_token_file, profile.role_arn)
+    {
+        return Ok(Credentials::WebIdentity {
+            token_file,
+            role_arn,
+            session_name: profile.role_session_name,
+            sts_endpoint,
+        });
+    }
+    match profile.unsupported {
+        Some(key) => Err(S3SettingsError::UnsupportedProfile { name, key }),
+        None => Err(S3SettingsError::EmptyProfile(name)),
+    }
+}
+
+/// Whether credentials may be asked for there: what goes in the clear stays on this machine or the host's link.
+fn is_container_service(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return false;
+    };
+    let host = rest.split('/').next().unwrap_or_default();
+    let Ok(endpoint) = format!("{scheme}://{host}").parse::<Endpoint>() else {
+        return false;
+    };
+    let linked = [
+        "http://169.254.170.2",
+        "http://169.254.170.23",
+        "http://[fd00:ec2::23]",
+    ];
+    !endpoint.is_plain() || endpoint.is_loopback() || linked.contains(&&*endpoint.to_string())
+}
+
+/// The text of a file of profiles; `None` where it is not there and nobody said that it is.
+fn read(path: &Path, named: bool) -> Result<Option<Zeroizing<String>>, S3SettingsError> {
+    let failed = |source| S3SettingsError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !named => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut text = Zeroizing::new(String::new());
+    let read = file.take(profile::MAX_FILE + 1).read_to_string(&mut text);
+    if read.map_err(failed)? as u64 > profile::MAX_FILE {
+        return Err(failed(io::ErrorKind::FileTooLarge.into()));
+    }
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests;

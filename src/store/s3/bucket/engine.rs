@@ -26,3 +26,44 @@ pub enum Checksum {
     /// It does not.
     None,
 }
+
+impl Checksum {
+    /// Its name in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crc64Nvme => "crc64nvme",
+            Self::Sha256 => "sha256",
+            Self::None => "none",
+        }
+    }
+}
+
+impl Engine {
+    /// Writes to the log what was found, and what it means where that is less than S3 promises.
+    pub(super) fn log(&self, engine: &str, place: &str) {
+        tracing::info!(
+            engine,
+            place,
+            conditional_writes = self.conditional_writes,
+            checksum = self.checksum.name(),
+            versioned = self.versioned,
+            bulk_delete = self.bulk_delete,
+            "the store is open"
+        );
+        if !self.conditional_writes {
+            tracing::warn!(
+                "the engine has no conditional writes: servers that write the same record take turns by tickets, and one that stands still for half a minute may write over what another wrote"
+            );
+        }
+        if self.checksum == Checksum::None {
+            tracing::warn!(
+                "the engine does not notice when an object is damaged on its way; run sealslot verify to find what was"
+            );
+        }
+        if self.versioned {
+            tracing::warn!(
+                "the bucket keeps old versions: what is deleted stays there until its lifecycle rules remove it; suspend versioning, or let noncurrent versions expire soon"
+            );
+        }
+    }
+}

@@ -1,32 +1,104 @@
 //! An object that is sent in parts.
 
-use object_store::PutPayload;
+use std::collections::VecDeque;
 
+use object_store::PutPayload;
+use object_store::multipart::PartId;
+use tokio::task::JoinHandle;
+
+use super::Bucket;
+use super::error::BucketError;
 use crate::store::StoreError;
+
+/// Parts that are under way at the same time.
+const UNDER_WAY: usize = 2;
 
 /// An object that is sent in parts. Nothing of it is seen before it is completed.
 pub(in crate::store::s3) struct Parts {
+    bucket: Bucket,
+    key: String,
     id: String,
+    /// How many were sent off.
+    begun: usize,
+    arrived: Vec<PartId>,
+    under_way: VecDeque<JoinHandle<Result<PartId, BucketError>>>,
 }
 
 impl Parts {
+    pub(super) fn new(bucket: Bucket, key: &str, id: String) -> Self {
+        Self {
+            bucket,
+            key: key.to_owned(),
+            id,
+            begun: 0,
+            arrived: Vec::new(),
+            under_way: VecDeque::new(),
+        }
+    }
+
     /// What the engine calls it.
     pub(in crate::store::s3) fn id(&self) -> &str {
         &self.id
     }
 
-    /// Sends a part off; waits while two are under way. All but the last have the same size, at least 5 MiB.
+    /// Sends a part off; waits while two are under way. All but the last have the same size, at least 5 MiB. After an error
+    /// nothing can be done but to abort.
     pub(in crate::store::s3) fn send(&mut self, body: PutPayload) -> Result<(), StoreError> {
-        unimplemented!()
+        self.await_until(UNDER_WAY - 1)?;
+        let requests = self.bucket.requests_of().clone();
+        let (key, id, index) = (self.key.clone(), self.id.clone(), self.begun);
+        self.begun += 1;
+        let sending = async move { requests.put_part(&key, &id, index, body).await };
+        self.under_way.push_back(self.bucket.spawn(sending));
+        Ok(())
+    }
+
+    /// Waits until no more than so many parts are under way.
+    fn await_until(&mut self, most: usize) -> Result<(), StoreError> {
+        while self.under_way.len() > most {
+            let Some(first) = self.under_way.pop_front() else {
+                break;
+            };
+            let part = self.bucket.wait(first);
+            let part = part.unwrap_or_else(|error| Err(BucketError::Malformed(error.into())));
+            let part =
+                part.map_err(|error| self.bucket.failed("store a part of", &self.key, error))?;
+            self.arrived.push(part);
+        }
+        Ok(())
     }
 
     /// Waits for all parts and makes the object of them.
-    pub(in crate::store::s3) fn complete(self) -> Result<(), StoreError> {
-        unimplemented!()
+    pub(in crate::store::s3) fn complete(mut self) -> Result<(), StoreError> {
+        self.await_until(0)?;
+        let parts = std::mem::take(&mut self.arrived);
+        let completing = (self.bucket.requests_of()).complete_parts(&self.key, &self.id, parts);
+        let completed = self.bucket.wait(completing);
+        completed.map_err(|error| match error.is_missing() {
+            // Somebody aborted it, and what was sent is lost: that is not an object which was never there.
+            true => self.bucket.refused("complete", &self.key, error),
+            false => self.bucket.failed("complete", &self.key, error),
+        })
     }
 
     /// Drops what was sent, as far as the engine can be reached.
-    pub(in crate::store::s3) fn abort(self) {
-        unimplemented!()
+    pub(in crate::store::s3) fn abort(mut self) {
+        // A part that arrives behind the end would stay.
+        for part in self.under_way.drain(..) {
+            part.abort();
+            let _ = self.bucket.wait(part);
+        }
+        if let Err(error) = self.bucket.abort_parts(&self.key, &self.id) {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(error, "parts of an object stay until they are swept");
+        }
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        for part in &self.under_way {
+            part.abort();
+        }
     }
 }

@@ -1,0 +1,237 @@
+//! Writes under a condition. Where an engine has none, servers take turns by tickets.
+//!
+//! A ticket is an object in a folder of the object that is to be written. Whoever put one and then finds no other there has the lock;
+//! everybody else takes theirs away and tries again after a while. A list shows every ticket that was put before it was asked for, so
+//! no two find themselves alone. Whoever has the lock finishes within [`HOLD`]; a ticket that is older than [`DEAD`] by the engine's
+//! own clock is of somebody who died, and anybody may take it away.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::error::BucketError;
+use super::list;
+use super::requests::{Condition, Requests};
+use super::{ETag, Listed, Notes, random_name};
+
+/// How long whoever has a lock may write.
+const HOLD: Duration = Duration::from_secs(20);
+/// Older tickets do not count. A second more than half a minute: clocks of engines have whole ones.
+const DEAD: Duration = Duration::from_secs(31);
+/// How long to try to get a lock.
+const WAIT: Duration = Duration::from_secs(20);
+/// How often to write again where another write was under way.
+const TRIES: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(50);
+/// Tickets that are looked at.
+const TICKETS: usize = 100;
+
+/// What became of a write under a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    Done,
+    /// The condition was not met. What is there is another's.
+    Not,
+}
+
+/// Puts an object where there is none.
+pub(super) async fn create(
+    requests: &Requests,
+    key: &str,
+    body: &Bytes,
+    notes: &Notes,
+) -> Result<Written, BucketError> {
+    for attempt in 0..TRIES {
+        let put = requests.put(key, body.clone().into(), notes, &Condition::Nothing);
+        match put.await {
+            Ok(_) => return Ok(Written::Done),
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(error),
+        }
+        match found(requests, key, body).await? {
+            // The answer to what wrote it was lost.
+            Found::Same => return Ok(Written::Done),
+            Found::Other(_) => return Ok(Written::Not),
+            Found::Nothing => pause(attempt).await,
+        }
+    }
+    Err(BucketError::Contended)
+}
+
+/// Puts an object in the place of `old`.
+pub(super) async fn replace(
+    requests: &Requests,
+    key: &str,
+    old: &ETag,
+    body: &Bytes,
+    notes: &Notes,
+) -> Result<Written, BucketError> {
+    let condition = Condition::Still(old.clone());
+    for attempt in 0..TRIES {
+        let put = requests.put(key, body.clone().into(), notes, &condition);
+        match put.await {
+            Ok(_) => return Ok(Written::Done),
+            Err(error) if error.is_conflict() || error.is_missing() => {}
+            Err(error) => return Err(error),
+        }
+        match found(requests, key, body).await? {
+            Found::Same => return Ok(Written::Done),
+            Found::Other(etag) if etag.as_ref() == Some(old) => pause(attempt).await,
+            Found::Other(_) | Found::Nothing => return Ok(Written::Not),
+        }
+    }
+    Err(BucketError::Contended)
+}
+
+/// [`create`] where the engine has no conditions.
+pub(super) async fn create_in_turn(
+    requests: &Requests,
+    key: &str,
+    body: &Bytes,
+    notes: &Notes,
+) -> Result<Written, BucketError> {
+    let work = async {
+        match found(requests, key, body).await? {
+            Found::Same => Ok(Written::Done),
+            Found::Other(_) => Ok(Written::Not),
+            Found::Nothing => put(requests, key, body, notes).await,
+        }
+    };
+    locked(requests, key, work).await
+}
+
+/// [`replace`] where the engine has no conditions.
+pub(super) async fn replace_in_turn(
+    requests: &Requests,
+    key: &str,
+    old: &ETag,
+    body: &Bytes,
+    notes: &Notes,
+) -> Result<Written, BucketError> {
+    let work = async {
+        match found(requests, key, body).await? {
+            Found::Same => Ok(Written::Done),
+            Found::Other(etag) if etag.as_ref() == Some(old) => {
+                put(requests, key, body, notes).await
+            }
+            Found::Other(_) | Found::Nothing => Ok(Written::Not),
+        }
+    };
+    locked(requests, key, work).await
+}
+
+async fn put(
+    requests: &Requests,
+    key: &str,
+    body: &Bytes,
+    notes: &Notes,
+) -> Result<Written, BucketError> {
+    let put = requests.put(key, body.clone().into(), notes, &Condition::Always);
+    put.await.map(|_| Written::Done)
+}
+
+/// What is where something was to be written.
+enum Found {
+    Nothing,
+    /// The same bytes: no two writers have the same.
+    Same,
+    /// Others, and what they are told apart by unless they are more.
+    Other(Option<ETag>),
+}
+
+async fn found(requests: &Requests, key: &str, body: &Bytes) -> Result<Found, BucketError> {
+    // What is there may be longer, and is another's then; to read a little more of it tells which.
+    match requests.get(key, body.len() as u64).await {
+        Ok(object) if object.bytes == *body => Ok(Found::Same),
+        Ok(object) => Ok(Found::Other(Some(object.etag))),
+        Err(BucketError::TooLong(_)) => match requests.head(key).await {
+            Ok(head) => Ok(Found::Other(Some(head.etag))),
+            Err(error) if error.is_missing() => Ok(Found::Nothing),
+            Err(error) => Err(error),
+        },
+        Err(error) if error.is_missing() => Ok(Found::Nothing),
+        Err(error) => Err(error),
+    }
+}
+
+/// A while that differs, so that those who met do not meet again.
+async fn pause(attempt: u32) {
+    let most = PAUSE * 2u32.saturating_pow(attempt.min(4));
+    let part = getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX));
+    sleep(most.mul_f64(0.5 + part / 2.0)).await;
+}
+
+/// Does something while nobody else does.
+async fn locked<T>(
+    requests: &Requests,
+    key: &str,
+    work: impl Future<Output = Result<T, BucketError>>,
+) -> Result<T, BucketError> {
+    let ticket = lock(requests, key).await?;
+    let done = timeout_at(ticket.until, work).await;
+    // What stays there dies of old age.
+    let _ = requests.delete(&ticket.key).await;
+    done.unwrap_or(Err(BucketError::TimedOut))
+}
+
+struct Ticket {
+    key: String,
+    until: Instant,
+}
+
+async fn lock(requests: &Requests, key: &str) -> Result<Ticket, BucketError> {
+    let folder = format!("locks/{key}/");
+    let waiting = async {
+        for attempt in 0.. {
+            // Before it is put: from then on it grows old.
+            let until = Instant::now() + HOLD;
+            let key = format!("{folder}{}", ticket_name()?);
+            requests
+                .put(
+                    &key,
+                    Bytes::new().into(),
+                    &Notes::default(),
+                    &Condition::Always,
+                )
+                .await?;
+            let alone = is_alone(requests, &folder, &key).await;
+            if matches!(alone, Ok(true)) {
+                return Ok(Ticket { key, until });
+            }
+            let _ = requests.delete(&key).await;
+            alone?;
+            pause(attempt).await;
+        }
+        Err(BucketError::Contended)
+    };
+    timeout(WAIT, waiting)
+        .await
+        .unwrap_or(Err(BucketError::Contended))
+}
+
+fn ticket_name() -> Result<String, BucketError> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = since.map_or(0, |since| since.as_secs());
+    Ok(format!("{seconds}-{}", random_name()?))
+}
+
+/// Whether no other ticket counts. Those that do not are taken away.
+async fn is_alone(requests: &Requests, folder: &str, own: &str) -> Result<bool, BucketError> {
+    let tickets = list::objects(requests, folder, None, TICKETS).await?;
+    let Some(now) = tickets.objects.iter().find(|ticket| ticket.key == own) else {
+        // With so many before it, or taken away as dead.
+        return Ok(false);
+    };
+    let (dead, alive): (Vec<_>, Vec<_>) =
+        (tickets.objects.iter()).partition(|ticket| is_dead(ticket, now.modified));
+    for ticket in dead {
+        requests.delete(&ticket.key).await?;
+    }
+    Ok(alive.len() == 1 && !tickets.more)
+}
+
+fn is_dead(ticket: &Listed, now: SystemTime) -> bool {
+    now.duration_since(ticket.modified)
+        .is_ok_and(|age| age > DEAD)
+}

@@ -1,0 +1,362 @@
+//! Tries what an engine keeps of what S3 promises, with objects of its own: each promise is needed, or is done without and said so.
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::client::{self, Manner};
+use super::conditional::{self, Written};
+use super::connector::{Connector, Deadlines};
+use super::engine::{Checksum, Engine};
+use super::error::{Answer, BucketError};
+use super::list;
+use super::requests::{Condition, Requests};
+use super::{ETag, Endpoint, Notes, random_name};
+use crate::store::s3::settings::S3Settings;
+
+/// As many try to create one object at the same time.
+const AT_ONCE: usize = 8;
+const NOTE: (&str, &str) = ("sealslot-probe", "kept");
+const MOST: u64 = 4096;
+/// Of no object.
+const WRONG_ETAG: &str = "\"00000000000000000000000000000000\"";
+
+/// What came of it.
+pub(super) struct Found {
+    pub(super) engine: Engine,
+    pub(super) requests: Requests,
+    pub(super) hasty: Requests,
+}
+
+/// Tries everything, and leaves nothing behind.
+pub(super) async fn probe(
+    settings: &S3Settings,
+    connector: &Connector,
+    deadlines: Deadlines,
+) -> Result<Found, BucketError> {
+    let signed = Manner {
+        announced: false,
+        signed: true,
+        again: true,
+        bulk: false,
+    };
+    let first = client::client(settings, connector, deadlines, signed, None)?;
+    let credentials = first.credentials().clone();
+    let make = |manner| {
+        let of = |bulk| {
+            let (manner, credentials) = (Manner { bulk, ..manner }, Some(credentials.clone()));
+            client::client(settings, connector, deadlines, manner, credentials)
+        };
+        let prefix = settings.location().prefix();
+        Ok::<_, BucketError>(Requests::new(of(false)?, of(true)?, deadlines, prefix))
+    };
+    let hasty = make(Manner {
+        again: false,
+        ..signed
+    })?;
+    // Without TLS it is the signature that keeps the bytes from being changed on purpose. With it a checksum is enough, and to
+    // reckon SHA-256 over every byte is spared.
+    let is_plain = (settings.endpoint.as_ref()).is_some_and(Endpoint::is_plain);
+    let announced = make(Manner {
+        announced: true,
+        signed: is_plain,
+        ..signed
+    })?;
+    let signed = make(signed)?;
+    let trial = Trial {
+        folder: format!("probe/{}", random_name()?),
+        signed,
+        announced,
+        is_plain,
+    };
+    let tried = trial.all().await;
+    let bulk_delete = trial.clean(tried.is_ok()).await;
+    let explain = |error| explain(error, settings);
+    let (conditional_writes, checksum, versioned) = tried.map_err(explain)?;
+    let bulk_delete = bulk_delete.map_err(explain)?;
+    let engine = Engine {
+        conditional_writes,
+        checksum,
+        versioned,
+        bulk_delete,
+    };
+    Ok(Found {
+        engine,
+        requests: trial.requests(checksum).clone(),
+        hasty,
+    })
+}
+
+/// Objects of one probe, and how they are sent.
+struct Trial {
+    folder: String,
+    signed: Requests,
+    announced: Requests,
+    is_plain: bool,
+}
+
+/// Names of what a probe may leave.
+const NAMES: [&str; 7] = ["note", "one", "many", "none", "damaged", "whole", "parts"];
+
+impl Trial {
+    fn key(&self, name: &str) -> String {
+        format!("{}-{name}", self.folder)
+    }
+
+    /// What is sent with this checksum.
+    fn requests(&self, checksum: Checksum) -> &Requests {
+        match checksum {
+            Checksum::Crc64Nvme => &self.announced,
+            Checksum::Sha256 | Checksum::None => &self.signed,
+        }
+    }
+
+    async fn all(&self) -> Result<(bool, Checksum, bool), BucketError> {
+        let versioned = self.keeps_notes().await?;
+        let (conditional, checksum, listed) =
+            tokio::join!(self.is_conditional(), self.checksum(), self.lists());
+        listed?;
+        let checksum = checksum?;
+        self.joins_parts(checksum).await?;
+        Ok((conditional?, checksum, versioned))
+    }
+
+    /// An object is there when it was put, with its note. Gives whether the bucket gave it a version.
+    async fn keeps_notes(&self) -> Result<bool, BucketError> {
+        let (key, notes) = (self.key("note"), Notes::default().with(NOTE.0, NOTE.1));
+        let body = Bytes::from_static(b"sealslot");
+        let put = (self.signed).put(&key, body.clone().into(), &notes, &Condition::Always);
+        let put = put.await.map_err(|error| doing("put an object", error))?;
+        let got = self.signed.get(&key, MOST).await;
+        let got = got.map_err(|error| match error.is_missing() {
+            true => BucketError::Unfit("it does not give back what was just stored"),
+            false => doing("get an object", error),
+        })?;
+        if got.bytes != body {
+            return Err(BucketError::Unfit(
+                "it gives back other bytes than were stored",
+            ));
+        }
+        if got.notes.value(NOTE.0) != Some(NOTE.1) {
+            return Err(BucketError::Unfit(
+                "it does not keep the metadata of objects",
+            ));
+        }
+        Ok(put.version.is_some_and(|version| version != "null"))
+    }
+
+    async fn lists(&self) -> Result<(), BucketError> {
+        let (key, before) = (self.key("note"), self.key("nota"));
+        let page = list::objects(&self.signed, &key, Some(&before), 2).await;
+        let page = page.map_err(|error| doing("list objects", error))?;
+        match page.objects.iter().any(|object| object.key == key) {
+            true => Ok(()),
+            false => Err(BucketError::Unfit("it does not list what was just stored")),
+        }
+    }
+
+    /// Whether conditions of writes are kept, and by one write only of several at once.
+    async fn is_conditional(&self) -> Result<bool, BucketError> {
+        let tried = async {
+            Ok(self.creates_once().await? && self.creates_one().await? && self.replaces().await?)
+        };
+        match tried.await {
+            // Whatever it is that it does not like: without conditions it may do.
+            Err(error) if !error_ends(&error) => Ok(false),
+            tried => tried,
+        }
+    }
+
+    async fn creates_once(&self) -> Result<bool, BucketError> {
+        let (key, none) = (self.key("one"), Notes::default());
+        let [first, second] = ["first", "second"].map(|text| Bytes::from_static(text.as_bytes()));
+        let created = conditional::create(&self.signed, &key, &first, &none).await?;
+        let again = conditional::create(&self.signed, &key, &second, &none).await?;
+        let there = self.signed.get(&key, MOST).await?.bytes;
+        Ok(created == Written::Done && again == Written::Not && there == first)
+    }
+
+    async fn creates_one(&self) -> Result<bool, BucketError> {
+        let (key, none) = (self.key("many"), Notes::default());
+        let bodies: Vec<_> = (0..AT_ONCE)
+            .map(|n| Bytes::from(format!("number {n}")))
+            .collect();
+        let creating = bodies
+            .iter()
+            .map(|body| conditional::create(&self.signed, &key, body, &none));
+        let mut winner = None;
+        for (created, body) in join_all(creating).await.into_iter().zip(&bodies) {
+            if created? == Written::Done && winner.replace(body).is_some() {
+                return Ok(false);
+            }
+        }
+        let there = self.signed.get(&key, MOST).await?.bytes;
+        Ok(winner == Some(&there))
+    }
+
+    async fn replaces(&self) -> Result<bool, BucketError> {
+        let (key, none) = (self.key("one"), Notes::default());
+        let wrong = ETag(WRONG_ETAG.to_owned());
+        let before = self.signed.get(&key, MOST).await?;
+        let body = Bytes::from_static(b"third");
+        let replaced = conditional::replace(&self.signed, &key, &wrong, &body, &none).await?;
+        if replaced == Written::Done {
+            return Ok(false);
+        }
+        let replaced = conditional::replace(&self.signed, &key, &before.etag, &body, &none).await?;
+        let after = self.signed.get(&key, MOST).await?;
+        if replaced == Written::Not || after.bytes != body || after.etag == before.etag {
+            return Ok(false);
+        }
+        let body = Bytes::from_static(b"fourth");
+        let late = conditional::replace(&self.signed, &key, &before.etag, &body, &none).await?;
+        let absent = self.key("none");
+        let on_nothing = conditional::replace(&self.signed, &absent, &wrong, &body, &none).await?;
+        Ok(late == Written::Not && on_nothing == Written::Not)
+    }
+
+    /// What finds damage on the way. The first that does is what everything is sent with.
+    async fn checksum(&self) -> Result<Checksum, BucketError> {
+        let candidates = match self.is_plain {
+            // Signed all the same: what is announced beside it comes on top.
+            true => [Checksum::Sha256, Checksum::Crc64Nvme],
+            false => [Checksum::Crc64Nvme, Checksum::Sha256],
+        };
+        for checksum in candidates {
+            if self.notices(self.requests(checksum)).await? {
+                return Ok(checksum);
+            }
+        }
+        Ok(Checksum::None)
+    }
+
+    /// Whether what is whole is stored, and what is damaged is not.
+    async fn notices(&self, requests: &Requests) -> Result<bool, BucketError> {
+        let body = Bytes::from_static(b"as it was sent");
+        let (key, none) = (self.key("whole"), Notes::default());
+        let put = requests
+            .put(&key, body.clone().into(), &none, &Condition::Always)
+            .await;
+        match put {
+            Ok(_) => {}
+            Err(error) if error_ends(&error) => return Err(error),
+            Err(_) => return Ok(false),
+        }
+        let key = self.key("damaged");
+        match requests.put_damaged(&key, body).await {
+            Ok(()) => Ok(false),
+            Err(error) if error_ends(&error) => Err(error),
+            // It must not be there all the same.
+            Err(_) => match self.signed.head(&key).await {
+                Ok(_) => Ok(false),
+                Err(error) if error.is_missing() => Ok(true),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Parts become an object, and others can be dropped.
+    async fn joins_parts(&self, checksum: Checksum) -> Result<(), BucketError> {
+        let requests = self.requests(checksum);
+        let (key, body) = (self.key("parts"), Bytes::from_static(b"in parts"));
+        let joined = async {
+            let dropped = requests.begin_parts(&key, &Notes::default()).await?;
+            requests.abort_parts(&key, &dropped).await?;
+            let id = requests.begin_parts(&key, &Notes::default()).await?;
+            let part = requests.put_part(&key, &id, 0, body.clone().into()).await?;
+            requests.complete_parts(&key, &id, vec![part]).await?;
+            requests.get(&key, MOST).await
+        };
+        let joined = joined
+            .await
+            .map_err(|error| doing("send objects in parts", error))?;
+        match joined.bytes == body {
+            true => Ok(()),
+            false => Err(BucketError::Unfit(
+                "it does not join the parts of an object",
+            )),
+        }
+    }
+
+    /// Removes everything. Gives whether one request does, where it is worth trying.
+    async fn clean(&self, tried: bool) -> Result<bool, BucketError> {
+        let keys = NAMES.map(|name| self.key(name));
+        if tried && self.signed.delete_many(&keys).await.is_ok() {
+            match self.signed.head(&keys[0]).await {
+                Err(error) if error.is_missing() => return Ok(true),
+                _ => {}
+            }
+        }
+        let deleted = join_all(keys.iter().map(|key| self.signed.delete(key))).await;
+        for deleted in deleted {
+            deleted.map_err(|error| doing("delete an object", error))?;
+        }
+        Ok(false)
+    }
+}
+
+/// Whether an error says nothing of what the engine keeps.
+fn error_ends(error: &BucketError) -> bool {
+    let unsupported = error.is_unsupported();
+    (error.is_passing() && !unsupported && !matches!(error, BucketError::Contended))
+        || matches!(error, BucketError::Setup(_))
+}
+
+fn doing(doing: &'static str, error: BucketError) -> BucketError {
+    match error {
+        BucketError::Answered(answer) if answer.status == 403 => BucketError::Denied {
+            doing,
+            // Filled in when it is explained.
+            bucket: String::new(),
+            answer,
+        },
+        error => error,
+    }
+}
+
+/// What to do about the first answers of an engine.
+fn explain(error: BucketError, settings: &S3Settings) -> BucketError {
+    let bucket = settings.location().bucket().to_owned();
+    let (answer, tried) = match error {
+        BucketError::Answered(answer) => (answer, "do what a store does"),
+        BucketError::Denied { doing, answer, .. } => (answer, doing),
+        error => return error,
+    };
+    let engine = settings.engine_name();
+    match (&*answer.code, answer.status) {
+        ("NoSuchBucket", _) => BucketError::NoBucket { bucket, engine },
+        ("RequestTimeTooSkewed", _) => BucketError::Clock,
+        (
+            "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "InvalidToken"
+            | "ExpiredToken"
+            | "InvalidClientTokenId",
+            _,
+        )
+        | (_, 401) => BucketError::Credentials { engine, answer },
+        _ if is_elsewhere(&answer, &settings.region) => BucketError::Region {
+            bucket,
+            region: settings.region.clone(),
+            right: answer.region,
+        },
+        (_, 403) => BucketError::Denied {
+            doing: tried,
+            bucket,
+            answer,
+        },
+        _ => BucketError::Answered(answer),
+    }
+}
+
+fn is_elsewhere(answer: &Answer, region: &str) -> bool {
+    let codes = [
+        "AuthorizationHeaderMalformed",
+        "PermanentRedirect",
+        "TemporaryRedirect",
+        "IllegalLocationConstraintException",
+    ];
+    let named = answer.region.as_ref().is_some_and(|right| right != region);
+    codes.contains(&&*answer.code)
+        || matches!(answer.status, 301 | 307)
+        || (named && answer.status >= 300)
+}

@@ -1,0 +1,50 @@
+//! Places in a real engine, for tests that are run with one: `tests/e2e/bucket`.
+
+use std::env;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
+
+use super::settings::{AwsEnvironment, S3Options, S3Settings, S3Url};
+
+/// A store of the test's own in the bucket that `SEALSLOT_TEST_S3_URL` names, at `SEALSLOT_TEST_S3_ENDPOINT`, with the key in
+/// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
+pub(super) fn settings() -> S3Settings {
+    settings_with_key(
+        &variable("AWS_ACCESS_KEY_ID"),
+        &variable("AWS_SECRET_ACCESS_KEY"),
+    )
+}
+
+/// The same with another key.
+pub(super) fn settings_with_key(id: &str, secret: &str) -> S3Settings {
+    static PLACES: AtomicU32 = AtomicU32::new(0);
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let own = format!(
+        "{}-{}-{}",
+        since.unwrap().as_nanos(),
+        std::process::id(),
+        PLACES.fetch_add(1, Ordering::Relaxed)
+    );
+    let location = format!("{}/{own}", variable("SEALSLOT_TEST_S3_URL"));
+    settings_at(location.parse().unwrap(), id, secret)
+}
+
+/// The store at this place.
+pub(super) fn settings_at(location: S3Url, id: &str, secret: &str) -> S3Settings {
+    let options = S3Options {
+        endpoint: Some(variable("SEALSLOT_TEST_S3_ENDPOINT")),
+        cacert: env::var_os("AWS_CA_BUNDLE").map(Into::into),
+        ..S3Options::default()
+    };
+    let environment = AwsEnvironment {
+        access_key_id: Some(id.to_owned()),
+        secret_access_key: Some(secret.to_owned().into()),
+        region: env::var("AWS_REGION").ok(),
+        ..AwsEnvironment::default()
+    };
+    S3Settings::new(location, options, &environment).unwrap()
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| panic!("{name} is to be set: tests/e2e/bucket does it"))
+}
