@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderValue, USER_AGENT};
-use http::{Method, Response, Uri};
+use http::{Method, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
@@ -277,7 +277,11 @@ impl HttpService for Connector {
         }
         match self.send(&call, request).await {
             Ok(answer) => {
-                let (head, body) = answer.into_parts();
+                let (mut head, body) = answer.into_parts();
+                // What cannot be done will not be done when it is asked for again, as other errors of its kind may.
+                if head.status == StatusCode::NOT_IMPLEMENTED {
+                    head.status = StatusCode::METHOD_NOT_ALLOWED;
+                }
                 // Of an error's body everything of use has been noted, and it may be of any kind.
                 let body = if head.status.is_success() {
                     body

@@ -138,7 +138,9 @@ impl Answer {
     /// Whether the engine may do it when it is asked again.
     pub(super) fn is_passing(&self) -> bool {
         let codes = ["InternalError", "ServiceUnavailable", "SlowDown"];
-        self.status >= 500 || matches!(self.status, 408 | 429) || codes.contains(&&*self.code)
+        (self.status >= 500 && self.status != 501)
+            || matches!(self.status, 408 | 429)
+            || codes.contains(&&*self.code)
     }
 
     fn is_full(&self) -> bool {

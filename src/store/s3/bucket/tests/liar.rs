@@ -421,7 +421,7 @@ impl State {
         let Some(parts) = self.uploads.remove(id) else {
             return failure(404, "NoSuchUpload");
         };
-        let whole: Vec<u8> = parts.into_values().flatten().collect();
+        let whole = parts.into_values().collect::<Vec<_>>().concat();
         let etag = self.store(key, whole.into(), Vec::new());
         xml(format!(
             "<CompleteMultipartUploadResult><ETag>{etag}</ETag></CompleteMultipartUploadResult>"
