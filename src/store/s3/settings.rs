@@ -246,33 +246,37 @@ fn is_region(text: &str) -> bool {
 
 impl AwsEnvironment {
     fn without_empty(&self) -> Self {
-        fn text(value: &Option<String>) -> Option<String> {
-            value.clone().filter(|text| !text.is_empty())
+        fn text(value: Option<&String>) -> Option<String> {
+            value.cloned().filter(|text| !text.is_empty())
         }
-        fn secret(value: &Option<Zeroizing<String>>) -> Option<Zeroizing<String>> {
-            value.clone().filter(|text| !text.is_empty())
+        fn secret(value: Option<&Zeroizing<String>>) -> Option<Zeroizing<String>> {
+            value.cloned().filter(|text| !text.is_empty())
         }
-        fn path(value: &Option<PathBuf>) -> Option<PathBuf> {
-            value.clone().filter(|path| !path.as_os_str().is_empty())
+        fn path(value: Option<&PathBuf>) -> Option<PathBuf> {
+            value.cloned().filter(|path| !path.as_os_str().is_empty())
         }
         Self {
-            access_key_id: text(&self.access_key_id),
-            secret_access_key: secret(&self.secret_access_key),
-            session_token: secret(&self.session_token),
-            profile: text(&self.profile),
-            shared_credentials_file: path(&self.shared_credentials_file),
-            config_file: path(&self.config_file),
-            web_identity_token_file: path(&self.web_identity_token_file),
-            role_arn: text(&self.role_arn),
-            role_session_name: text(&self.role_session_name),
-            sts_endpoint: text(&self.sts_endpoint),
-            container_credentials_relative_uri: text(&self.container_credentials_relative_uri),
-            container_credentials_full_uri: text(&self.container_credentials_full_uri),
-            container_authorization_token_file: path(&self.container_authorization_token_file),
-            region: text(&self.region),
-            endpoint: text(&self.endpoint),
-            ca_bundle: path(&self.ca_bundle),
-            home: path(&self.home),
+            access_key_id: text(self.access_key_id.as_ref()),
+            secret_access_key: secret(self.secret_access_key.as_ref()),
+            session_token: secret(self.session_token.as_ref()),
+            profile: text(self.profile.as_ref()),
+            shared_credentials_file: path(self.shared_credentials_file.as_ref()),
+            config_file: path(self.config_file.as_ref()),
+            web_identity_token_file: path(self.web_identity_token_file.as_ref()),
+            role_arn: text(self.role_arn.as_ref()),
+            role_session_name: text(self.role_session_name.as_ref()),
+            sts_endpoint: text(self.sts_endpoint.as_ref()),
+            container_credentials_relative_uri: text(
+                self.container_credentials_relative_uri.as_ref(),
+            ),
+            container_credentials_full_uri: text(self.container_credentials_full_uri.as_ref()),
+            container_authorization_token_file: path(
+                self.container_authorization_token_file.as_ref(),
+            ),
+            region: text(self.region.as_ref()),
+            endpoint: text(self.endpoint.as_ref()),
+            ca_bundle: path(self.ca_bundle.as_ref()),
+            home: path(self.home.as_ref()),
         }
     }
 

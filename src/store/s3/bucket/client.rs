@@ -20,6 +20,7 @@ const RETRIES: usize = 8;
 
 /// How requests are made.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct Manner {
     /// Whether a CRC-64/NVME of the body is announced.
     pub(super) announced: bool,

@@ -87,9 +87,10 @@ impl Deadlines {
     }
 
     fn until_answer(&self, kind: Kind, bytes: u64) -> Duration {
-        match kind.only_asks() {
-            true => self.ask,
-            false => self.act + Self::moving(bytes),
+        if kind.only_asks() {
+            self.ask
+        } else {
+            self.act + Self::moving(bytes)
         }
     }
 }
@@ -154,29 +155,34 @@ impl Connector {
         let answer = timeout(until_answer, self.client.request(request)).await;
         let answer = answer
             .map_err(|_| BucketError::TimedOut)?
-            .map_err(|error| match error.is_connect() {
-                true => BucketError::Connect(error.into()),
-                false => BucketError::Broken(error.into()),
+            .map_err(|error| {
+                if error.is_connect() {
+                    BucketError::Connect(error.into())
+                } else {
+                    BucketError::Broken(error.into())
+                }
             })?;
         let (head, body) = answer.into_parts();
         let fine = head.status.is_success();
         let most = if fine { call.most } else { MAX_ERROR };
         // The answer to HEAD tells of a body that does not come.
-        let body = match is_head {
-            true => Bytes::new(),
-            false => match collect(body, most, self.deadlines.stall).await {
+        let body = if is_head {
+            Bytes::new()
+        } else {
+            match collect(body, most, self.deadlines.stall).await {
                 Ok(body) => body,
                 // What failed is in the head; what the body adds is not worth failing otherwise.
                 Err(_) if !fine => Bytes::new(),
                 Err(error) => return Err(error),
-            },
+            }
         };
         // Whatever else it is, it would be taken for an empty list.
         if fine && kind == Kind::List && memmem::find(&body, b"ListBucketResult").is_none() {
             let answer = Answer::new(head.status.as_u16(), &body, None);
-            return Err(match answer.code.is_empty() {
-                true => BucketError::Unfit("its answer to the request for a list is none"),
-                false => BucketError::Answered(answer),
+            return Err(if answer.code.is_empty() {
+                BucketError::Unfit("its answer to the request for a list is none")
+            } else {
+                BucketError::Answered(answer)
             });
         }
         Ok(Response::from_parts(head, body))
@@ -199,9 +205,10 @@ impl Connector {
         };
         let fine = answer.is_ok() && !failure.as_ref().is_some_and(Answer::is_passing);
         self.counts.answer(bytes, fine);
-        match fine {
-            true => self.health.answered(now),
-            false => self.health.failed(now),
+        if fine {
+            self.health.answered(now);
+        } else {
+            self.health.failed(now);
         }
         call.note(failure.map(BucketError::Answered));
         answer

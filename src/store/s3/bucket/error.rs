@@ -190,8 +190,11 @@ impl BucketError {
     /// Whether it may go well later, without anybody doing anything.
     pub(super) fn is_passing(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::TimedOut | Self::Broken(_) | Self::Resting => true,
-            Self::Contended => true,
+            Self::Connect(_)
+            | Self::TimedOut
+            | Self::Broken(_)
+            | Self::Resting
+            | Self::Contended => true,
             Self::Answered(answer) => answer.is_passing(),
             _ => false,
         }

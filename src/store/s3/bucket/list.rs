@@ -76,10 +76,13 @@ pub(super) async fn folders(
 /// both are the same.
 fn follows(last: Option<&str>, key: &str, first: bool) -> Result<bool, BucketError> {
     match last {
-        Some(last) if key <= last && key.split('/').le(last.split('/')) => match first {
-            true => Ok(false),
-            false => Err(BucketError::Unfit("its lists are not in order")),
-        },
+        Some(last) if key <= last && key.split('/').le(last.split('/')) => {
+            if first {
+                Ok(false)
+            } else {
+                Err(BucketError::Unfit("its lists are not in order"))
+            }
+        }
         _ => Ok(true),
     }
 }

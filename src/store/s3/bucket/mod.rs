@@ -2,6 +2,7 @@
 //!
 //! All calls block, for a bounded time: call from a thread that may.
 #![allow(dead_code, reason = "the store over it is on its way")]
+#![expect(clippy::needless_pass_by_value, reason = "bodies are handed over")]
 
 mod client;
 mod conditional;
@@ -83,15 +84,18 @@ impl Bucket {
     fn connect_within(settings: &S3Settings, deadlines: Deadlines) -> Result<Self, StoreError> {
         let place = settings.location().to_string();
         let connected = Self::connect_and_probe(settings, deadlines, &place);
-        connected.map_err(|error| match error.is_passing() {
-            true => StoreError::Unavailable {
-                source: error.into(),
-            },
-            false => StoreError::Refused {
-                doing: "use",
-                place,
-                source: error.into(),
-            },
+        connected.map_err(|error| {
+            if error.is_passing() {
+                StoreError::Unavailable {
+                    source: error.into(),
+                }
+            } else {
+                StoreError::Refused {
+                    doing: "use",
+                    place,
+                    source: error.into(),
+                }
+            }
         })
     }
 
@@ -133,16 +137,15 @@ impl Bucket {
     /// call put there and heard no answer to.
     pub(super) fn create(&self, key: &str, body: Bytes, notes: &Notes) -> Result<(), StoreError> {
         let requests = &self.0.requests;
-        let written = match self.0.engine.conditional_writes {
-            true => self.call(
+        let written = if self.0.engine.conditional_writes {
+            self.call(
                 "store",
                 key,
                 conditional::create(requests, key, &body, notes),
-            ),
-            false => {
-                let create = conditional::create_in_turn(requests, key, &body, notes);
-                self.call("store", key, create)
-            }
+            )
+        } else {
+            let create = conditional::create_in_turn(requests, key, &body, notes);
+            self.call("store", key, create)
         };
         match written? {
             Written::Done => Ok(()),
@@ -160,15 +163,12 @@ impl Bucket {
         notes: &Notes,
     ) -> Result<(), StoreError> {
         let requests = &self.0.requests;
-        let written = match self.0.engine.conditional_writes {
-            true => {
-                let replace = conditional::replace(requests, key, old, &body, notes);
-                self.call("replace", key, replace)
-            }
-            false => {
-                let replace = conditional::replace_in_turn(requests, key, old, &body, notes);
-                self.call("replace", key, replace)
-            }
+        let written = if self.0.engine.conditional_writes {
+            let replace = conditional::replace(requests, key, old, &body, notes);
+            self.call("replace", key, replace)
+        } else {
+            let replace = conditional::replace_in_turn(requests, key, old, &body, notes);
+            self.call("replace", key, replace)
         };
         match written? {
             Written::Done => Ok(()),
@@ -277,12 +277,13 @@ impl Bucket {
         let mut at = 0;
         while at < head.size {
             let end = head.size.min(at + COPY_PIECE);
-            let sent =
-                self.range(from, at..end)
-                    .and_then(|piece| match piece.len() as u64 == end - at {
-                        true => parts.send(piece.into()),
-                        false => Err(StoreError::Replaced),
-                    });
+            let sent = self.range(from, at..end).and_then(|piece| {
+                if piece.len() as u64 == end - at {
+                    parts.send(piece.into())
+                } else {
+                    Err(StoreError::Replaced)
+                }
+            });
             if let Err(error) = sent {
                 parts.abort();
                 return Err(error);

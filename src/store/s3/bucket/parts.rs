@@ -74,10 +74,13 @@ impl Parts {
         let parts = std::mem::take(&mut self.arrived);
         let completing = (self.bucket.requests_of()).complete_parts(&self.key, &self.id, parts);
         let completed = self.bucket.wait(completing);
-        completed.map_err(|error| match error.is_missing() {
-            // Somebody aborted it, and what was sent is lost: that is not an object which was never there.
-            true => self.bucket.refused("complete", &self.key, error),
-            false => self.bucket.failed("complete", &self.key, error),
+        completed.map_err(|error| {
+            if error.is_missing() {
+                // Somebody aborted it, and what was sent is lost: that is not an object which was never there.
+                self.bucket.refused("complete", &self.key, error)
+            } else {
+                self.bucket.failed("complete", &self.key, error)
+            }
         })
     }
 

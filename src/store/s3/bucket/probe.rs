@@ -127,9 +127,12 @@ impl Trial {
         let put = (self.signed).put(&key, body.clone().into(), &notes, &Condition::Always);
         let put = put.await.map_err(|error| doing("put an object", error))?;
         let got = self.signed.get(&key, MOST).await;
-        let got = got.map_err(|error| match error.is_missing() {
-            true => BucketError::Unfit("it does not give back what was just stored"),
-            false => doing("get an object", error),
+        let got = got.map_err(|error| {
+            if error.is_missing() {
+                BucketError::Unfit("it does not give back what was just stored")
+            } else {
+                doing("get an object", error)
+            }
         })?;
         if got.bytes != body {
             return Err(BucketError::Unfit(
@@ -148,9 +151,10 @@ impl Trial {
         let (key, before) = (self.key("note"), self.key("nota"));
         let page = list::objects(&self.signed, &key, Some(&before), 2).await;
         let page = page.map_err(|error| doing("list objects", error))?;
-        match page.objects.iter().any(|object| object.key == key) {
-            true => Ok(()),
-            false => Err(BucketError::Unfit("it does not list what was just stored")),
+        if page.objects.iter().any(|object| object.key == key) {
+            Ok(())
+        } else {
+            Err(BucketError::Unfit("it does not list what was just stored"))
         }
     }
 
@@ -216,10 +220,11 @@ impl Trial {
 
     /// What finds damage on the way. The first that does is what everything is sent with.
     async fn checksum(&self) -> Result<Checksum, BucketError> {
-        let candidates = match self.is_plain {
-            // Signed all the same: what is announced beside it comes on top.
-            true => [Checksum::Sha256, Checksum::Crc64Nvme],
-            false => [Checksum::Crc64Nvme, Checksum::Sha256],
+        // What is sent in the clear is signed all the same: what is announced beside it comes on top.
+        let candidates = if self.is_plain {
+            [Checksum::Sha256, Checksum::Crc64Nvme]
+        } else {
+            [Checksum::Crc64Nvme, Checksum::Sha256]
         };
         for checksum in candidates {
             if self.notices(self.requests(checksum)).await? {
@@ -269,11 +274,12 @@ impl Trial {
         let joined = joined
             .await
             .map_err(|error| doing("send objects in parts", error))?;
-        match joined.bytes == body {
-            true => Ok(()),
-            false => Err(BucketError::Unfit(
+        if joined.bytes == body {
+            Ok(())
+        } else {
+            Err(BucketError::Unfit(
                 "it does not join the parts of an object",
-            )),
+            ))
         }
     }
 

@@ -398,8 +398,8 @@ fn lists_in_order(bucket: &Bucket) {
     // One by one, in whatever order.
     let (mut found, mut more) = (Vec::<String>::new(), true);
     while more && found.len() < 9 {
-        let last = found.last().cloned();
-        let page = bucket.folders("l/", last.as_deref(), 1).unwrap();
+        let before = found.last().cloned();
+        let page = bucket.folders("l/", before.as_deref(), 1).unwrap();
         found.extend(page.names);
         more = page.more;
     }

@@ -130,10 +130,9 @@ impl AwsProfile {
     /// This one, and what only `other` says.
     pub(super) fn or(self, other: Self) -> Self {
         // The parts of a key belong together.
-        let (keys, rest) = match self.access_key_id.is_some() || self.secret_access_key.is_some() {
-            true => (self.clone(), self),
-            false => (other.clone(), self),
-        };
+        let has_key = self.access_key_id.is_some() || self.secret_access_key.is_some();
+        let keys = if has_key { self.clone() } else { other.clone() };
+        let rest = self;
         Self {
             access_key_id: keys.access_key_id,
             secret_access_key: keys.secret_access_key,

@@ -1,7 +1,6 @@
 //! An engine over real sockets that keeps what S3 promises, except for what it is told not to.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -22,6 +21,7 @@ use tokio::sync::oneshot;
 
 /// What it does not do as it should.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a lie of its own")]
 pub(super) struct Lies {
     pub(super) ignores_conditions: bool,
     pub(super) ignores_damage: bool,
@@ -31,7 +31,7 @@ pub(super) struct Lies {
     pub(super) keeps_versions: bool,
     /// Answers to all requests.
     pub(super) refuses: Option<(u16, &'static str)>,
-    /// So many requests are answered with 503 SlowDown.
+    /// So many requests are answered with 503 `SlowDown`.
     pub(super) slow_down: u32,
     /// So many writes are done, and the connection then cut without an answer.
     pub(super) drops_answers: u32,
@@ -176,9 +176,10 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
         .unwrap()
         .trim_start_matches('/');
     let answer = state.answer(&head.method, key, &query, &head.headers, body);
-    match is_write && take_one(&mut state.lies.drops_answers) {
-        true => Err(Cut),
-        false => Ok(answer.unwrap_or_else(|never: Infallible| match never {})),
+    if is_write && take_one(&mut state.lies.drops_answers) {
+        Err(Cut)
+    } else {
+        Ok(answer)
     }
 }
 
@@ -227,9 +228,9 @@ impl State {
         query: &BTreeMap<String, String>,
         headers: &HeaderMap,
         body: Bytes,
-    ) -> Result<Answer, Infallible> {
+    ) -> Answer {
         let upload = query.get("uploadId");
-        Ok(match (method, upload) {
+        match (method, upload) {
             (&Method::PUT, Some(id)) => self.put_part(id, &query["partNumber"], body),
             (&Method::PUT, None) => self.put(key, headers, body),
             (&Method::POST, Some(id)) => self.complete(key, id),
@@ -245,7 +246,7 @@ impl State {
             }
             (&Method::GET, _) if key.is_empty() => self.list(query),
             _ => self.get(key, headers, method == Method::HEAD),
-        })
+        }
     }
 
     fn put(&mut self, key: &str, headers: &HeaderMap, body: Bytes) -> Answer {
@@ -387,9 +388,10 @@ impl State {
             }
             .unwrap();
         }
-        let token = match more {
-            true => format!("<NextContinuationToken>{last}</NextContinuationToken>"),
-            false => String::new(),
+        let token = if more {
+            format!("<NextContinuationToken>{last}</NextContinuationToken>")
+        } else {
+            String::new()
         };
         xml(format!(
             "<ListBucketResult>{contents}{token}</ListBucketResult>"
