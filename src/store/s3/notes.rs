@@ -106,7 +106,9 @@ fn parse(text: &str, between: char) -> Option<Vec<SegmentName>> {
 
 /// The checksum over the manifest.
 pub(super) fn checksum(notes: &Notes) -> Option<u64> {
-    let text = notes.value(CHECKSUM).filter(|text| text.len() == 16)?;
+    let is_hex =
+        |text: &&str| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let text = notes.value(CHECKSUM).filter(is_hex)?;
     u64::from_str_radix(text, 16).ok()
 }
 

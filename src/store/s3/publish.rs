@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -11,6 +12,11 @@ use super::side_by_side::side_by_side;
 use super::store::S3Store;
 use super::{keys, unfinished};
 use crate::store::{Expiring, Publication, StoreError};
+
+/// How long to ask again where the engine does not say whether it has published.
+pub(super) const PATIENCE: Duration = Duration::from_secs(45);
+
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl S3Store {
     pub(super) fn publish_all(&self, uploads: &[Publication]) -> Result<(), StoreError> {
@@ -56,8 +62,7 @@ impl S3Store {
             if failed.load(Relaxed) {
                 return None;
             }
-            let meta = Bytes::copy_from_slice(&upload.meta);
-            let created = self.bucket.create(&keys::meta(&upload.id), meta, notes);
+            let created = self.create_meta(upload, notes);
             if let Err(error) = &created {
                 failed.store(true, Relaxed);
                 if !is_certain(error) {
@@ -78,6 +83,24 @@ impl S3Store {
             Some(error) => Err(StoreError::Unsettled {
                 source: Box::new(error),
             }),
+        }
+    }
+}
+
+impl S3Store {
+    /// Tries until the engine has said whether it did it: what it was asked and did not answer, it may yet do when the upload was given
+    /// up and its segments are gone.
+    fn create_meta(&self, upload: &Publication, notes: &Notes) -> Result<(), StoreError> {
+        let until = Instant::now() + self.patience;
+        loop {
+            let meta = Bytes::copy_from_slice(&upload.meta);
+            match self.bucket.create(&keys::meta(&upload.id), meta, notes) {
+                Err(error) if !is_certain(&error) && Instant::now() < until => {
+                    tracing::debug!(id = %upload.id, %error, "trying again to publish");
+                    std::thread::sleep(PAUSE);
+                }
+                created => return created,
+            }
         }
     }
 }

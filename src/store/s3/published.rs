@@ -112,8 +112,8 @@ impl SealedUpload for S3Upload {
             return Err(StoreError::Replaced);
         }
         let there: BTreeSet<&SegmentName> = folder.segments.iter().map(|(name, _)| name).collect();
-        let named = names.iter().filter(|name| there.contains(name));
-        let files = std::iter::once(SealedFile::Meta).chain(named.map(SegmentName::file));
+        let present = names.iter().filter(|name| there.contains(name));
+        let files = std::iter::once(SealedFile::Meta).chain(present.map(SegmentName::file));
         let files: Vec<_> = files.collect();
         if files.len() <= names.len() {
             // Sealed anew since it was opened, or damaged.

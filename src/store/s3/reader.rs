@@ -138,7 +138,7 @@ impl S3File {
         }
         let in_order = view.next == at && (at > 0 || view.step > 0);
         let size = if in_order {
-            wanted.max(self.next_step(view))
+            wanted.max(next_step(view))
         } else {
             view.step = 0;
             wanted.max(LEAST)
@@ -161,12 +161,6 @@ impl S3File {
         Ok(())
     }
 
-    fn next_step(&self, view: &mut View) -> u64 {
-        let step = view.step.max(FIRST);
-        view.step = (step * 2).min(MOST);
-        step
-    }
-
     /// Begins to fetch what lies behind the window, where there is memory for it.
     fn look_ahead(&self, view: &mut View) {
         let Some(window) = &view.window else {
@@ -180,7 +174,7 @@ impl S3File {
         let Some(held) = self.memory.try_take_spare(end - start) else {
             return;
         };
-        self.next_step(view);
+        next_step(view);
         let object = Arc::clone(&self.object);
         let fetch = move || {
             let bytes = object.fetch(start..end)?;
@@ -199,6 +193,13 @@ impl S3File {
             });
         }
     }
+}
+
+/// Bytes of the window that is fetched next.
+fn next_step(view: &mut View) -> u64 {
+    let step = view.step.max(FIRST);
+    view.step = (step * 2).min(MOST);
+    step
 }
 
 impl ReadAt for S3File {

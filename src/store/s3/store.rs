@@ -10,6 +10,7 @@ use super::chores::Chores;
 use super::expiry::Expiries;
 use super::keys;
 use super::limits::S3Limits;
+use super::publish::PATIENCE;
 use super::published::S3Upload;
 use super::quota::Quota;
 use super::recent::Recent;
@@ -54,6 +55,8 @@ pub struct S3Store {
     /// Uploads with an old id that this process is writing.
     pub(super) staging_old: Recent<UploadId>,
     pub(super) warned_of_strangers: AtomicBool,
+    /// How long to ask again where the engine does not say whether it has published.
+    pub(super) patience: Duration,
 }
 
 impl S3Store {
@@ -79,6 +82,7 @@ impl S3Store {
             unsettled: Recent::new(),
             staging_old: Recent::new(),
             warned_of_strangers: AtomicBool::new(false),
+            patience: PATIENCE,
             limits,
             bucket,
         })

@@ -39,6 +39,7 @@ impl S3Store {
         let Some(before) = now.checked_sub(lifetime + MARGIN) else {
             return Ok((removed, done));
         };
+        removed += self.sessions.sweep_headless(before)?;
         let last = Day::of(before);
         let after = after.map(|day| day.to_string());
         let days = self
@@ -117,7 +118,9 @@ impl DaySweep<'_> {
             }
             let before = self.before;
             let old = |modified| modified < before;
-            self.removed += unfinished::remove_unnamed(self.store, id, folder, old)?;
+            let (rest, _) = unfinished::unnamed(self.store, id, folder, old)?;
+            self.store.remove_folder(&rest)?;
+            self.removed += rest.len();
             return Ok(());
         }
         if unfinished::has_session(self.store, id)? {

@@ -1,5 +1,6 @@
 //! The store over a real engine, and over a small one in this process.
 
+mod away;
 mod dying;
 mod many;
 mod reading;
@@ -100,6 +101,7 @@ fn conforms_over_a_small_engine() {
 }
 
 #[test]
+#[ignore = "takes a minute: tests/e2e/bucket runs it"]
 fn conforms_over_a_small_engine_without_conditions() {
     let lies = || Lies {
         ignores_conditions: true,
@@ -112,7 +114,7 @@ fn conforms_over_a_small_engine_without_conditions() {
 
 type Case = fn(&InBucket);
 
-const CASES: [(&str, Case); 15] = [
+const CASES: [(&str, Case); 16] = [
     ("two at one upload", many::two_at_one_upload),
     ("two rewrap one upload", many::two_rewrap_one_upload),
     ("many segments", many::many_segments),
@@ -128,6 +130,7 @@ const CASES: [(&str, Case); 15] = [
     ("rubbish beside an upload", dying::rubbish_beside_an_upload),
     ("an old id is given up", dying::an_old_id_is_given_up),
     ("read in any way", reading::read_in_any_way),
+    ("written at once", reading::several_are_written_at_once),
 ];
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) enum Doing {
 const LONGEST: u64 = 16;
 
 /// Nobody is at work on one segment, nor on removing an upload, for as long as that.
-const LONGEST_WORK: Duration = Duration::from_hours(6);
+const LONGEST_WORK: Duration = Duration::from_hours(24);
 
 /// So many are gone on with at once; more wait for the next time.
 const AT_ONCE: usize = 1000;
@@ -120,22 +120,35 @@ pub(super) fn sweep(
         if doing == Doing::Staging && age < lifetime + OLD {
             continue;
         }
-        removed += go_on(store, &id, doing)?;
-        end(store, &id)?;
+        let (gone, is_over) = go_on(store, &id, doing, now)?;
+        removed += gone;
+        if is_over {
+            end(store, &id)?;
+        }
     }
     Ok(removed)
 }
 
-fn go_on(store: &S3Store, id: &UploadId, doing: Doing) -> Result<usize, StoreError> {
+/// Gives how many objects were removed, and whether that was all.
+fn go_on(
+    store: &S3Store,
+    id: &UploadId,
+    doing: Doing,
+    now: SystemTime,
+) -> Result<(usize, bool), StoreError> {
     let folder = Folder::list(&store.bucket, id)?;
     if folder.meta.is_some() {
-        return remove_unnamed(store, id, &folder, |_| true);
+        let before = now.checked_sub(LONGEST_WORK);
+        let old = |modified| before.is_some_and(|before| modified < before);
+        let (rest, young) = unnamed(store, id, &folder, old)?;
+        store.remove_folder(&rest)?;
+        return Ok((rest.len(), young == 0));
     }
     if doing == Doing::Staging && has_session(store, id)? {
-        return Ok(0);
+        return Ok((0, true));
     }
     store.remove_folder(&folder)?;
-    Ok(folder.len())
+    Ok((folder.len(), true))
 }
 
 /// Whether more of a staged upload may come.
@@ -147,27 +160,26 @@ pub(super) fn has_session(store: &S3Store, id: &UploadId) -> Result<bool, StoreE
     }
 }
 
-/// Removes what lies beside a published upload and is not part of it, where it is `old`.
-pub(super) fn remove_unnamed(
+/// What lies beside a published upload and is not part of it, where it is `old`, and how many there are that are not.
+///
+/// `folder` was looked at before this looks what the upload has: what was there then, and is not the upload's now, never will be.
+pub(super) fn unnamed(
     store: &S3Store,
     id: &UploadId,
     folder: &Folder,
     old: impl Fn(SystemTime) -> bool,
-) -> Result<usize, StoreError> {
+) -> Result<(Folder, usize), StoreError> {
+    let mut rest = Folder::default();
     let upload = match store.open_upload(id) {
-        Err(StoreError::NotFound) => return Ok(0),
+        Err(StoreError::NotFound) => return Ok((rest, 0)),
         upload => upload?,
     };
     // Where it says nothing of its segments, all of them may be its own.
     let named = match notes::named(&upload.meta().notes) {
-        Named::Lost => return Ok(0),
+        Named::Lost => return Ok((rest, 0)),
         named => named,
     };
     let segments = upload.segments()?;
-    let mut rest = Folder {
-        parts: folder.parts.clone(),
-        ..Folder::default()
-    };
     for (name, object) in &folder.segments {
         if segments.binary_search(name).is_err() {
             rest.segments.push((*name, object.clone()));
@@ -178,11 +190,13 @@ pub(super) fn remove_unnamed(
             rest.names.push((tag.clone(), object.clone()));
         }
     }
+    rest.parts.clone_from(&folder.parts);
+    let all = rest.len();
     rest.segments.retain(|(_, object)| old(object.modified));
     rest.parts.retain(|object| old(object.modified));
     rest.names.retain(|(_, object)| old(object.modified));
-    store.remove_folder(&rest)?;
-    Ok(rest.len())
+    let young = all - rest.len();
+    Ok((rest, young))
 }
 
 #[cfg(test)]

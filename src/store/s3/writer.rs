@@ -56,11 +56,8 @@ impl S3Writer {
         }
     }
 
-    /// Bytes of the next part. An engine takes 10,000 of them: only what comes from another store is so large that they grow.
     fn part_size(&self) -> u64 {
-        let doublings = (self.sent / GROW_EVERY).min(3);
-        let most = self.part_size.max(S3Limits::MAX_PART_SIZE);
-        (self.part_size << doublings).min(most)
+        part_size(self.part_size, self.sent)
     }
 
     fn send_part(&mut self) -> Result<(), StoreError> {
@@ -111,6 +108,14 @@ impl S3Writer {
             _ => Err(error),
         }
     }
+}
+
+/// Bytes of the part behind so many others. An engine takes 10,000 of them: where segments end, none has so many, but what comes from
+/// another store may be so large that they have to grow.
+fn part_size(first: u64, sent: u32) -> u64 {
+    let doublings = (sent / GROW_EVERY).min(3);
+    let most = first.max(S3Limits::MAX_PART_SIZE);
+    (first << doublings).min(most)
 }
 
 /// Only who takes the upload over drops what is sent in parts.
@@ -174,6 +179,22 @@ impl Drop for S3Writer {
         }
         if let Some(parts) = self.parts.take() {
             self.chores.abort(parts, std::mem::take(&mut self.marker));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_grow_so_that_large_segments_have_few_enough() {
+        for first in [S3Limits::MIN_PART_SIZE, S3Limits::MAX_PART_SIZE] {
+            let sizes = (0..10_000).map(|sent| part_size(first, sent));
+            assert!(sizes.clone().is_sorted());
+            assert!(sizes.clone().all(|size| size <= S3Limits::MAX_PART_SIZE));
+            assert!(sizes.clone().take(1000).all(|size| size == first));
+            assert!(sizes.sum::<u64>() > 450 << 30);
         }
     }
 }

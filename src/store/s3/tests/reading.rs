@@ -1,6 +1,7 @@
 //! Segments of several parts, read back in every way.
 
 use super::*;
+use crate::store::s3::side_by_side::side_by_side;
 
 pub(super) fn read_in_any_way(place: &InBucket) {
     let whole = bytes(20 * MIB + 12_345);
@@ -24,6 +25,24 @@ pub(super) fn read_in_any_way(place: &InBucket) {
         drop(once);
         settles(|| store.memory.try_take(memory).is_some());
     }
+}
+
+/// With memory for one part more, all of them come to their ends, and it comes back.
+pub(super) fn several_are_written_at_once(place: &InBucket) {
+    let memory = 8 * MIB as u64;
+    let store = place.store_within(memory);
+    let sizes = [0, 1, 8 * MIB, 8 * MIB + 1, 16 * MIB, 21 * MIB];
+    let id = new_id();
+    let numbered: Vec<_> = (0..).zip(sizes).collect();
+    let names = side_by_side(&numbered, |(number, size)| {
+        stage(&store, &id, *number, &bytes(*size))
+    });
+    publish(&store, &id, &names);
+    let upload = store.open(&id).unwrap();
+    for (number, size) in numbered {
+        assert!(read(&*upload, number).unwrap() == bytes(size), "{size}");
+    }
+    settles(|| store.memory.try_take(memory).is_some());
 }
 
 fn in_order(file: &dyn ReadAt, whole: &[u8], piece: usize) {
