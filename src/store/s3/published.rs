@@ -67,11 +67,14 @@ impl S3Upload {
 
     /// Fails where the upload is not the one any more that was opened.
     fn same_still(&self) -> Result<(), StoreError> {
-        let origin = Origin {
+        self.origin().same_still(&self.bucket)
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
             meta: keys::meta(&self.id),
             etag: self.meta.etag.clone(),
-        };
-        origin.same_still(&self.bucket)
+        }
     }
 
     fn missing(&self) -> StoreError {
@@ -134,12 +137,14 @@ impl SealedUpload for S3Upload {
             Err(StoreError::NotFound) => return Err(self.missing()),
             head => head?,
         };
-        let origin = Origin {
-            meta: keys::meta(&self.id),
-            etag: self.meta.etag.clone(),
-        };
-        let file = S3File::new(&self.bucket, &self.memory, key, head.size);
-        Ok(Box::new(file.of(origin)))
+        let (bucket, memory) = (&self.bucket, &self.memory);
+        Ok(Box::new(S3File::new(
+            bucket,
+            memory,
+            key,
+            head.size,
+            Some(self.origin()),
+        )))
     }
 
     fn meta_checksum(&self) -> Result<Option<u64>, StoreError> {
@@ -215,12 +220,8 @@ impl SealedUpload for S3Staged {
         };
         let (name, size) = self.segments.get(&number).ok_or(StoreError::NotFound)?;
         let key = keys::segment(&self.id, name);
-        Ok(Box::new(S3File::new(
-            &self.bucket,
-            &self.memory,
-            key,
-            *size,
-        )))
+        let (bucket, memory) = (&self.bucket, &self.memory);
+        Ok(Box::new(S3File::new(bucket, memory, key, *size, None)))
     }
 
     fn sizes(&self, segments: &[SegmentName]) -> Result<Vec<u64>, StoreError> {

@@ -51,7 +51,6 @@ pub(super) struct S3File {
 struct Place {
     bucket: Bucket,
     key: String,
-    /// Through what it was found, where it is part of a published upload.
     origin: Option<Origin>,
 }
 
@@ -91,30 +90,24 @@ struct Ahead {
 }
 
 impl S3File {
-    pub(super) fn new(bucket: &Bucket, memory: &Budget, key: String, len: u64) -> Self {
-        let place = Place {
+    /// `origin`: through what it was found, where it is part of a published upload.
+    pub(super) fn new(
+        bucket: &Bucket,
+        memory: &Budget,
+        key: String,
+        len: u64,
+        origin: Option<Origin>,
+    ) -> Self {
+        let object = Place {
             bucket: bucket.clone(),
             key,
-            origin: None,
+            origin,
         };
         Self {
-            object: Arc::new(place),
+            object: Arc::new(object),
             memory: memory.clone(),
             len,
             view: Mutex::default(),
-        }
-    }
-
-    /// The same, as part of a published upload.
-    pub(super) fn of(self, origin: Origin) -> Self {
-        let place = Place {
-            bucket: self.object.bucket.clone(),
-            key: self.object.key.clone(),
-            origin: Some(origin),
-        };
-        Self {
-            object: Arc::new(place),
-            ..self
         }
     }
 
@@ -143,13 +136,13 @@ impl S3File {
             view.step = 0;
             wanted.max(LEAST)
         };
-        let mut size = size.min(MOST);
+        let mut size = size.min(MOST).min(self.len.saturating_sub(at));
         let held = self.memory.try_take_spare(size);
         if held.is_none() {
             // What everybody may have without asking.
             size = size.min(FIRST);
         }
-        let end = at.saturating_add(size).min(self.len);
+        let end = at + size;
         view.window = Some(Window {
             start: at,
             bytes: self.object.fetch(at..end)?,

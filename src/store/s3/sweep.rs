@@ -14,8 +14,16 @@ const PAGE: usize = 1000;
 /// Days that are looked at in one call at most.
 const MOST_DAYS: usize = 31;
 
-/// So much older than its lifetime is what is removed: clocks differ, and what began just before midnight ends after it.
+/// An upload that comes in one body has no session record, and its bytes may come this slowly.
+const LONGEST_REQUEST: Duration = Duration::from_hours(48);
+
+/// So much older is what is removed: clocks differ, and what began just before midnight ends after it.
 const MARGIN: Duration = Duration::from_hours(24);
+
+/// What was written before this, for an upload that is staged for so long at most, is nobody's any more.
+pub(super) fn given_up_before(lifetime: Duration, now: SystemTime) -> Option<SystemTime> {
+    now.checked_sub(lifetime.max(LONGEST_REQUEST) + MARGIN)
+}
 
 /// What is done with a day.
 struct DaySweep<'a> {
@@ -36,7 +44,7 @@ impl S3Store {
     ) -> Result<(usize, Option<Day>), StoreError> {
         let mut removed = unfinished::sweep(self, lifetime, now)?;
         let mut done = after;
-        let Some(before) = now.checked_sub(lifetime + MARGIN) else {
+        let Some(before) = given_up_before(lifetime, now) else {
             return Ok((removed, done));
         };
         removed += self.sessions.sweep_headless(before)?;

@@ -8,6 +8,7 @@ use super::folder::Folder;
 use super::keys;
 use super::notes::{self, Named};
 use super::store::S3Store;
+use super::sweep::given_up_before;
 use crate::store::{SessionStore, StoreError, UploadId};
 
 /// What somebody is doing with an upload.
@@ -31,7 +32,7 @@ const LONGEST_WORK: Duration = Duration::from_hours(24);
 const AT_ONCE: usize = 1000;
 
 /// From this age on an id may have been swept past.
-const OLD: Duration = Duration::from_hours(24);
+const OLD: Duration = Duration::from_hours(48);
 
 impl Doing {
     fn word(self) -> &'static str {
@@ -117,7 +118,9 @@ pub(super) fn sweep(
         let Some(doing) = doing(store, &id)? else {
             continue;
         };
-        if doing == Doing::Staging && age < lifetime + OLD {
+        let is_given_up =
+            given_up_before(lifetime, now).is_some_and(|before| object.modified < before);
+        if doing == Doing::Staging && !is_given_up {
             continue;
         }
         let (gone, is_over) = go_on(store, &id, doing, now)?;

@@ -18,6 +18,11 @@ pub(super) fn read_in_any_way(place: &InBucket) {
         for piece in [65_552, MIB, 3 * MIB + 1] {
             in_order(&*open(), &whole, piece);
         }
+        let before = store.bucket.requests().get;
+        in_order(&*open(), &whole, 256 << 10);
+        let asked = store.bucket.requests().get - before;
+        let most = if memory == 0 { 23 } else { 8 };
+        assert!(asked <= most, "{asked} requests");
         let once = open();
         once.read_once(0);
         in_order(&*once, &whole, 256 << 10);
