@@ -15,6 +15,11 @@ use super::{
 pub(crate) trait Place {
     /// Opens the store.
     fn open(&self) -> Box<dyn Store>;
+
+    /// Opens it again when everybody is dead who had it open: nothing is staged any more but what a session record goes on with.
+    fn reopen(&self) -> Box<dyn Store> {
+        self.open()
+    }
 }
 
 type Case = fn(&dyn Place);
@@ -489,7 +494,7 @@ fn delete_removes_what_is_published_only(place: &dyn Place) {
     assert_eq!(read(&*store, &staged, SealedFile::Segment(0)), b"payload");
 
     drop(store);
-    let store = place.open();
+    let store = place.reopen();
     assert!(is_missing(&*store, &deleted));
     assert_eq!(read(&*store, &kept, SealedFile::Segment(0)), b"payload");
 }
@@ -505,7 +510,7 @@ fn only_what_was_published_survives(place: &dyn Place) {
     drop(writer);
     drop(store);
 
-    let store = place.open();
+    let store = place.reopen();
     assert_eq!(list(&*store), [published]);
     assert_eq!(read(&*store, &published, SealedFile::Meta), b"m");
     assert_eq!(
@@ -558,17 +563,28 @@ fn a_session_keeps_its_head_and_entries(place: &dyn Place) {
             .put_entry(&id, number.into(), &[number; ENTRY_SIZE])
             .unwrap();
     }
-    // In place of one that was interrupted.
-    store.put_entry(&id, 4, &[44; ENTRY_SIZE]).unwrap();
+    let again = store.put_entry(&id, 4, &[44; ENTRY_SIZE]);
+    let last = if store.is_shared() {
+        // It may be another server's, which goes on with the upload.
+        assert!(matches!(again, Err(StoreError::Overtaken)), "{again:?}");
+        4
+    } else {
+        // In place of one that was interrupted.
+        again.unwrap();
+        44
+    };
     drop(store);
 
-    let store = place.open();
+    let store = place.reopen();
     assert_eq!(store.session_head(&id).unwrap(), b"the head");
     let first = |entries: Vec<EntryBytes>| entries.iter().map(|entry| entry[7]).collect::<Vec<_>>();
-    assert_eq!(first(store.entries(&id, 0, 10).unwrap()), [0, 1, 2, 3, 44]);
+    assert_eq!(
+        first(store.entries(&id, 0, 10).unwrap()),
+        [0, 1, 2, 3, last]
+    );
     assert_eq!(first(store.entries(&id, 2, 2).unwrap()), [2, 3]);
-    let (number, last) = store.last_entries(&id, 2).unwrap();
-    assert_eq!((number, first(last)), (3, vec![3, 44]));
+    let (number, two) = store.last_entries(&id, 2).unwrap();
+    assert_eq!((number, first(two)), (3, vec![3, last]));
     assert_eq!(store.last_entries(&id, 9).unwrap().0, 0);
     assert!(store.entries(&id, 5, 1).unwrap().is_empty());
     assert!(store.entries(&id, u32::MAX, 1).unwrap().is_empty());
@@ -599,7 +615,7 @@ fn a_session_keeps_what_is_staged(place: &dyn Place) {
         secure(&*store, id, 0);
     }
     drop(store);
-    let store = place.open();
+    let store = place.reopen();
     assert_eq!(read_staged(&*store, &kept, 0), b"some bytes");
     assert!(matches!(
         open_staged(&*store, &swept),
@@ -630,14 +646,14 @@ fn staged_segments_are_read_and_removed(place: &dyn Place) {
     let mut writer = create(&*store, &id, 0).unwrap();
     writer.write(b"half").unwrap();
     writer.sync().unwrap();
-    assert_eq!(read_staged(&*store, &id, 0), b"half");
+    if store.segment_limit().is_none() {
+        assert_eq!(read_staged(&*store, &id, 0), b"half");
+    }
     writer.write(b", and the rest").unwrap();
     writer.finish().unwrap();
     assert_eq!(read_staged(&*store, &id, 0), b"half, and the rest");
     remove(&*store, &id, 0);
-    let opened = open_staged(&*store, &id)
-        .unwrap()
-        .open(SealedFile::Segment(0));
+    let opened = open_staged(&*store, &id).and_then(|staged| staged.open(SealedFile::Segment(0)));
     assert!(matches!(opened, Err(StoreError::NotFound)));
     stage(&*store, &id, 0, b"anew");
     assert_eq!(read_staged(&*store, &id, 0), b"anew");
@@ -725,7 +741,7 @@ fn a_record_is_put_and_removed(place: &dyn Place) {
     }
     drop(store);
 
-    let store = place.open();
+    let store = place.reopen();
     assert_eq!(store.record(Collection::Links, &one).unwrap(), b"second");
     assert_eq!(store.record(Collection::Links, &two).unwrap(), b"");
     let names = BTreeSet::from_iter(store.records(Collection::Links).unwrap());
@@ -743,7 +759,7 @@ fn a_record_is_put_and_removed(place: &dyn Place) {
     assert_eq!(seen, [Some(b"second".to_vec()), None]);
     drop(store);
 
-    let store = place.open();
+    let store = place.reopen();
     assert_eq!(store.records(Collection::Links).unwrap(), [two]);
     let missing = store.record(Collection::Links, &one);
     assert!(matches!(missing, Err(StoreError::NotFound)));
@@ -825,7 +841,7 @@ fn what_is_stored_is_counted(place: &dyn Place) {
     store.put_entry(&staged, 0, &[0; ENTRY_SIZE]).unwrap();
     stored(1030);
     drop(store);
-    let store = place.open();
+    let store = place.reopen();
     assert_eq!(store.stored().unwrap(), 1030);
     store.delete(&published).unwrap();
     assert_eq!(store.stored().unwrap(), 0);

@@ -7,7 +7,8 @@ pub trait Staging {
     /// Makes the name of a staged segment durable. Its bytes are when its writer has finished.
     fn secure_segment(&self, id: &UploadId, segment: &SegmentName) -> Result<(), StoreError>;
 
-    /// Opens these staged segments of an upload for reading, or says [`StoreError::NotFound`] where nothing is staged for it.
+    /// Opens these staged segments of an upload for reading, or says [`StoreError::NotFound`] where nothing is staged for it, or,
+    /// where the store can tell, none of these.
     fn open_staged(
         &self,
         id: &UploadId,

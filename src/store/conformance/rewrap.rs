@@ -45,7 +45,7 @@ pub(super) fn a_manifest_is_replaced(place: &dyn Place) {
     }
     assert_eq!(read(&*store, &other, SealedFile::Meta), b"other");
     drop((held, store));
-    let store = place.open();
+    let store = place.reopen();
     assert_eq!(read(&*store, &id, SealedFile::Meta), b"third");
     assert_eq!(list(&*store).len(), 2);
     store.delete(&id).unwrap();
@@ -82,7 +82,7 @@ pub(super) fn headers_are_replaced(place: &dyn Place) {
     let stored = 28 + 300_000 + 8 + 8 + 11;
     assert_eq!(store.stored().unwrap(), stored);
     drop(store);
-    let store = place.open();
+    let store = place.reopen();
     check(&*store);
     assert_eq!(store.stored().unwrap(), stored);
     // And once more, back to what it was.
@@ -121,7 +121,7 @@ pub(super) fn what_does_not_fit_is_not_rewrapped(place: &dyn Place) {
     assert_eq!(read(&*store, &id, SealedFile::Segment(0)), b"old.payload");
     assert_eq!(store.stored().unwrap(), 4 + 11 + 6);
     drop(store);
-    let store = place.open();
+    let store = place.reopen();
     assert_eq!(read(&*store, &id, SealedFile::Segment(0)), b"old.payload");
 }
 

@@ -1,15 +1,35 @@
 //! Sealed uploads in a bucket of an S3-compatible store, which several nodes may share.
 
 mod bucket;
+mod budget;
+mod buffer;
+mod chores;
+mod delete;
 mod expiry;
+mod folder;
+mod keys;
 mod limits;
+mod list;
+mod notes;
+mod publish;
+mod published;
 mod quota;
+mod reader;
+mod recent;
 mod records;
+mod rewrap;
 mod sessions;
 mod settings;
+mod side_by_side;
+mod staging;
 mod store;
+mod sweep;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
+mod unfinished;
+mod writer;
 
 pub use bucket::{Checksum, EndpointError, Engine, RequestCounts};
 pub use limits::S3Limits;

@@ -393,4 +393,4 @@ fn random_name() -> Result<String, BucketError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

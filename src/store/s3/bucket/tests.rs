@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::connector::Deadlines;
 use super::*;
 use crate::store::s3::settings::{AwsEnvironment, S3Options};
-use liar::{Liar, Lies};
+pub(in crate::store::s3) use liar::{Liar, Lies};
 
 const SHORT: Deadlines = Deadlines {
     connect: Duration::from_secs(2),
@@ -23,7 +23,7 @@ const SHORT: Deadlines = Deadlines {
     check: Duration::from_millis(500),
 };
 
-fn settings(liar: &Liar) -> S3Settings {
+pub(in crate::store::s3) fn settings(liar: &Liar) -> S3Settings {
     let options = S3Options {
         endpoint: Some(format!("http://{}", liar.address)),
         ..S3Options::default()
@@ -45,7 +45,7 @@ fn connect(lies: Lies) -> (Liar, Bucket) {
 }
 
 /// With short deadlines.
-fn connect_short(lies: Lies) -> (Liar, Bucket) {
+pub(in crate::store::s3) fn connect_short(lies: Lies) -> (Liar, Bucket) {
     let liar = Liar::start(lies);
     let bucket = Bucket::connect_within(&settings(&liar), SHORT).unwrap();
     (liar, bucket)

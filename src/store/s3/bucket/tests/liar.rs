@@ -22,23 +22,23 @@ use tokio::sync::oneshot;
 /// What it does not do as it should.
 #[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a lie of its own")]
-pub(super) struct Lies {
-    pub(super) ignores_conditions: bool,
-    pub(super) ignores_damage: bool,
-    pub(super) forgets_notes: bool,
-    pub(super) has_no_bulk_delete: bool,
-    pub(super) has_no_copy: bool,
-    pub(super) keeps_versions: bool,
+pub(in crate::store::s3) struct Lies {
+    pub(in crate::store::s3) ignores_conditions: bool,
+    pub(in crate::store::s3) ignores_damage: bool,
+    pub(in crate::store::s3) forgets_notes: bool,
+    pub(in crate::store::s3) has_no_bulk_delete: bool,
+    pub(in crate::store::s3) has_no_copy: bool,
+    pub(in crate::store::s3) keeps_versions: bool,
     /// Answers to all requests.
-    pub(super) refuses: Option<(u16, &'static str)>,
+    pub(in crate::store::s3) refuses: Option<(u16, &'static str)>,
     /// So many requests are answered with 503 `SlowDown`.
-    pub(super) slow_down: u32,
+    pub(in crate::store::s3) slow_down: u32,
     /// So many writes are done, and the connection then cut without an answer.
-    pub(super) drops_answers: u32,
+    pub(in crate::store::s3) drops_answers: u32,
     /// So many requests are never answered.
-    pub(super) hangs: u32,
+    pub(in crate::store::s3) hangs: u32,
     /// How long writes take.
-    pub(super) delay: Duration,
+    pub(in crate::store::s3) delay: Duration,
 }
 
 #[derive(Clone)]
@@ -50,38 +50,38 @@ struct Stored {
 }
 
 #[derive(Default)]
-pub(super) struct State {
-    pub(super) lies: Lies,
+pub(in crate::store::s3) struct State {
+    pub(in crate::store::s3) lies: Lies,
     objects: BTreeMap<String, Stored>,
     uploads: BTreeMap<String, BTreeMap<u32, Bytes>>,
     writes: u64,
-    pub(super) requests: u64,
+    pub(in crate::store::s3) requests: u64,
 }
 
 impl State {
-    pub(super) fn keys(&self) -> Vec<&str> {
+    pub(in crate::store::s3) fn keys(&self) -> Vec<&str> {
         self.objects.keys().map(String::as_str).collect()
     }
 
-    pub(super) fn body(&self, key: &str) -> Option<&Bytes> {
+    pub(in crate::store::s3) fn body(&self, key: &str) -> Option<&Bytes> {
         self.objects.get(key).map(|object| &object.body)
     }
 
     /// Makes an object look older.
-    pub(super) fn age(&mut self, key: &str, age: Duration) {
+    pub(in crate::store::s3) fn age(&mut self, key: &str, age: Duration) {
         self.objects.get_mut(key).unwrap().modified -= age;
     }
 }
 
-pub(super) struct Liar {
-    pub(super) address: SocketAddr,
+pub(in crate::store::s3) struct Liar {
+    pub(in crate::store::s3) address: SocketAddr,
     state: Arc<Mutex<State>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Liar {
-    pub(super) fn start(lies: Lies) -> Self {
+    pub(in crate::store::s3) fn start(lies: Lies) -> Self {
         let state = State {
             lies,
             ..State::default()
@@ -111,7 +111,7 @@ impl Liar {
         }
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(in crate::store::s3) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 }

@@ -1,0 +1,115 @@
+//! Publishing: everything but the manifests first, then these, each of which makes its upload visible.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::bucket::Notes;
+use super::notes;
+use super::side_by_side::side_by_side;
+use super::store::S3Store;
+use super::{keys, unfinished};
+use crate::store::{Expiring, Publication, StoreError};
+
+/// How long to ask again where the engine does not say whether it has published.
+pub(super) const PATIENCE: Duration = Duration::from_secs(45);
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl S3Store {
+    pub(super) fn publish_all(&self, uploads: &[Publication]) -> Result<(), StoreError> {
+        let ids: BTreeSet<_> = uploads.iter().map(|upload| upload.id).collect();
+        if ids.len() < uploads.len() {
+            return Err(StoreError::Exists);
+        }
+        let size = uploads.iter().map(size_of_meta).sum();
+        self.quota.take(size)?;
+        let published = self.prepare(uploads).and_then(|notes| {
+            let uploads: Vec<_> = uploads.iter().zip(notes).collect();
+            self.commit(&uploads)
+        });
+        match &published {
+            Ok(()) => {
+                for upload in uploads {
+                    unfinished::staged_no_more(self, &upload.id);
+                }
+            }
+            // What may be there counts.
+            Err(StoreError::Unsettled { .. }) => {}
+            Err(_) => self.quota.give_back(size),
+        }
+        published
+    }
+
+    /// Puts what has to be there before the manifests.
+    fn prepare(&self, uploads: &[Publication]) -> Result<Vec<Notes>, StoreError> {
+        let prepared = side_by_side(uploads, |upload| {
+            if let Some(time) = upload.expires {
+                let id = upload.id;
+                self.expiries.put(&Expiring { time, id })?;
+            }
+            notes::write(&self.bucket, &upload.id, &upload.meta, &upload.segments)
+        });
+        prepared.into_iter().collect()
+    }
+
+    fn commit(&self, uploads: &[(&Publication, Notes)]) -> Result<(), StoreError> {
+        let failed = AtomicBool::new(false);
+        let committed = side_by_side(uploads, |(upload, notes)| {
+            // One that was not tried is not there.
+            if failed.load(Relaxed) {
+                return None;
+            }
+            let created = self.create_meta(upload, notes);
+            if let Err(error) = &created {
+                failed.store(true, Relaxed);
+                if !is_certain(error) {
+                    self.unsettled.insert(upload.id);
+                }
+            }
+            Some(created)
+        });
+        let tried: Vec<_> = committed.into_iter().flatten().collect();
+        let may_be_there = |tried: &Result<(), StoreError>| match tried {
+            Ok(()) => true,
+            Err(error) => !is_certain(error),
+        };
+        let visible = tried.iter().any(may_be_there);
+        match tried.into_iter().find_map(Result::err) {
+            None => Ok(()),
+            Some(error) if !visible => Err(error),
+            Some(error) => Err(StoreError::Unsettled {
+                source: Box::new(error),
+            }),
+        }
+    }
+}
+
+impl S3Store {
+    /// Tries until the engine has said whether it did it: what it was asked and did not answer, it may yet do when the upload was given
+    /// up and its segments are gone.
+    fn create_meta(&self, upload: &Publication, notes: &Notes) -> Result<(), StoreError> {
+        let until = Instant::now() + self.patience;
+        loop {
+            let meta = Bytes::copy_from_slice(&upload.meta);
+            match self.bucket.create(&keys::meta(&upload.id), meta, notes) {
+                Err(error) if !is_certain(&error) && Instant::now() < until => {
+                    tracing::debug!(id = %upload.id, %error, "trying again to publish");
+                    std::thread::sleep(PAUSE);
+                }
+                created => return created,
+            }
+        }
+    }
+}
+
+fn size_of_meta(upload: &Publication) -> u64 {
+    upload.meta.len() as u64
+}
+
+/// Whether after this error nothing was put, nor will be: an engine that does not answer may still have heard.
+fn is_certain(error: &StoreError) -> bool {
+    matches!(error, StoreError::Exists)
+}

@@ -1,0 +1,182 @@
+//! New headers in the place of those of a published upload.
+
+use bytes::Bytes;
+
+use super::bucket::Notes;
+use super::keys;
+use super::notes::{self, Named};
+use super::published::S3Upload;
+use super::store::S3Store;
+use super::unfinished::{self, Doing};
+use super::writer::S3Writer;
+use crate::store::{SegmentHeader, SegmentName, SegmentWriter, StoreError, UploadId};
+
+impl S3Store {
+    /// Puts the new manifest in the place of the old one, which is the one step that makes the change; new segments were written
+    /// under new names before that, and the old ones are removed after it.
+    ///
+    /// Somebody else who changed the upload meanwhile is [`StoreError::Replaced`], and nothing was changed then.
+    pub(super) fn rewrap_published(
+        &self,
+        id: &UploadId,
+        meta: &[u8],
+        headers: Option<&[SegmentHeader<'_>]>,
+    ) -> Result<(), StoreError> {
+        let old = self.open_upload(id)?;
+        let Some(headers) = headers else {
+            let notes = self.same_segments(&old, id, meta)?;
+            return self.replace_meta(&old, id, meta, &notes);
+        };
+        let names = old.segments()?;
+        let sizes = self.check_headers(id, &names, headers)?;
+        unfinished::begin(self, id, Doing::Rewrapping)?;
+        let mut new = Vec::with_capacity(names.len());
+        let replaced = self
+            .write_segments(id, &names, headers, &sizes, &mut new)
+            .and_then(|()| notes::write(&self.bucket, id, meta, &new))
+            .and_then(|notes| self.replace_meta(&old, id, meta, &notes));
+        match replaced {
+            Ok(()) => {
+                self.remove_old(id, &old, &names)?;
+                self.quota.give_back(sizes.iter().sum());
+                unfinished::end(self, id)
+            }
+            Err(error) => {
+                // What can be told of it is: where it cannot, sweeping looks which ones are the upload's.
+                if !matches!(error, StoreError::Unsettled { .. }) {
+                    self.remove_new(id, &new);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The notes of a manifest whose segments stay as they are.
+    fn same_segments(
+        &self,
+        old: &S3Upload,
+        id: &UploadId,
+        meta: &[u8],
+    ) -> Result<Notes, StoreError> {
+        match notes::named(&old.meta().notes) {
+            // The list stays where it is.
+            Named::Listed(tag) => Ok(notes::with_list(meta, &tag)),
+            _ => notes::write(&self.bucket, id, meta, &old.segments()?),
+        }
+    }
+
+    fn replace_meta(
+        &self,
+        old: &S3Upload,
+        id: &UploadId,
+        meta: &[u8],
+        notes: &Notes,
+    ) -> Result<(), StoreError> {
+        let (before, after) = (old.meta().bytes.len() as u64, meta.len() as u64);
+        self.quota.take(after.saturating_sub(before))?;
+        let replaced = self.bucket.replace(
+            &keys::meta(id),
+            &old.meta().etag,
+            Bytes::copy_from_slice(meta),
+            notes,
+        );
+        match replaced {
+            Ok(()) => {
+                self.quota.give_back(before.saturating_sub(after));
+                Ok(())
+            }
+            Err(error @ (StoreError::Replaced | StoreError::NotFound)) => {
+                self.quota.give_back(after.saturating_sub(before));
+                Err(error)
+            }
+            // The engine may have done it.
+            Err(source) => Err(StoreError::Unsettled {
+                source: Box::new(source),
+            }),
+        }
+    }
+
+    /// The sizes of the segments, where each of them has a header, and no other one.
+    fn check_headers(
+        &self,
+        id: &UploadId,
+        names: &[SegmentName],
+        headers: &[SegmentHeader<'_>],
+    ) -> Result<Vec<u64>, StoreError> {
+        let in_order = (0..)
+            .zip(names)
+            .all(|(number, name)| name.number() == number);
+        if !in_order || names.len() < headers.len() {
+            return Err(StoreError::NotFound);
+        }
+        if let Some(foreign) = names.get(headers.len()) {
+            return Err(StoreError::UnexpectedFile {
+                path: keys::segment(id, foreign).into(),
+            });
+        }
+        let sizes = names.iter().zip(headers).map(|(name, header)| {
+            let key = keys::segment(id, name);
+            let size = self.bucket.head(&key)?.size;
+            if size < header.old_size {
+                return Err(StoreError::UnexpectedFile { path: key.into() });
+            }
+            Ok(size)
+        });
+        sizes.collect()
+    }
+
+    /// Writes segments with new headers. `new`: the names of those that may be there, also after an error.
+    fn write_segments(
+        &self,
+        id: &UploadId,
+        names: &[SegmentName],
+        headers: &[SegmentHeader<'_>],
+        sizes: &[u64],
+        new: &mut Vec<SegmentName>,
+    ) -> Result<(), StoreError> {
+        for ((old, header), size) in names.iter().zip(headers).zip(sizes) {
+            if !new.is_empty() {
+                // So that nobody takes it for given up.
+                unfinished::begin(self, id, Doing::Rewrapping)?;
+            }
+            let name = SegmentName::tagged(old.number())?;
+            new.push(name);
+            let mut writer = Box::new(S3Writer::new(self, id, &name));
+            writer.write(header.new)?;
+            self.copy_range(
+                &keys::segment(id, old),
+                header.old_size..*size,
+                &mut *writer,
+            )?;
+            writer.finish()?;
+        }
+        Ok(())
+    }
+
+    fn remove_old(
+        &self,
+        id: &UploadId,
+        old: &S3Upload,
+        names: &[SegmentName],
+    ) -> Result<(), StoreError> {
+        let mut keys: Vec<String> = names.iter().map(|name| keys::segment(id, name)).collect();
+        if let Named::Listed(tag) = notes::named(&old.meta().notes) {
+            keys.push(keys::names(id, &tag));
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.bucket.delete_all(&keys)
+    }
+
+    /// Removes what was written for nothing. What stays is removed by sweeping, which the note of it is left for.
+    fn remove_new(&self, id: &UploadId, new: &[SegmentName]) {
+        use crate::store::Staging;
+        let removed = new
+            .iter()
+            .try_for_each(|name| self.remove_segment(id, name));
+        if let Err(error) = removed.and_then(|()| unfinished::end(self, id)) {
+            tracing::warn!(%id, %error, "segments that were written for nothing stay until they are swept");
+        }
+    }
+}
