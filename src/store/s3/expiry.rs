@@ -95,6 +95,7 @@ fn parse(key: &str) -> Option<Expiring> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::s3::testing;
     use proptest::prelude::*;
 
     fn expiring(millis: u64) -> Expiring {
@@ -125,6 +126,31 @@ mod tests {
         ] {
             assert_eq!(parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    #[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+    fn what_is_over_is_listed_in_order_until_it_is_taken_off() {
+        let [one, two] = testing::buckets(true).map(Expiries::new);
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let noted = [3, 1, 2, 90_000, 180_000].map(|seconds| Expiring {
+            time: at(seconds),
+            id: UploadId::generate(at(0)),
+        });
+        for expiring in noted.iter().chain(&noted) {
+            one.put(expiring).unwrap();
+        }
+        one.bucket
+            .put("expiry/0-stray", Bytes::new(), &Notes::default())
+            .unwrap();
+        let in_order = [noted[1], noted[2], noted[0], noted[3], noted[4]];
+        assert_eq!(two.expiring(at(180_000), 99).unwrap(), in_order);
+        assert_eq!(two.expiring(at(90_000), 99).unwrap(), in_order[..4]);
+        assert_eq!(two.expiring(at(180_000), 2).unwrap(), in_order[..2]);
+        assert_eq!(two.expiring(at(0), 99).unwrap(), []);
+        two.remove(&in_order[..3]).unwrap();
+        two.remove(&in_order[..3]).unwrap();
+        assert_eq!(one.expiring(at(180_000), 99).unwrap(), in_order[3..]);
     }
 
     proptest! {

@@ -84,9 +84,20 @@ impl Quota {
 
     /// Gives back what this server has in hand, as its end is near. What is counted later is counted all the same.
     pub(super) fn close(&self) {
-        if let Some(shares) = &self.shares {
-            shares.close();
-        }
+        let Some(shares) = self.shares.as_ref().filter(|shares| shares.has_any()) else {
+            return;
+        };
+        // On a thread of its own: whoever drops a store may be one that must not wait for the engine.
+        std::thread::scope(|scope| {
+            let closing = std::thread::Builder::new().spawn_scoped(scope, || shares.close());
+            let _ = closing.map(std::thread::ScopedJoinHandle::join);
+        });
+    }
+}
+
+impl Drop for Quota {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -107,19 +118,6 @@ fn measure(bucket: &Bucket, beat: &mut Beat<'_>) -> Result<u64, StoreError> {
             _ => return Ok(bytes),
         }
         beat(bytes)?;
-    }
-}
-
-impl Drop for Quota {
-    fn drop(&mut self) {
-        let Some(shares) = self.shares.as_ref().filter(|shares| !shares.is_closed()) else {
-            return;
-        };
-        // On a thread of its own: the one that drops it may be one that must not block on the engine.
-        std::thread::scope(|scope| {
-            let closing = std::thread::Builder::new().spawn_scoped(scope, || shares.close());
-            let _ = closing.map(std::thread::ScopedJoinHandle::join);
-        });
     }
 }
 

@@ -6,8 +6,8 @@
 //!
 //! A record is read, changed, and put back where nobody else has put it since. Objects cannot be deleted on that condition, so
 //! removing takes two steps: an envelope that says so is put in the record's place, and then deleted. Whoever finds it there waits
-//! until it is gone. Where whoever put it died in between, it is deleted when it is a minute old by the engine's clock; so the
-//! second step is not begun, or given up, long before that.
+//! until it is gone. Where whoever put it died in between, somebody else takes both steps again when it is a minute old by the
+//! engine's clock; so the second step is not begun, or given up, long before that.
 
 mod envelope;
 mod together;
@@ -28,7 +28,7 @@ use crate::store::{Change, Collection, MAX_RECORD, RecordName, RecordStore, Stor
 
 /// Keys asked for at a time, as many as engines give.
 const PAGE: usize = 1000;
-/// When what says that a record is removed may be deleted by others than who put it. Engines tell whole seconds.
+/// When others than who put it look after what says that a record is removed. Engines tell whole seconds.
 const ABANDONED: Duration = Duration::from_secs(61);
 /// When whoever put it leaves that to them: deleting it is to be over long before.
 const TOO_LATE: Duration = Duration::from_secs(15);
@@ -40,12 +40,18 @@ const ASK_AGE: u32 = 8;
 pub(super) struct Records {
     bucket: Bucket,
     together: Arc<Together<(Collection, RecordName)>>,
+    /// [`ABANDONED`], but where a test is not to take so long.
+    abandoned: Duration,
 }
 
 impl Records {
     pub(super) fn new(bucket: Bucket) -> Self {
         let together = Arc::new(Together::new());
-        Self { bucket, together }
+        Self {
+            bucket,
+            together,
+            abandoned: ABANDONED,
+        }
     }
 }
 
@@ -72,6 +78,7 @@ impl RecordStore for Records {
             name,
             key: key(collection, name),
             found_removed: Cell::new(0),
+            abandoned: self.abandoned,
         };
         self.together
             .update(&(collection, name.clone()), &place, change)
@@ -106,6 +113,7 @@ struct InBucket<'a> {
     key: String,
     /// How often it was found being removed.
     found_removed: Cell<u32>,
+    abandoned: Duration,
 }
 
 impl Place for InBucket<'_> {
@@ -165,14 +173,14 @@ impl InBucket<'_> {
         Ok(true)
     }
 
-    /// Deletes what says that the record is removed, where whoever put it did not come to that.
+    /// Removes the record once more where whoever did so before came only half the way. Of several who find that, one does it.
     fn wait_for_removal(&self, object: &Object) -> Result<(), StoreError> {
         let found = self.found_removed.get() + 1;
         self.found_removed.set(found);
         if found.is_multiple_of(ASK_AGE) {
             let age = self.engine_now()?.duration_since(object.modified);
-            if age.is_ok_and(|age| age >= ABANDONED) {
-                return self.bucket.delete(&self.key);
+            if age.is_ok_and(|age| age >= self.abandoned) {
+                self.remove(&object.etag)?;
             }
         }
         Ok(())
@@ -245,3 +253,6 @@ impl RecordStore for S3Store {
         self.records.records(collection)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,8 @@ impl Sessions {
         Ok(head.bytes.into())
     }
 
+    /// What it is put behind is for the caller to know: a record without a head has no entries for anybody who looks for that first,
+    /// and they are swept.
     fn put_entry(&self, id: &UploadId, number: u32, entry: &EntryBytes) -> Result<(), StoreError> {
         let generation = self.generation(id)?;
         let name = EntryName::new(generation, number)?;
@@ -303,3 +305,6 @@ impl SessionStore for S3Store {
         self.sessions.remove(id)
     }
 }
+
+#[cfg(test)]
+mod tests;

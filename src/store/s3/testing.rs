@@ -4,6 +4,7 @@ use std::env;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
+use super::bucket::Bucket;
 use super::settings::{AwsEnvironment, S3Options, S3Settings, S3Url};
 
 /// A store of the test's own in the bucket that `SEALSLOT_TEST_S3_URL` names, at `SEALSLOT_TEST_S3_ENDPOINT`, with the key in
@@ -43,6 +44,19 @@ pub(super) fn settings_at(location: S3Url, id: &str, secret: &str) -> S3Settings
         ..AwsEnvironment::default()
     };
     S3Settings::new(location, options, &environment).unwrap()
+}
+
+/// One new store as two servers have it, where `conditional` is not as if the engine had no conditional writes.
+pub(super) fn buckets(conditional: bool) -> [Bucket; 2] {
+    let settings = settings();
+    [(); 2].map(|()| {
+        let bucket = Bucket::connect(&settings).unwrap();
+        if conditional {
+            bucket
+        } else {
+            bucket.without_conditions()
+        }
+    })
 }
 
 fn variable(name: &str) -> String {

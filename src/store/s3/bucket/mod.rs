@@ -122,6 +122,14 @@ impl Bucket {
         })))
     }
 
+    /// The same as if the engine had no conditional writes.
+    #[cfg(test)]
+    pub(super) fn without_conditions(mut self) -> Self {
+        let inner = Arc::get_mut(&mut self.0).expect("nobody else has it yet");
+        inner.engine.conditional_writes = false;
+        self
+    }
+
     /// Puts an object, over whatever is there.
     pub(super) fn put(
         &self,

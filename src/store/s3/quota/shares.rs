@@ -100,8 +100,8 @@ impl Shares {
         self.put_back(too_much);
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        *lock(&self.in_hand) == 0
+    pub(super) fn has_any(&self) -> bool {
+        *lock(&self.in_hand) > 0
     }
 
     pub(super) fn close(&self) {

@@ -1,6 +1,9 @@
 use super::shares::Shares;
-use super::{Beat, measured};
+use super::{Beat, Bucket, Quota, Records, measured};
+use crate::store::s3::bucket::Notes;
+use crate::store::s3::testing;
 use crate::store::{Change, Collection, LocalRecords, RecordStore, StoreError};
+use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -153,7 +156,7 @@ fn most_writes_ask_nobody() {
     for server in [one, two] {
         server.close();
         server.close();
-        assert!(server.is_closed());
+        assert!(!server.has_any());
     }
     assert_eq!(taken(&*records), written - 2001 * MIB + 1);
 }
@@ -197,4 +200,55 @@ fn servers_together_never_exceed_it() {
         server.close();
     }
     assert_eq!(taken(&*records(place.path())), stored.into_inner());
+}
+
+#[test]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+fn two_stores_never_exceed_it() {
+    const QUOTA: u64 = 100 * MIB;
+    let [one, two] = testing::buckets(true);
+    for (key, size) in [
+        ("uploads/2026-11-23/a/0000-b.age", 1000_usize),
+        ("uploads/2026-11-23/a/meta.age", 200),
+        ("uploads/2026-11-23/a/segments-b", 50),
+        ("sessions/a/head", 50),
+    ] {
+        one.put(key, Bytes::from(vec![0; size]), &Notes::default())
+            .unwrap();
+    }
+    let open = |bucket: &Bucket| {
+        let records = Records::new(bucket.clone());
+        Quota::open(bucket.clone(), records, Some(QUOTA)).unwrap()
+    };
+    let servers = std::thread::scope(|scope| {
+        let servers = [&one, &two].map(|bucket| scope.spawn(move || open(bucket)));
+        servers.map(|server| server.join().unwrap())
+    });
+    assert_eq!(servers[1].stored().unwrap(), 1200);
+    let written = AtomicU64::new(1200);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (server, written) = (&servers[thread % 2], &written);
+            scope.spawn(move || {
+                while !is_reached(server.take(MIB)) {
+                    written.fetch_add(MIB, Relaxed);
+                }
+            });
+        }
+    });
+    let written = written.into_inner();
+    assert!(written <= QUOTA && written > QUOTA - 12 * MIB, "{written}");
+    drop(servers);
+    let server = open(&one);
+    assert_eq!(server.stored().unwrap(), written);
+    assert!(is_reached(server.check(QUOTA - written + 1)));
+    server.check(QUOTA - written).unwrap();
+
+    // Without a quota they are measured.
+    let records = Records::new(two.clone());
+    let free = Quota::open(two.clone(), records, None).unwrap();
+    assert_eq!(free.stored().unwrap(), 1200);
+    free.take(u64::MAX).unwrap();
+    drop(server);
+    assert_eq!(open(&one).stored().unwrap(), 1200);
 }

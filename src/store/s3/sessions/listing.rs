@@ -10,32 +10,39 @@ use crate::store::{StoreError, UploadId};
 impl Sessions {
     /// Those of uploads that began in this time, in order. Lists nothing else.
     pub(super) fn begun(&self, within: &Range<SystemTime>) -> Result<Vec<UploadId>, StoreError> {
-        let after = UploadId::before_all_since(within.start);
-        self.folders(Some(after.to_string()), |id| id.time() >= within.end)
+        let before = UploadId::before_all_since(within.start);
+        self.heads(Some(format!("{FOLDER}{before}")), |id| {
+            id.time() >= within.end
+        })
     }
 
     pub(super) fn all(&self) -> Result<Vec<UploadId>, StoreError> {
-        self.folders(None, |_| false)
+        self.heads(None, |_| false)
     }
 
-    fn folders(
+    /// Whose heads there are. Not whose folders: some engines show one for a while after everything in it is gone.
+    fn heads(
         &self,
         mut after: Option<String>,
         is_past: impl Fn(&UploadId) -> bool,
     ) -> Result<Vec<UploadId>, StoreError> {
         let mut ids = Vec::new();
         loop {
-            let page = self.bucket.folders(FOLDER, after.as_deref(), PAGE)?;
-            for name in &page.names {
-                match name.parse() {
-                    Ok(id) if is_past(&id) => return Ok(ids),
-                    Ok(id) => ids.push(id),
-                    // Nothing of ours.
-                    Err(_) => {}
+            let page = self.bucket.list(FOLDER, after.as_deref(), PAGE)?;
+            for object in &page.objects {
+                // Whatever else lies there is none of ours.
+                let Some((id, name)) = split(&object.key) else {
+                    continue;
+                };
+                if is_past(&id) {
+                    return Ok(ids);
+                }
+                if NewestFirst::parse(name) == NewestFirst::Head {
+                    ids.push(id);
                 }
             }
-            match page.names.last() {
-                Some(last) if page.more => after = Some(last.clone()),
+            match page.objects.last() {
+                Some(last) if page.more => after = Some(last.key.clone()),
                 _ => return Ok(ids),
             }
         }

@@ -174,8 +174,8 @@ fn a_change_that_panics_keeps_nobody_waiting() {
                 }
             });
             scope.spawn(move || {
-                let updated = updater.join();
-                assert!(panics || updated.is_ok());
+                let ended = updater.join();
+                assert!(panics || ended.is_ok());
             });
         }
     });
