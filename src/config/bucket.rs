@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -38,7 +39,7 @@ impl BucketSettings {
 
     /// Connects, and finds out what the engine does. Blocks.
     pub fn open(&self) -> Result<S3Store, StoreError> {
-        S3Store::open(self.settings.clone(), self.limits.clone())
+        S3Store::open(&self.settings, self.limits.clone())
     }
 }
 
@@ -52,15 +53,30 @@ impl fmt::Debug for BucketSettings {
 #[derive(clap::Args, Debug, Default, Clone)]
 pub struct BucketArgs {
     /// Where the engine of --store is, like https://s3.example.org:8333 [default: AWS_ENDPOINT_URL, else Amazon's of the region]
-    #[arg(long, env = "SEALSLOT_STORE_ENDPOINT", value_name = "URL", hide_short_help = true)]
+    #[arg(
+        long,
+        env = "SEALSLOT_STORE_ENDPOINT",
+        value_name = "URL",
+        hide_short_help = true
+    )]
     store_endpoint: Option<String>,
 
     /// The region of --store [default: AWS_REGION, else us-east-1]
-    #[arg(long, env = "SEALSLOT_STORE_REGION", value_name = "REGION", hide_short_help = true)]
+    #[arg(
+        long,
+        env = "SEALSLOT_STORE_REGION",
+        value_name = "REGION",
+        hide_short_help = true
+    )]
     store_region: Option<String>,
 
     /// Trust the certificate authorities in FILE (PEM) for the engine of --store instead of the system's
-    #[arg(long, env = "SEALSLOT_STORE_CACERT", value_name = "FILE", hide_short_help = true)]
+    #[arg(
+        long,
+        env = "SEALSLOT_STORE_CACERT",
+        value_name = "FILE",
+        hide_short_help = true
+    )]
     store_cacert: Option<PathBuf>,
 
     /// Name the bucket of --store in the host and not in the path
@@ -72,7 +88,12 @@ pub struct BucketArgs {
     store_allow_http: Option<bool>,
 
     /// Bytes that are sent to --store at a time of a large file, 8MiB to 64MiB [default: 8MiB]
-    #[arg(long, env = "SEALSLOT_STORE_PART_SIZE", value_name = "SIZE", hide_short_help = true)]
+    #[arg(
+        long,
+        env = "SEALSLOT_STORE_PART_SIZE",
+        value_name = "SIZE",
+        hide_short_help = true
+    )]
     store_part_size: Option<Size>,
 }
 
@@ -88,7 +109,7 @@ impl BucketArgs {
         };
         let mut limits = S3Limits::default();
         if let Some(size) = self.store_part_size {
-            limits.part_size = part_size(size)?;
+            limits.part_size = within("store-part-size", size, PART_SIZES)?;
         }
         Ok(BucketSettings {
             settings: S3Settings::new(location, options, &aws_environment())?,
@@ -111,9 +132,10 @@ impl BucketArgs {
 }
 
 /// Memory that uploads to a bucket may hold in parts that are being filled, unless more of them are asked for.
-const PARTS_IN_MEMORY: usize = 1 << 30;
-const PART_SIZES: std::ops::RangeInclusive<u64> = (8 << 20)..=(64 << 20);
-const SEGMENT_SIZES: std::ops::RangeInclusive<u64> = (8 << 20)..=(64 << 30);
+const PARTS_IN_MEMORY: u64 = 1 << 30;
+const PART_SIZES: RangeInclusive<u64> = S3Limits::MIN_PART_SIZE..=S3Limits::MAX_PART_SIZE;
+/// The largest one fits into the 10,000 parts that an object can have.
+const SEGMENT_SIZES: RangeInclusive<u64> = S3Limits::MIN_PART_SIZE..=(64 << 30);
 
 impl ServeArgs {
     /// Where uploads are to be kept.
@@ -142,10 +164,10 @@ impl ServeArgs {
         let mut bucket = self.bucket_args().to(location)?;
         bucket.limits.quota = limits.quota;
         if let Some(size) = self.store_segment_size {
-            bucket.limits.segment_size = within("store-segment-size", size, SEGMENT_SIZES)?;
+            bucket.limits.segment_limit = within("store-segment-size", size, SEGMENT_SIZES)?;
         }
         if let Some(Size(bytes)) = self.store_memory {
-            bucket.limits.memory = usize::try_from(bytes).unwrap_or(usize::MAX);
+            bucket.limits.memory = bytes;
         }
         Ok(StoreSettings::Bucket(Box::new(bucket)))
     }
@@ -167,21 +189,17 @@ impl ServeArgs {
         if self.store.is_none() {
             return usual;
         }
-        let part = self.store_part_size.map_or(8 << 20, |size| size.0.max(1));
-        let part = usize::try_from(part).unwrap_or(usize::MAX);
-        (PARTS_IN_MEMORY / part).clamp(1, usual)
+        let part = self
+            .store_part_size
+            .map_or(S3Limits::MIN_PART_SIZE, |Size(bytes)| bytes.max(1));
+        usize::try_from(PARTS_IN_MEMORY / part).map_or(usual, |number| number.clamp(1, usual))
     }
-}
-
-fn part_size(size: Size) -> Result<usize, ConfigError> {
-    let bytes = within("store-part-size", size, PART_SIZES)?;
-    Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
 fn within(
     setting: &'static str,
     Size(bytes): Size,
-    sizes: std::ops::RangeInclusive<u64>,
+    sizes: RangeInclusive<u64>,
 ) -> Result<u64, ConfigError> {
     if sizes.contains(&bytes) {
         return Ok(bytes);

@@ -322,7 +322,10 @@ fn check_segment(
 
 /// Whether an error is one of the way to the store, and so says nothing of an upload.
 fn is_of_the_way(error: &StoreError) -> bool {
-    matches!(error, StoreError::Elsewhere { .. })
+    matches!(
+        error,
+        StoreError::Elsewhere { .. } | StoreError::Unavailable { .. }
+    )
 }
 
 /// What an error of reading a file says of that file.

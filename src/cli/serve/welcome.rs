@@ -127,9 +127,7 @@ pub(super) fn welcome(config: &Config, address: SocketAddr) -> Welcome {
                 format!(
                     "{program} pull --token-file {token}{trusting} -i {key} --into inbox {url}"
                 ),
-                format!(
-                    "curl{trusting} {bearer} {url}uploads/ID/0000.age | age -d -i {key}"
-                ),
+                format!("curl{trusting} {bearer} {url}uploads/ID/0000.age | age -d -i {key}"),
             )
         }
     };
