@@ -1,6 +1,6 @@
 //! `sealslot verify`: finds what is damaged of all that is stored.
 
-mod rate;
+pub(super) mod rate;
 mod report;
 
 use std::sync::Arc;
