@@ -40,8 +40,7 @@ use work::{Keys, Work};
 #[command(after_long_help = "Examples:
   sealslot rewrap --token-file admin.token -i old.pem -i new.pem -r new.pem.pub https://files.example.org/
   sealslot rewrap --full --since 30d -i old.pem -r new.pem.pub --yes https://files.example.org/
-  sealslot rewrap --data data -i old.pem -r new.pem.pub --dry-run
-  sealslot rewrap --store s3://uploads/sealslot -i old.pem -i new.pem -r new.pem.pub")]
+  sealslot rewrap --store s3://uploads/sealslot -i old.pem -r new.pem.pub --dry-run")]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag of the command line"

@@ -34,8 +34,7 @@ use report::Report;
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   sealslot verify --data /var/lib/sealslot --rate 50MiB
-  sealslot verify --data data --since 7d -i identity.pem
-  sealslot verify --store s3://uploads/sealslot --store-endpoint https://s3.example.org:8333
+  sealslot verify --store s3://uploads/sealslot --since 7d -i identity.pem
   sealslot verify --json --token-file admin.token https://files.example.org/")]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
