@@ -215,9 +215,12 @@ impl Config {
         let by_name = has_tokens || self.names_who_may;
         let decided = self.allow_anonymous.is_some() || by_name;
         let open = self.development && !by_name && self.peers.proxies.trusted.is_empty();
-        if open && self.recipients.is_empty() && self.identities.is_empty() && !decided {
-            self.setup = Setup::MadeUp;
-        }
+        let nothing_said = self.recipients.is_empty() && self.identities.is_empty() && !decided;
+        self.setup = if open && nothing_said {
+            Setup::MadeUp
+        } else {
+            Setup::Given
+        };
         self.anonymous = self.allow_anonymous.unwrap_or(open);
         self.has_tokens = has_tokens;
         self.check(decided)

@@ -161,10 +161,14 @@ impl ServeArgs {
                 other: "store",
             });
         }
+        let segment_size = self.store_segment_size;
+        let segment_size =
+            segment_size.map(|size| within("store-segment-size", size, SEGMENT_SIZES));
+        let segment_size = segment_size.transpose()?;
         let mut bucket = self.bucket_args().to(location)?;
         bucket.limits.quota = limits.quota;
-        if let Some(size) = self.store_segment_size {
-            bucket.limits.segment_limit = within("store-segment-size", size, SEGMENT_SIZES)?;
+        if let Some(bytes) = segment_size {
+            bucket.limits.segment_limit = bytes;
         }
         if let Some(Size(bytes)) = self.store_memory {
             bucket.limits.memory = bytes;
