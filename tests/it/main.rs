@@ -59,6 +59,7 @@ mod serve_settings;
 mod server;
 mod smuggling;
 mod store;
+mod store_settings;
 mod tokens;
 mod tus;
 mod upload_command;

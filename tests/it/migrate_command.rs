@@ -48,7 +48,9 @@ fn filled(server: &Server<'_>) -> Vec<String> {
         .iter()
         .map(|size| text(&server.put("/uploads/a.bin", content(*size)).receipt()["id"]))
         .collect();
-    let link = server.as_admin(Method::POST, "/links");
+    let link = server
+        .as_admin(Method::POST, "/links")
+        .header("content-type", "application/json");
     server.send(link.body(b"{}".to_vec()).unwrap()).is(201);
     let unfinished = Request::post("/uploads")
         .header("tus-resumable", "1.0.0")

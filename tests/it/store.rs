@@ -5,7 +5,7 @@
 //! engine is reached. Nothing is removed there at the end.
 //!
 //! These modules are meant to be run so: `accounting`, `downloads`, `draft`, `forms`, `lifecycle`, `links`, `matrix`, `migrate_command`,
-//! `promises`, `ranges`, `resumable`, `tokens`, `tus`, `uploads`. What looks into the data folder, changes what lies there, or waits for
+//! `promises`, `ranges`, `resumable`, `store_settings`, `tokens`, `tus`, `uploads`. What looks into the data folder, changes what lies there, or waits for
 //! what is staged of a body under way (an object is there whole or not at all) returns at once where [`in_bucket`] says so: that is
 //! for the folder alone. The others know of folders only.
 
