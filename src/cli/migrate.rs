@@ -110,8 +110,8 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn uploads(&self) -> Result<(), Failure> {
-        let shelf = self.source.shelf();
-        let found = pages(|after| Ok(shelf.ids(after, PAGE).map_err(MigrateError::From)?));
+        let from = self.source.shelf();
+        let found = pages(|after| Ok(from.ids(after, PAGE).map_err(MigrateError::From)?));
         in_parallel(
             usize::from(self.args.parallel),
             found,
@@ -135,12 +135,12 @@ impl Work<'_> {
     }
 
     fn records(&self) -> Result<(), Failure> {
-        let shelf = self.source.shelf();
-        let unfinished = shelf.unfinished().map_err(MigrateError::From)?;
+        let from = self.source.shelf();
+        let unfinished = from.unfinished().map_err(MigrateError::From)?;
         self.report.unfinished(unfinished);
         let mut all = Vec::new();
         for collection in RECORDS {
-            let mut names = shelf.record_names(collection).map_err(MigrateError::From)?;
+            let mut names = from.record_names(collection).map_err(MigrateError::From)?;
             names.sort_unstable();
             all.extend(names.into_iter().map(|name| (collection, name)));
         }

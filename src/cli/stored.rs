@@ -135,7 +135,7 @@ impl Place {
     /// All uploads in order.
     pub(super) fn uploads(&self) -> Box<dyn Iterator<Item = Result<Found, Failure>> + '_> {
         match self {
-            Self::Stored(shelf) => Box::new(pages(|after| Ok(shelf.ids(after, PAGE)?))),
+            Self::Stored(stored) => Box::new(pages(|after| Ok(stored.ids(after, PAGE)?))),
             Self::Server(place) => Box::new(place.uploads()),
         }
     }
@@ -143,8 +143,8 @@ impl Place {
     /// Opens an upload. `is_first`: what the list said of it a moment ago is good enough.
     pub(super) fn open(&self, found: &Found, is_first: bool) -> Result<Stored, StoreError> {
         match self {
-            Self::Stored(shelf) => {
-                let upload = shelf.upload(&found.id)?;
+            Self::Stored(stored) => {
+                let upload = stored.upload(&found.id)?;
                 let checksum = upload.meta_checksum();
                 // Of a file that is not there, its reader tells.
                 Ok((upload, checksum.unwrap_or(None)))

@@ -51,8 +51,12 @@ impl fmt::Debug for BucketSettings {
 
 /// How a bucket is reached, for the commands that work on one.
 #[derive(clap::Args, Debug, Default, Clone)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "they are the names of the flags, beside those of a command"
+)]
 pub struct BucketArgs {
-    /// Where the engine of --store is, like https://s3.example.org:8333 [default: AWS_ENDPOINT_URL, else Amazon's of the region]
+    /// Where the engine of --store is, like <https://s3.example.org:8333> [default: `AWS_ENDPOINT_URL`, else Amazon's of the region]
     #[arg(
         long,
         env = "SEALSLOT_STORE_ENDPOINT",
@@ -61,7 +65,7 @@ pub struct BucketArgs {
     )]
     store_endpoint: Option<String>,
 
-    /// The region of --store [default: AWS_REGION, else us-east-1]
+    /// The region of --store [default: `AWS_REGION`, else us-east-1]
     #[arg(
         long,
         env = "SEALSLOT_STORE_REGION",

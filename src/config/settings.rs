@@ -102,15 +102,15 @@ settings! {
     #[arg(long, env = "SEALSLOT_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
     /// Keep uploads in this bucket of an S3-compatible engine, below the prefix, and nothing on this machine; any number of servers
-    /// may share it. Credentials are those of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, of AWS_PROFILE, or of
-    /// AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN
+    /// may share it. Credentials are those of `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, of `AWS_PROFILE`, or of
+    /// `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_ARN`
     #[arg(long, env = "SEALSLOT_STORE", value_name = "s3://BUCKET/PREFIX")]
     #[serde(deserialize_with = "super::bucket::from_text")]
     store: Option<S3Url>,
-    /// Where the engine is, like https://s3.example.org:8333 [default: AWS_ENDPOINT_URL, else Amazon's of the region]
+    /// Where the engine is, like <https://s3.example.org:8333> [default: `AWS_ENDPOINT_URL`, else Amazon's of the region]
     #[arg(long, env = "SEALSLOT_STORE_ENDPOINT", value_name = "URL")]
     store_endpoint: Option<String>,
-    /// The region that requests to the engine are signed for [default: AWS_REGION, else us-east-1]
+    /// The region that requests to the engine are signed for [default: `AWS_REGION`, else us-east-1]
     #[arg(long, env = "SEALSLOT_STORE_REGION", value_name = "REGION")]
     store_region: Option<String>,
     /// Trust the certificate authorities in FILE (PEM) for the engine instead of the system's

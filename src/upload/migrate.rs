@@ -340,13 +340,13 @@ impl<'a> Migration<'a> {
             let checksum = upload.meta_checksum().unwrap_or(None);
             Ok((upload, checksum))
         };
-        let verified = verifier.verify(id, open, |_| true);
-        let verified = verified.map_err(|error| match error {
+        let looked = verifier.verify(id, open, |_| true);
+        let looked = looked.map_err(|error| match error {
             super::ReadError::Store(error) => MigrateError::To(error),
             // Without a key nothing is opened.
             _ => MigrateError::To(StoreError::NotFound),
         })?;
-        let findings = verified.map_or(Vec::new(), |verified| verified.findings);
+        let findings = looked.map_or(Vec::new(), |verified| verified.findings);
         match findings.into_iter().find(|found| found.problem.is_damage()) {
             Some(Finding { file, problem }) => Err(MigrateError::NotKept { file, problem }),
             None => Ok(()),

@@ -168,7 +168,7 @@ async fn what_is_stored_is_the_same_at_the_target() {
 #[tokio::test]
 async fn what_is_damaged_stays_where_it_is_and_is_named() {
     type Damage = fn(&Side, &UploadId);
-    let damages: [(Damage, &str, Problem); 7] = [
+    let ways: [(Damage, &str, Problem); 7] = [
         (
             |side, id| side.change(id, "0000.age", |bytes| bytes[40] ^= 1),
             "0000.age",
@@ -207,7 +207,7 @@ async fn what_is_damaged_stays_where_it_is_and_is_named() {
     ];
     let (from, to) = (Side::new(), Side::new());
     let migration = migration(&*from.store, &to);
-    for (damage, file, problem) in damages {
+    for (damage, file, problem) in ways {
         let id = from.upload(&[b"one", b"two"], Terms::default()).await;
         damage(&from, &id);
         let file = file.to_owned();
