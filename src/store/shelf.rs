@@ -47,7 +47,16 @@ impl<S: Store> Shelf for S {
     }
 
     fn unfinished(&self) -> Result<usize, StoreError> {
-        Ok(self.sessions()?.len())
+        let mut count = 0;
+        for id in self.sessions()? {
+            // A store may name what has lost its head, until the rest is gone too.
+            match self.session_head(&id) {
+                Ok(_) => count += 1,
+                Err(StoreError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(count)
     }
 }
 

@@ -146,7 +146,9 @@ impl Bench {
             let ids = names.iter().filter_map(|name| name.strip_suffix(".head"));
             return ids.map(str::to_owned).collect();
         };
-        let ids = bucket.sessions().unwrap();
+        let mut ids = bucket.sessions().unwrap();
+        // What has lost its head is named until the rest is gone too.
+        ids.retain(|id| bucket.session_head(id).is_ok());
         ids.iter().map(ToString::to_string).collect()
     }
 
