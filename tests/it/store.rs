@@ -15,6 +15,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::SystemTime;
 
 use sealslot::config::aws_environment;
@@ -146,10 +147,20 @@ impl Bench {
             let ids = names.iter().filter_map(|name| name.strip_suffix(".head"));
             return ids.map(str::to_owned).collect();
         };
-        let mut ids = bucket.sessions().unwrap();
+        let ids = bucket.sessions().unwrap();
         // What has lost its head is named until the rest is gone too.
-        ids.retain(|id| bucket.session_head(id).is_ok());
-        ids.iter().map(ToString::to_string).collect()
+        let with_heads = |ids: &[UploadId]| {
+            let there = ids.iter().filter(|id| bucket.session_head(id).is_ok());
+            there.map(ToString::to_string).collect::<Vec<_>>()
+        };
+        thread::scope(|scope| {
+            let asking: Vec<_> = ids
+                .chunks(16)
+                .map(|ids| scope.spawn(move || with_heads(ids)))
+                .collect();
+            let told = asking.into_iter().flat_map(|asked| asked.join().unwrap());
+            told.collect()
+        })
     }
 
     /// A number that changes with an upload's manifest.
