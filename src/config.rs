@@ -5,6 +5,7 @@
 
 mod amounts;
 mod bounds;
+mod bucket;
 mod certificate;
 mod error;
 mod file;
@@ -19,15 +20,16 @@ use std::path::PathBuf;
 use crate::acme::AcmeSettings;
 use crate::http::{CorsOrigin, Limits, PageSettings};
 use crate::server::{ConnectionLimits, Peers};
-use crate::store::{Collection, LocalRecords, StoreLimits};
+use crate::store::{Collection, LocalRecords};
 use crate::tls::{CertificateFiles, TlsSettings};
 use crate::upload::SessionLimits;
 
 pub use amounts::{
     Amount, AmountError, Size, SizeError, Span, SpanError, Term, TermError, TooFarError,
 };
+pub use bucket::{BucketArgs, BucketSettings, StoreSettings, aws_environment};
 pub use error::ConfigError;
-pub use file::data_folder;
+pub use file::{DataPlace, data_place};
 pub use settings::{LogLevel, ServeArgs};
 pub use webhooks::WebhookSettings;
 
@@ -53,7 +55,7 @@ pub struct Config {
     pub development: bool,
     /// Whether anything was said of keys or of who may do what.
     pub setup: Setup,
-    /// Where uploads are kept.
+    /// Where uploads are kept, or with a bucket for them, what is made in development.
     pub data: PathBuf,
     /// Where `server.pem` and `server.key` are, if [`Self::certificate`] does not say.
     pub certs: PathBuf,
@@ -81,8 +83,8 @@ pub struct Config {
     pub log: LogLevel,
     /// The bounds of requests.
     pub limits: Limits,
-    /// The bounds of the store.
-    pub store: StoreLimits,
+    /// Where uploads are kept, and the bounds of it.
+    pub store: StoreSettings,
     /// The bounds of uploads that come in several requests.
     pub sessions: SessionLimits,
     /// Whose pages may upload from elsewhere.
@@ -105,10 +107,17 @@ pub struct Config {
     pub http_listen: Option<SocketAddr>,
     /// Whether HTTP/3 is served too.
     pub http3: bool,
+    /// What was said of whoever shows nothing.
+    allow_anonymous: Option<bool>,
+    /// Whether settings say who may do what.
+    names_who_may: bool,
 }
 
 impl ServeArgs {
     /// Fills in what was not given from the file, then with the defaults, and decides.
+    ///
+    /// Where uploads are kept in a bucket, nobody may upload yet who shows nothing, unless that was said:
+    /// [`Config::with_tokens`] decides when it is known what is in there.
     pub fn resolve(self) -> Result<Config, ConfigError> {
         let file = file::read(self.config.as_deref())?;
         let given = self.or(file);
@@ -119,7 +128,7 @@ impl ServeArgs {
         // A certificate that the world trusts is for others, whatever passes them on to loopback.
         let development = listen.ip().to_canonical().is_loopback() && acme.is_none();
         let limits = given.limits()?;
-        let store = given.store_limits()?;
+        let store = given.store_settings()?;
         let connections = given.connection_limits()?;
         let sessions = given.session_limits()?;
         let webhooks = given.webhooks()?;
@@ -141,28 +150,18 @@ impl ServeArgs {
         };
         let certificate = given.certificate_files()?;
         let data = given.data.clone().unwrap_or_else(|| "data".into());
-        let has_tokens = LocalRecords::exist(&data, Collection::Tokens)?;
-        // Where somebody is let in by a token or a certificate, or where there is a proxy in front, being on loopback decides
-        // nothing.
-        let by_name = has_tokens || given.names_who_may();
-        let decided = given.allow_anonymous.is_some() || by_name;
-        let open = development && !by_name && peers.proxies.trusted.is_empty();
-        let setup = if open && given.recipient.is_empty() && given.identity.is_empty() && !decided {
-            Setup::MadeUp
-        } else {
-            Setup::Given
-        };
+        let names_who_may = given.names_who_may();
         let config = Config {
             listen,
             development,
-            setup,
+            setup: Setup::Given,
             data,
             certs: given.certs.unwrap_or_else(|| "certs".into()),
             certificate,
             recipients: given.recipient,
             identities: given.identity,
-            anonymous: given.allow_anonymous.unwrap_or(open),
-            has_tokens,
+            anonymous: given.allow_anonymous.unwrap_or(false),
+            has_tokens: false,
             admin_token_file: given.admin_token_file,
             upload_token_file: given.upload_token_file,
             metrics_listen: given.metrics_listen,
@@ -187,8 +186,17 @@ impl ServeArgs {
             acme,
             http_listen: given.http_listen,
             http3,
+            allow_anonymous: given.allow_anonymous,
+            names_who_may,
         };
-        config.check(decided)
+        match config.store {
+            StoreSettings::Folder(_) => {
+                let has_tokens = LocalRecords::exist(&config.data, Collection::Tokens)?;
+                config.with_tokens(has_tokens)
+            }
+            // Whether there are tokens, and with that who may upload, only the bucket knows: `with_tokens` decides it.
+            StoreSettings::Bucket(_) => config.check(true),
+        }
     }
 
     /// Whether the settings say of some tokens or certificates what they let do.
@@ -200,6 +208,24 @@ impl ServeArgs {
 }
 
 impl Config {
+    /// Decides who may upload, now that it is known whether there are tokens in the store.
+    pub fn with_tokens(mut self, has_tokens: bool) -> Result<Self, ConfigError> {
+        // Where somebody is let in by a token or a certificate, or where there is a proxy in front, being on loopback decides
+        // nothing.
+        let by_name = has_tokens || self.names_who_may;
+        let decided = self.allow_anonymous.is_some() || by_name;
+        let open = self.development && !by_name && self.peers.proxies.trusted.is_empty();
+        let nothing_said = self.recipients.is_empty() && self.identities.is_empty() && !decided;
+        self.setup = if open && nothing_said {
+            Setup::MadeUp
+        } else {
+            Setup::Given
+        };
+        self.anonymous = self.allow_anonymous.unwrap_or(open);
+        self.has_tokens = has_tokens;
+        self.check(decided)
+    }
+
     /// On an address that others can reach, everything must have been given.
     fn check(self, decided: bool) -> Result<Self, ConfigError> {
         let mut missing = Vec::new();

@@ -3,13 +3,13 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `list`, `pull`, `rm`, `rewrap`, `verify`, `audit`, `completions`, `man` | one command each |
+//! | `keygen`, `certs`, `seal`, `open`, `serve`, `token`, `link`, `upload`, `list`, `pull`, `rm`, `rewrap`, `verify`, `migrate`, `audit`, `completions`, `man` | one command each |
 //! | `client` | a server, as commands see it: URLs, connections, tokens, answers |
 //! | `catalog` | what manifests on a server tell, and its cache |
 //! | `filters` | which uploads a command is about |
 //! | `examples` | the command lines that every `--help` and man page ends with |
 //! | [`exit`] | exit codes, and the one line that says why |
-//! | `stored` | uploads in a data folder or on a server, one after another |
+//! | `stored` | uploads in a data folder, in a bucket or on a server, one after another |
 //! | `staged` | output files that appear whole or not at all |
 //! | `restore` | an opened upload as a file |
 //! | `restored_name` | safe file names from what clients gave |
@@ -37,6 +37,7 @@ mod link;
 mod list;
 mod made;
 mod man;
+mod migrate;
 mod open;
 mod passphrase;
 mod plugin;
@@ -125,6 +126,7 @@ enum Command {
     Rm(Box<rm::RmArgs>),
     Verify(Box<verify::VerifyArgs>),
     Rewrap(Box<rewrap::RewrapArgs>),
+    Migrate(Box<migrate::MigrateArgs>),
     Audit(audit::AuditArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -168,6 +170,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Link(command) => link::run(&command),
         Command::Verify(args) => verify::run(&args),
         Command::Rewrap(args) => rewrap::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Token(command) => token::run(command),
         Command::Completions(args) => completions::run(&args),

@@ -15,7 +15,7 @@ use super::filters::FilterArgs;
 use super::identity::IdentityArgs;
 use super::progress::Bars;
 use super::results::note;
-use super::stored::{PlaceArgs, in_parallel};
+use super::stored::{NO_PLACE, PlaceArgs, in_parallel};
 use super::{Exit, Failure};
 use crate::keys::{NamedRecipient, check_together, read_recipients};
 use crate::store::UploadId;
@@ -33,12 +33,14 @@ use work::{Keys, Work};
 /// than ssh-rsa that can be told only with their private key: give it with -i as well. Nothing in between is unopenable. What the given keys do
 /// not open is named and left as it is, and the command exits with 65 then.
 ///
-/// --data is for a folder that no server is at work in: it takes the server's lock.
+/// --data is for a folder that no server is at work in: it takes the server's lock. --store works beside the servers of a bucket: of two
+/// that seal one upload anew at the same time, one is told so and begins again. A bucket that keeps old versions keeps the old
+/// headers with them.
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   sealslot rewrap --token-file admin.token -i old.pem -i new.pem -r new.pem.pub https://files.example.org/
   sealslot rewrap --full --since 30d -i old.pem -r new.pem.pub --yes https://files.example.org/
-  sealslot rewrap --data data -i old.pem -r new.pem.pub --dry-run")]
+  sealslot rewrap --store s3://uploads/sealslot -i old.pem -r new.pem.pub --dry-run")]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag of the command line"
@@ -79,7 +81,7 @@ pub(super) struct RewrapArgs {
     #[arg(long, env = "SEALSLOT_JSON", value_parser = clap::builder::BoolishValueParser::new())]
     json: bool,
 
-    /// The server, as https://HOST/ or https://HOST:PORT/, unless --data is given; then the uploads, where it is not about all
+    /// The server, as https://HOST/ or https://HOST:PORT/, unless --data or --store is given; then the uploads, where it is not about all
     #[arg(value_name = "URL|ID")]
     words: Vec<String>,
 }
@@ -129,14 +131,10 @@ pub(super) fn run(args: &RewrapArgs) -> Result<(), Failure> {
 
 /// The URL, where there is to be one, and the ids.
 fn words(args: &RewrapArgs) -> Result<(Option<&str>, BTreeSet<UploadId>), Failure> {
-    let (url, ids) = match (&args.place.data, &args.words[..]) {
-        (Some(_), ids) => (None, ids),
-        (None, [url, ids @ ..]) => (Some(url.as_str()), ids),
-        (None, []) => {
-            return Err(Failure::usage(
-                "give either --data DIR or the URL of a server",
-            ));
-        }
+    let (url, ids) = match &args.words[..] {
+        ids if args.place.is_named() => (None, ids),
+        [url, ids @ ..] => (Some(url.as_str()), ids),
+        [] => return Err(Failure::usage(NO_PLACE)),
     };
     let ids = ids.iter().map(|id| {
         let id: Result<UploadId, _> = id.parse();

@@ -3,23 +3,23 @@
 mod acme;
 mod authority;
 mod certificate;
+mod development;
 mod observers;
 mod poll;
 mod recipient_files;
 mod renewal;
+mod store;
 mod token_files;
 mod upkeep;
 mod welcome;
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal, Read as _, Write as _};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use data_encoding::HEXLOWER;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
@@ -35,7 +35,6 @@ use crate::http::{Access, App, Logo, MAX_LOGO, Pages, Surface};
 use crate::keys::{self, NamedRecipient};
 use crate::seal::Identity;
 use crate::server::{self, Listener};
-use crate::store::{LocalStore, Store};
 use crate::tls::ServerTls;
 use crate::upload::Uploads;
 use observers::Observers;
@@ -57,7 +56,7 @@ const FILE_WATCH: Duration = Duration::from_secs(2);
 #[command(after_long_help = "Examples:
   sealslot serve
   sealslot serve --listen 0.0.0.0:443 --certs /etc/sealslot/certs --recipient identity.pem.pub --data /var/lib/sealslot
-  sealslot serve --config /etc/sealslot/sealslot.toml")]
+  sealslot serve --config /etc/sealslot/sealslot.toml --store s3://uploads/sealslot --store-endpoint https://s3.example.org:8333")]
 pub(super) struct ServeCommand {
     #[command(flatten)]
     settings: ServeArgs,
@@ -76,8 +75,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         tracing::warn!("a build for tests of Sealslot itself: not safe for use");
     }
     // The lock on the data folder comes first: nothing is made where another server is at work.
-    let store = LocalStore::open_within(&config.data, config.store.clone());
-    let store = Arc::new(store.map_err(|error| Failure::from_error(Exit::Other, &error))?);
+    let (config, store) = store::open(config)?;
     let keys = Keys::load(&config, passphrase.as_ref())?;
     let (token_files, access) = access(&config, Tokens::new(Arc::clone(&store) as _))?;
     let logo = config.page_logo.as_deref().map(logo).transpose()?;
@@ -85,7 +83,6 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     let mut renewal = Renewal::of(certificate::folder(&config));
     let tls = Arc::new(certificate::load(&config, &mut renewal)?);
     let links = Links::new(Arc::clone(&store) as _);
-    let store: Arc<dyn Store> = store;
     let observers = Observers::open(&config, &store)?;
     let uploads = Uploads::new(
         store,
@@ -297,7 +294,7 @@ impl Keys {
     fn load(config: &Config, passphrase: Option<&Zeroizing<String>>) -> Result<Self, Failure> {
         let mut files = config.identities.clone();
         if config.development && config.recipients.is_empty() && files.is_empty() {
-            files.push(make_dev_key(&config.data)?);
+            files.push(development::make_dev_key(&config.data)?);
         }
         let (recipient_files, mut recipients) = RecipientFiles::read(&config.recipients)?;
         let mut identities = Vec::new();
@@ -321,38 +318,11 @@ impl Keys {
     }
 }
 
-fn dev_key(data: &Path) -> PathBuf {
-    data.join("keys").join("identity.pem")
-}
-
-fn dev_token(data: &Path) -> PathBuf {
-    data.join("admin.token")
-}
-
-/// The development key, made where it is missing.
-fn make_dev_key(data: &Path) -> Result<PathBuf, Failure> {
-    let path = dev_key(data);
-    if path.exists() {
-        return Ok(path);
-    }
-    let folder = data.join("keys");
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .map_err(|error| Failure::io("create", &folder, &error))?;
-    let key = keys::generate(keys::DEFAULT_BITS as usize)?;
-    keys::write_keypair(&path, &key, None, "sealslot-development")?;
-    Ok(path)
-}
-
 /// Who may do what; on loopback an admin token is made where none is named.
 fn access(config: &Config, tokens: Tokens) -> Result<(TokenFiles, Access), Failure> {
     let mut admins = config.admin_token_file.clone();
     if admins.is_none() && config.development {
-        let file = dev_token(&config.data);
-        make_dev_token(&file)?;
-        admins = Some(file);
+        admins = Some(development::make_dev_token(&config.data)?);
     }
     let files = TokenFiles::new(admins, config.upload_token_file.clone());
     let access = files.access(tokens, config.anonymous)?;
@@ -366,26 +336,6 @@ fn logo(path: &Path) -> Result<Logo, Failure> {
         .and_then(|file| file.take(MAX_LOGO as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| Failure::io("read", path, &error))?;
     Logo::new(bytes).map_err(|error| Failure::from_error(Exit::Other, &error).about(path.display()))
-}
-
-fn make_dev_token(path: &Path) -> Result<(), Failure> {
-    let mut secret = Zeroizing::new([0; 32]);
-    getrandom::fill(secret.as_mut())
-        .map_err(|error| Failure::new(Exit::Other, format_args!("no randomness: {error}")))?;
-    let line = Zeroizing::new(HEXLOWER.encode(secret.as_ref()) + "\n");
-    match OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-    {
-        Ok(mut file) => file
-            .write_all(line.as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(|error| Failure::io("write", path, &error)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(Failure::io("create", path, &error)),
-    }
 }
 
 impl From<ConfigError> for Failure {

@@ -1,4 +1,4 @@
-//! Stored uploads, in a data folder or on a server, as commands go through them.
+//! Stored uploads, in a data folder, in a bucket or on a server, as commands go through them.
 
 use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
@@ -16,13 +16,25 @@ use super::client::remote_upload::RemoteUpload;
 use super::client::{Access, AccessArgs};
 use super::results::note;
 use super::{Exit, Failure};
-use crate::store::{LocalReader, StoreError, UploadId};
+use crate::config::BucketArgs;
+use crate::store::{LocalReader, S3Store, S3Url, Shelf, StoreError, UploadId};
 use crate::upload::{Record, Stored, to_rfc3339};
 
-/// Ids that are held of a folder at a time. Each page reads the whole folder of a day.
-const PAGE: usize = 50_000;
+/// Ids that are held at a time. Each page reads the whole folder of a day.
+pub(super) const PAGE: usize = 50_000;
 /// How long a server is asked again that does not answer.
 const PATIENCE: Duration = Duration::from_mins(2);
+
+/// What to say where nothing is given.
+pub(super) const NO_PLACE: &str =
+    "give --data DIR, --store s3://BUCKET/PREFIX or the URL of a server";
+
+/// Connects to a bucket.
+pub(super) fn open_bucket(location: S3Url, reached: &BucketArgs) -> Result<S3Store, Failure> {
+    let about = location.to_string();
+    let store = reached.to(location)?.open();
+    store.map_err(|error| Failure::from(error).about(about))
+}
 
 /// Where uploads are stored.
 #[derive(Args, Debug)]
@@ -30,6 +42,14 @@ pub(super) struct PlaceArgs {
     /// The data folder of a server
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
+
+    /// The bucket of servers, and the prefix in it. Credentials are those of the environment: AWS_ACCESS_KEY_ID and
+    /// AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN
+    #[arg(long, value_name = "s3://BUCKET/PREFIX", conflicts_with = "data")]
+    store: Option<S3Url>,
+
+    #[command(flatten)]
+    bucket: BucketArgs,
 
     #[command(flatten)]
     access: AccessArgs,
@@ -41,9 +61,9 @@ pub(super) struct ServerPlace {
     pub(super) runtime: Runtime,
 }
 
-/// A data folder that is read, or a server.
+/// A data folder or a bucket that is read, or a server.
 pub(super) enum Place {
-    Folder(LocalReader),
+    Stored(Box<dyn Shelf>),
     Server(ServerPlace),
 }
 
@@ -85,14 +105,28 @@ impl PlaceArgs {
         Ok(ServerPlace { server, runtime })
     }
 
-    /// The folder or the server, to be read.
+    /// Whether the place is one of its own, and not a server.
+    pub(super) fn is_named(&self) -> bool {
+        self.data.is_some() || self.store.is_some()
+    }
+
+    /// The bucket, where that is the place.
+    pub(super) fn bucket(&self) -> Result<Option<S3Store>, Failure> {
+        let store = self.store.clone();
+        store
+            .map(|store| open_bucket(store, &self.bucket))
+            .transpose()
+    }
+
+    /// The folder, the bucket or the server, to be read.
     pub(super) fn open(&self, url: Option<&str>) -> Result<Place, Failure> {
+        if let Some(store) = self.bucket()? {
+            return Ok(Place::Stored(Box::new(store)));
+        }
         match (&self.data, url) {
-            (Some(data), None) => Ok(Place::Folder(LocalReader::open(data)?)),
+            (Some(data), None) => Ok(Place::Stored(Box::new(LocalReader::open(data)?))),
             (None, Some(url)) => Ok(Place::Server(self.server(url)?)),
-            _ => Err(Failure::usage(
-                "give either --data DIR or the URL of a server",
-            )),
+            _ => Err(Failure::usage(NO_PLACE)),
         }
     }
 }
@@ -101,7 +135,7 @@ impl Place {
     /// All uploads in order.
     pub(super) fn uploads(&self) -> Box<dyn Iterator<Item = Result<Found, Failure>> + '_> {
         match self {
-            Self::Folder(reader) => Box::new(pages(|after| Ok(reader.list(after, PAGE)?))),
+            Self::Stored(stored) => Box::new(pages(|after| Ok(stored.ids(after, PAGE)?))),
             Self::Server(place) => Box::new(place.uploads()),
         }
     }
@@ -109,8 +143,8 @@ impl Place {
     /// Opens an upload. `is_first`: what the list said of it a moment ago is good enough.
     pub(super) fn open(&self, found: &Found, is_first: bool) -> Result<Stored, StoreError> {
         match self {
-            Self::Folder(reader) => {
-                let upload = reader.open_upload(&found.id)?;
+            Self::Stored(stored) => {
+                let upload = stored.upload(&found.id)?;
                 let checksum = upload.meta_checksum();
                 // Of a file that is not there, its reader tells.
                 Ok((upload, checksum.unwrap_or(None)))
@@ -185,7 +219,7 @@ fn meta_checksum(listed: &Listed) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
-/// Ids of a folder, page by page.
+/// Ids of a store, page by page.
 pub(super) fn pages<'a>(
     mut list: impl FnMut(Option<&UploadId>) -> Result<Vec<UploadId>, Failure> + 'a,
 ) -> impl Iterator<Item = Result<Found, Failure>> + 'a {
@@ -287,7 +321,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let exit = match error {
             StoreError::NotFound | StoreError::UnexpectedFile { .. } => Exit::Data,
-            StoreError::Replaced => Exit::Later,
+            StoreError::Replaced | StoreError::Unavailable { .. } => Exit::Later,
             _ => Exit::Other,
         };
         Self::from_error(exit, &error)

@@ -1,5 +1,5 @@
-//! `sealslot token`: what machines show to be let in. It works on the data folder itself, beside a running server or before
-//! there is one.
+//! `sealslot token`: what machines show to be let in. It works on the data folder or the bucket itself, beside running servers or
+//! before there is one.
 
 use std::fs;
 use std::io;
@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::results::{note, print, print_json};
 use super::{Exit, Failure, stdout};
-use crate::config::{self, Span, Term};
+use crate::config::{self, BucketArgs, DataPlace, Span, Term};
 use crate::grant::{Listing, Scopes, Token, TokenName, TokenSecret, Tokens};
-use crate::store::LocalRecords;
+use crate::store::{LocalRecords, S3Url};
 
 /// Make, list, rotate and revoke the tokens of machines
 ///
@@ -41,6 +41,13 @@ struct DataArgs {
     /// The server's settings file [default: sealslot.toml, where it exists]
     #[arg(long, env = "SEALSLOT_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// The bucket of the servers, and the prefix in it, in place of a data folder [default: what the settings file says]
+    #[arg(long, env = "SEALSLOT_STORE", value_name = "s3://BUCKET/PREFIX")]
+    store: Option<S3Url>,
+
+    #[command(flatten)]
+    bucket: BucketArgs,
 }
 
 /// Make a token and print it
@@ -49,7 +56,8 @@ struct DataArgs {
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   sealslot token create backup --data /var/lib/sealslot > backup.token
-  sealslot token create auditor --scope read --expires 7d")]
+  sealslot token create auditor --scope read --expires 7d
+  sealslot token create backup --store s3://uploads/sealslot --store-endpoint https://s3.example.org:8333")]
 pub(super) struct CreateArgs {
     /// What to call it, in lists and in the audit log: letters, digits, `.`, `_` and `-`
     name: TokenName,
@@ -260,7 +268,14 @@ enum IfMissing {
 }
 
 fn open(args: DataArgs, if_missing: IfMissing) -> Result<Tokens, Failure> {
-    let data = config::data_folder(args.data, args.config.as_deref())?;
+    let config = args.config.as_deref();
+    let data = match config::data_place(args.data, args.store, args.bucket, config)? {
+        DataPlace::Folder(data) => data,
+        DataPlace::Bucket(bucket) => {
+            let about = |error| Failure::from(error).about(bucket.location());
+            return Ok(Tokens::new(Arc::new(bucket.open().map_err(about)?)));
+        }
+    };
     check(&data, if_missing)?;
     let records = LocalRecords::open(&data);
     let records = records.map_err(|error| Failure::from_error(Exit::Other, &error))?;

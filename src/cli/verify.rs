@@ -1,6 +1,6 @@
 //! `sealslot verify`: finds what is damaged of all that is stored.
 
-mod rate;
+pub(super) mod rate;
 mod report;
 
 use std::sync::Arc;
@@ -21,19 +21,20 @@ use report::Report;
 /// Read everything that is stored, and find any damage, without a key
 ///
 /// Compares every segment with its checksum in the record, and every meta.age with the checksum that the server noted beside
-/// it in an extended attribute; where there is none any more (after a copy without attributes), its form is all that can be
+/// it in an extended attribute, or with the object; where there is none any more (after a copy without attributes), its form is all that can be
 /// checked without a key, and it counts as unchecked. Files that are missing or do not belong are found too. With -i
 /// everything is opened to its end, and what somebody changed on purpose is found as well.
 ///
 /// --data works beside a running server: what is deleted or sealed anew meanwhile is no damage. It reads what lies on the disk,
-/// past the system's cache, and leaves nothing in that. A URL fetches everything; what the server does not list any more, because the
-/// record cannot be read, and files that do not belong are found by --data alone. Unfinished uploads are not looked at.
+/// past the system's cache, and leaves nothing in that. --store reads the bucket of servers, beside them too. A URL fetches
+/// everything; what the server does not list any more, because the record cannot be read, and files that do not belong are found by
+/// --data and --store alone. Unfinished uploads are not looked at.
 ///
 /// Prints a line for each damaged file, and exits with 65 where there is one.
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   sealslot verify --data /var/lib/sealslot --rate 50MiB
-  sealslot verify --data data --since 7d -i identity.pem
+  sealslot verify --store s3://uploads/sealslot --since 7d -i identity.pem
   sealslot verify --json --token-file admin.token https://files.example.org/")]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
@@ -61,8 +62,8 @@ pub(super) struct VerifyArgs {
     /// The server, as https://HOST/ or https://HOST:PORT/
     #[arg(
         value_name = "URL",
-        required_unless_present = "data",
-        conflicts_with = "data"
+        required_unless_present_any = ["data", "store"],
+        conflicts_with_all = ["data", "store"]
     )]
     url: Option<String>,
 }

@@ -11,7 +11,11 @@ use crate::upload::SessionLimits;
 
 impl ServeArgs {
     pub(super) fn limits(&self) -> Result<Limits, ConfigError> {
-        let max_uploads = positive("max-uploads", permits(self.max_uploads), 1000)?;
+        let max_uploads = positive(
+            "max-uploads",
+            permits(self.max_uploads),
+            self.usual_uploads(),
+        )?;
         let half = max_uploads.div_ceil(2);
         Ok(Limits {
             max_size: positive("max-size", self.max_size.map(|size| size.0), 100 << 30)?,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::certificate::MAX_NAMES;
 use super::webhooks::MAX_WEBHOOKS;
 use crate::http::PageSettingError;
-use crate::store::StoreError;
+use crate::store::{S3SettingsError, StoreError};
 use crate::webhook::EndpointError;
 
 /// Why the settings do not make a server.
@@ -31,6 +31,19 @@ pub enum ConfigError {
     /// A limit of nothing would let nothing in.
     #[error("{0} must be more than zero")]
     Zero(&'static str),
+    /// A size that would not work.
+    #[error("{setting} must be {least} MiB to {most} MiB")]
+    NotWithin {
+        /// The setting.
+        setting: &'static str,
+        /// The least, in MiB.
+        least: u64,
+        /// The most, in MiB.
+        most: u64,
+    },
+    /// The bucket cannot be reached so.
+    #[error("store: {0}")]
+    Store(#[from] S3SettingsError),
     /// A setting that means nothing by itself.
     #[error("{setting} needs {needed}")]
     Alone {

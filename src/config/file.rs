@@ -2,18 +2,51 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, ServeArgs};
+use super::{BucketArgs, BucketSettings, ConfigError, ServeArgs};
+use crate::store::S3Url;
 
 /// The file that is read where none is named and it is there.
 const DEFAULT_FILE: &str = "sealslot.toml";
 
-/// The data folder of the server with these settings, for commands that work on it: as given, else what the file says.
-pub fn data_folder(given: Option<PathBuf>, file: Option<&Path>) -> Result<PathBuf, ConfigError> {
-    let given = match given {
-        Some(given) => Some(given),
-        None => read(file)?.data,
+/// Where a server keeps what there is.
+#[derive(Debug)]
+pub enum DataPlace {
+    /// In a data folder.
+    Folder(PathBuf),
+    /// In a bucket.
+    Bucket(Box<BucketSettings>),
+}
+
+/// Where the server with these settings keeps what there is, for commands that work on it: as given, else what the file says.
+pub fn data_place(
+    data: Option<PathBuf>,
+    store: Option<S3Url>,
+    reached: BucketArgs,
+    file: Option<&Path>,
+) -> Result<DataPlace, ConfigError> {
+    let file = match (data, store) {
+        (Some(_), Some(_)) => {
+            return Err(ConfigError::Conflict {
+                setting: "store",
+                other: "data",
+            });
+        }
+        (Some(data), None) => return Ok(DataPlace::Folder(data)),
+        (None, Some(store)) => ServeArgs {
+            store: Some(store),
+            ..read(file)?
+        },
+        (None, None) => read(file)?,
     };
-    Ok(given.unwrap_or_else(|| "data".into()))
+    match &file.store {
+        Some(store) => {
+            let bucket = reached.or(&file).to(store.clone())?;
+            Ok(DataPlace::Bucket(Box::new(bucket)))
+        }
+        None => Ok(DataPlace::Folder(
+            file.data.unwrap_or_else(|| "data".into()),
+        )),
+    }
 }
 
 pub(super) fn read(named: Option<&Path>) -> Result<ServeArgs, ConfigError> {

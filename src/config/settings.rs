@@ -10,6 +10,7 @@ use super::{Size, Span};
 use crate::acme::{AcmeChallenge, AcmeDirectory, AcmeEmail, AcmeName, AcmeProfile};
 use crate::http::{Colour, CorsOrigin, PageText, PageTitle, Rate, TextField};
 use crate::server::{ClientScope, ForwardedHeader, Network};
+use crate::store::S3Url;
 use crate::tls::{ClientCertificates, HostName, TlsVersion};
 
 /// A URL as it was given, not read yet: it may hold a secret, and what cannot be read is repeated where that is told.
@@ -97,9 +98,41 @@ settings! {
     /// Where to listen [default: 127.0.0.1:8443]
     #[arg(long, env = "SEALSLOT_LISTEN", value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
-    /// Where uploads are kept [default: data]
+    /// Where uploads are kept [default: data]. With --store only the key and the token that are made in development
     #[arg(long, env = "SEALSLOT_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Keep uploads in this bucket of an S3-compatible engine, below the prefix, and nothing on this machine; any number of servers
+    /// may share it. Credentials are those of `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, of `AWS_PROFILE`, or of
+    /// `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_ARN`
+    #[arg(long, env = "SEALSLOT_STORE", value_name = "s3://BUCKET/PREFIX")]
+    #[serde(deserialize_with = "super::bucket::from_text")]
+    store: Option<S3Url>,
+    /// Where the engine is, like <https://s3.example.org:8333> [default: `AWS_ENDPOINT_URL`, else Amazon's of the region]
+    #[arg(long, env = "SEALSLOT_STORE_ENDPOINT", value_name = "URL")]
+    store_endpoint: Option<String>,
+    /// The region that requests to the engine are signed for [default: `AWS_REGION`, else us-east-1]
+    #[arg(long, env = "SEALSLOT_STORE_REGION", value_name = "REGION")]
+    store_region: Option<String>,
+    /// Trust the certificate authorities in FILE (PEM) for the engine instead of the system's
+    #[arg(long, env = "SEALSLOT_STORE_CACERT", value_name = "FILE")]
+    store_cacert: Option<PathBuf>,
+    /// Name the bucket in the host and not in the path
+    #[arg(long, env = "SEALSLOT_STORE_VIRTUAL_HOST", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    store_virtual_host: Option<bool>,
+    /// Let requests to the engine go over plain HTTP to other machines: whoever listens on the way sees what the engine sees
+    #[arg(long, env = "SEALSLOT_STORE_ALLOW_HTTP", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    store_allow_http: Option<bool>,
+    /// Bytes that are sent to the engine at a time of a large upload, 8MiB to 64MiB; each upload under way holds so many in memory
+    /// [default: 8MiB]
+    #[arg(long, env = "SEALSLOT_STORE_PART_SIZE", value_name = "SIZE", allow_hyphen_values = true)]
+    store_part_size: Option<Size>,
+    /// Bytes after which an upload to the engine goes on in another object: what is lost of a resumable one with a server is less
+    /// than this [default: 256MiB]
+    #[arg(long, env = "SEALSLOT_STORE_SEGMENT_SIZE", value_name = "SIZE", allow_hyphen_values = true)]
+    store_segment_size: Option<Size>,
+    /// Memory for parts on their way to the engine while the next ones are filled, for all uploads together [default: 256MiB]
+    #[arg(long, env = "SEALSLOT_STORE_MEMORY", value_name = "SIZE", allow_hyphen_values = true)]
+    store_memory: Option<Size>,
     /// Where server.pem and server.key are [default: certs]
     #[arg(long, env = "SEALSLOT_CERTS", value_name = "DIR")]
     certs: Option<PathBuf>,
@@ -229,7 +262,7 @@ settings! {
     /// Largest data of /encrypt and /decrypt, which work in memory [default: 1MiB]
     #[arg(long, env = "SEALSLOT_MAX_DATA", value_name = "SIZE", allow_hyphen_values = true)]
     max_data: Option<Size>,
-    /// Most upload requests at the same time [default: 1000]
+    /// Most upload requests at the same time [default: 1000; with --store as many as hold 1GiB of parts in memory, 128]
     #[arg(long, env = "SEALSLOT_MAX_UPLOADS", value_name = "N", allow_hyphen_values = true)]
     max_uploads: Option<usize>,
     /// Most upload requests at the same time from one address, or IPv6 network of 64 bits [default: half of max-uploads]
@@ -254,7 +287,7 @@ settings! {
     /// Most that is kept, as the bytes of all sealed files [default: as much as there is room for]
     #[arg(long, env = "SEALSLOT_QUOTA", value_name = "SIZE", allow_hyphen_values = true)]
     quota: Option<Size>,
-    /// How much of the disk stays free [default: 16MiB]
+    /// How much of the disk stays free; not with --store [default: 16MiB]
     #[arg(long, env = "SEALSLOT_MIN_FREE", value_name = "SIZE", allow_hyphen_values = true)]
     min_free: Option<Size>,
     /// How long an upload that comes in several requests may take, and its URL answers [default: 7d]

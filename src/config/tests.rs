@@ -232,3 +232,122 @@ fn what_tells_who_is_at_the_other_end_comes_from_the_file_too() {
     assert_eq!(clients.certificates, "required".parse().unwrap());
     assert_eq!(clients.crls, [PathBuf::from("crl.pem")]);
 }
+
+fn with_bucket() -> ServeArgs {
+    ServeArgs {
+        store: Some("s3://uploads/here".parse().unwrap()),
+        ..ServeArgs::default()
+    }
+}
+
+#[test]
+fn what_is_of_a_bucket_needs_one_and_what_is_of_a_disk_does_not_go_with_it() {
+    let size = |mebibytes: u64| Some(Size(mebibytes << 20));
+    let refused = [
+        (
+            "store-endpoint needs store",
+            ServeArgs {
+                store_endpoint: Some("https://s3.example.org".into()),
+                ..ServeArgs::default()
+            },
+        ),
+        (
+            "store-memory needs store",
+            ServeArgs {
+                store_memory: size(1),
+                ..ServeArgs::default()
+            },
+        ),
+        (
+            "min-free does not go together with store; leave one of them out",
+            ServeArgs {
+                min_free: size(1),
+                ..with_bucket()
+            },
+        ),
+        (
+            "store-part-size must be 8 MiB to 64 MiB",
+            ServeArgs {
+                store_part_size: size(7),
+                ..with_bucket()
+            },
+        ),
+        (
+            "store-part-size must be 8 MiB to 64 MiB",
+            ServeArgs {
+                store_part_size: size(65),
+                ..with_bucket()
+            },
+        ),
+        (
+            "store-segment-size must be 8 MiB to 65536 MiB",
+            ServeArgs {
+                store_segment_size: size(1),
+                ..with_bucket()
+            },
+        ),
+    ];
+    for (message, args) in refused {
+        assert_eq!(args.resolve().unwrap_err().to_string(), message);
+    }
+    let (_folder, path) = file("store = \"https://uploads/here\"\n");
+    let args = ServeArgs {
+        config: Some(path),
+        ..ServeArgs::default()
+    };
+    let message = args.resolve().unwrap_err().to_string();
+    assert!(message.contains("line 1: not an S3 address"), "{message}");
+}
+
+#[test]
+fn parts_in_memory_bound_how_many_uploads_a_bucket_takes_at_a_time() {
+    let uploads = |part: Option<u64>, given| {
+        let args = ServeArgs {
+            store_part_size: part.map(|mebibytes| Size(mebibytes << 20)),
+            max_uploads: given,
+            ..with_bucket()
+        };
+        args.limits().unwrap().max_uploads
+    };
+    assert_eq!(ServeArgs::default().limits().unwrap().max_uploads, 1000);
+    assert_eq!(uploads(None, None), 128);
+    assert_eq!(uploads(Some(64), None), 16);
+    assert_eq!(uploads(Some(64), Some(500)), 500);
+}
+
+#[test]
+fn commands_work_where_the_server_keeps_things() {
+    let (folder, path) = file("data = \"there\"\n");
+    let place = |data: Option<&str>, store: Option<&str>| {
+        let store = store.map(|store| store.parse().unwrap());
+        let data = data.map(PathBuf::from);
+        data_place(data, store, BucketArgs::default(), Some(&path))
+    };
+    let is_folder = |place, folder: &str| matches!(place, Ok(DataPlace::Folder(is)) if is.as_os_str() == folder);
+    assert!(is_folder(place(None, None), "there"));
+    assert!(is_folder(place(Some("here"), None), "here"));
+    let both = place(Some("here"), Some("s3://uploads/here"));
+    assert!(matches!(both, Err(ConfigError::Conflict { .. })));
+    // What is typed goes before a bucket in the file.
+    std::fs::write(
+        folder.path().join("sealslot.toml"),
+        "store = \"s3://uploads/x\"\n",
+    )
+    .unwrap();
+    assert!(is_folder(place(Some("here"), None), "here"));
+}
+
+#[test]
+fn a_bucket_leaves_it_open_who_may_upload_until_its_tokens_are_known() {
+    // As it is decided for a folder, where the tokens are known at once.
+    let config = || ServeArgs::default().resolve().unwrap();
+    let open = config().with_tokens(false).unwrap();
+    assert!(open.anonymous && open.setup == Setup::MadeUp);
+    let closed = config().with_tokens(true).unwrap();
+    assert!(!closed.anonymous && closed.has_tokens && closed.setup == Setup::Given);
+    let said = ServeArgs {
+        allow_anonymous: Some(true),
+        ..ServeArgs::default()
+    };
+    assert!(said.resolve().unwrap().with_tokens(true).unwrap().anonymous);
+}

@@ -16,6 +16,7 @@ mod s3;
 mod sealed_file;
 mod segment_name;
 mod sessions;
+mod shelf;
 mod staging;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use s3::{S3Limits, S3Store};
 pub use sealed_file::{MAX_SEGMENTS, SealedFile};
 pub use segment_name::SegmentName;
 pub use sessions::{ENTRY_SIZE, EntryBytes, SessionStore};
+pub use shelf::Shelf;
 pub use staging::Staging;
 
 /// Where sealed uploads are kept. All calls may block: call from a thread that may.

@@ -14,6 +14,7 @@ mod digest;
 mod etag;
 mod expiry;
 mod manifest;
+mod migrate;
 mod observer;
 mod open;
 mod payload;
@@ -45,6 +46,7 @@ pub use manifest::{
     CLIENT_SEALED, ClientName, FIELDS_TYPE, FileEntry, Kind, Manifest, MetadataEntry,
     RECORD_STANZA, Record, SegmentEntry, VERSION, essence, is_client_sealed, to_rfc3339,
 };
+pub use migrate::{Carried, MigrateError, Migration, RecordCarried};
 pub use observer::{Begun, Finished, Observer, Removed, Why};
 pub use open::{OpenUpload, ReadError, read_header, read_record};
 pub use plaintext::{Plaintext, PlaintextAt, PlaintextRead};

@@ -6,8 +6,8 @@
 //! Somebody else may delete an upload, or write its headers anew, while it is read here. So nothing is called damaged before a
 //! second look has found the same.
 
-mod meta;
-mod reading;
+pub(super) mod meta;
+pub(super) mod reading;
 
 use std::fmt;
 use std::sync::Arc;
@@ -302,7 +302,8 @@ fn check_segments(reading: &Reading, meta: &Meta, look: &mut Look) -> Result<(),
     Ok(())
 }
 
-fn check_segment(
+/// What is wrong with a segment, of what the record says of it.
+pub(super) fn check_segment(
     reading: &Reading,
     file: SealedFile,
     entry: &meta::Entry,
@@ -322,7 +323,10 @@ fn check_segment(
 
 /// Whether an error is one of the way to the store, and so says nothing of an upload.
 fn is_of_the_way(error: &StoreError) -> bool {
-    matches!(error, StoreError::Elsewhere { .. })
+    matches!(
+        error,
+        StoreError::Elsewhere { .. } | StoreError::Unavailable { .. }
+    )
 }
 
 /// What an error of reading a file says of that file.

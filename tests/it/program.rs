@@ -6,12 +6,15 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use sealslot::seal::{self, Identity, Recipient};
+use sealslot::store::S3Store;
 use tempfile::TempDir;
 
 use crate::client::PATIENCE;
+use crate::store::new_bucket;
 
 /// A key from the age test vectors (C2SP CCTV), and one that nothing here is sealed to.
 const IDENTITY: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
@@ -21,6 +24,9 @@ const STRANGER: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZ
 /// one in `stranger` that does not.
 pub(crate) struct Bench {
     dir: TempDir,
+    store: Option<String>,
+    /// What is at `store`, opened when it is first asked for.
+    pub(crate) opened: OnceLock<Arc<S3Store>>,
 }
 
 impl Bench {
@@ -35,10 +41,19 @@ impl Bench {
     }
 
     fn within(dir: TempDir) -> Self {
-        let bench = Self { dir };
+        let bench = Self {
+            dir,
+            store: new_bucket(),
+            opened: OnceLock::new(),
+        };
         bench.write_private("key", IDENTITY);
         bench.write_private("stranger", STRANGER);
         bench
+    }
+
+    /// The bucket and prefix that its servers keep things in, where that is no folder.
+    pub(crate) fn store_url(&self) -> Option<&str> {
+        self.store.as_deref()
     }
 
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -115,6 +130,9 @@ impl Bench {
                 command.env_remove(name);
             }
         }
+        if let Some(store) = &self.store {
+            command.env("SEALSLOT_STORE", store);
+        }
         command.env("RUST_BACKTRACE", "1");
         // Nothing of a test stays with whoever runs it.
         command.env("XDG_STATE_HOME", self.path("state"));
@@ -123,6 +141,13 @@ impl Bench {
 
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
         Ran(self.command(args).output().unwrap())
+    }
+
+    /// The same for what is not about where the servers of this bench keep things.
+    pub(crate) fn run_apart(&self, args: &[&str]) -> Ran {
+        let mut command = self.command(args);
+        command.env_remove("SEALSLOT_STORE");
+        Ran::of(command)
     }
 
     /// Runs `serve`, which is to fail at once. Where it serves instead, it is ended, and that is no exit code.

@@ -18,6 +18,7 @@ use crate::client::{Answer, Protocol};
 use crate::flight::Flight;
 use crate::program::Bench;
 use crate::server::{Opened, Server, wait_until};
+use crate::store::in_bucket;
 
 /// More than both buffers of an upload hold, so that something is staged while more is still to come.
 pub(crate) const PART: usize = 768 * 1024;
@@ -100,7 +101,7 @@ impl Client<'_> {
         self.server.listed().iter().any(|id| id == id_of(url))
     }
 
-    /// How many sealed bytes are staged for an upload.
+    /// How many sealed bytes are staged for an upload, in a folder.
     fn staged(&self, url: &str) -> u64 {
         let folder = self.bench.path("data/staging").join(id_of(url));
         let files = fs::read_dir(folder).into_iter().flatten();
@@ -117,6 +118,11 @@ impl Client<'_> {
 
     /// The files that the server holds for an upload that is not finished.
     pub(crate) fn unfinished_files(&self, url: &str) -> Vec<String> {
+        if in_bucket() {
+            let mut sessions = self.bench.sessions();
+            sessions.retain(|id| id == id_of(url));
+            return sessions;
+        }
         ["data/staging", "data/sessions"]
             .into_iter()
             .flat_map(|folder| fs::read_dir(self.bench.path(folder)).into_iter().flatten())

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use http::{Method, Request};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::version::TLS13;
-use sealslot::store::{LocalFolder, UploadId};
 use sealslot::upload::OpenUpload;
 use serde_json::Value;
 
@@ -229,7 +228,7 @@ impl<'a> Server<'a> {
     #[track_caller]
     pub(crate) fn kept_nothing(&self) {
         wait_until("what was staged is removed", || {
-            self.bench.names("data/staging").is_empty()
+            !self.bench.is_anything_staged()
         });
         assert!(self.listed().is_empty());
     }
@@ -274,7 +273,7 @@ impl Bench {
         let url = server.map(|server| format!("https://{}/", server.address));
         match &url {
             Some(url) => words.extend(["--cacert", "certs/ca.pem", url]),
-            None => words.extend(["--data", "data"]),
+            None => words.extend(self.place()),
         }
         let mut command = self.command([&words[..], args].concat());
         if server.is_some() {
@@ -283,18 +282,12 @@ impl Bench {
         Ran::of(command)
     }
 
-    /// The folder of a stored upload.
-    pub(crate) fn upload_folder(&self, id: &str) -> PathBuf {
-        let day = id.parse::<UploadId>().unwrap().day().to_string();
-        self.path(Path::new("data/uploads").join(day).join(id))
-    }
-
     #[track_caller]
     pub(crate) fn open_stored(&self, id: &Value) -> Opened {
         let id = text(id);
-        let folder = LocalFolder::open(&self.upload_folder(&id)).unwrap();
+        let sealed = self.sealed_upload(&id);
         let id = id.parse().unwrap();
-        let upload = OpenUpload::open(Box::new(folder), Some(&id), &[Self::identity()]);
+        let upload = OpenUpload::open(sealed, Some(&id), &[Self::identity()]);
         let upload = Arc::new(upload.map_err(|error| error.to_string()).unwrap());
         let mut content = Vec::new();
         let copied = upload.copy_to(|piece| {

@@ -1,4 +1,4 @@
-//! Where uploads are rewrapped: a data folder, with its lock, or a server.
+//! Where uploads are rewrapped: a data folder, with its lock, a bucket, or a server.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use super::super::client::http_client::Answer;
 use super::super::client::patient_server::PatienceError;
 use super::super::client::remote_upload::RemoteUpload;
 use super::super::exit::chain;
-use super::super::stored::{Found, Place, PlaceArgs, ServerPlace, pages};
+use super::super::stored::{Found, NO_PLACE, PAGE, Place, PlaceArgs, ServerPlace, pages};
 use super::super::{Exit, Failure};
 use crate::keys::NamedRecipient;
 use crate::seal::{Header, MAX_HEADER_SIZE, NONCE_SIZE, OpenError};
-use crate::store::{LocalReader, LocalStore, SealedFile, StoreError, UploadId};
+use crate::store::{LocalReader, LocalStore, SealedFile, Shelf, Store, StoreError, UploadId};
 use crate::upload::{
     ReadError, RewrapError, Rewrapped, SessionLimits, Uploads, meta_etag, read_header,
 };
@@ -33,8 +33,6 @@ const FIRST_PIECE: usize = 1 << 10;
 const PIECE: usize = 256 << 10;
 /// What a server takes at a time. It answers that it is busy to what comes beside.
 const PUT_AT_ONCE: usize = 2;
-/// Ids that are held of a folder at a time.
-const PAGE: usize = 50_000;
 
 /// Why an upload could not be sealed anew.
 pub(super) enum Trouble {
@@ -51,9 +49,9 @@ pub(super) enum Trouble {
 }
 
 pub(super) enum Target {
-    Folder {
+    Stored {
         uploads: Box<Uploads>,
-        reader: LocalReader,
+        shelf: Arc<dyn Shelf>,
     },
     Server {
         place: ServerPlace,
@@ -68,9 +66,13 @@ impl Target {
         url: Option<&str>,
         to: &[NamedRecipient],
     ) -> Result<Self, Failure> {
+        if let Some(store) = args.bucket()? {
+            let store = Arc::new(store);
+            return Ok(Self::stored(Arc::clone(&store) as _, store, to));
+        }
         let Some(data) = &args.data else {
             let Place::Server(server) = args.open(url)? else {
-                return Err(Failure::usage("give the URL of a server"));
+                return Err(Failure::usage(NO_PLACE));
             };
             return Ok(Self::Server {
                 place: server,
@@ -89,15 +91,19 @@ impl Target {
             ),
             error => error.into(),
         })?;
+        Ok(Self::stored(Arc::new(store), Arc::new(reader), to))
+    }
+
+    fn stored(store: Arc<dyn Store>, shelf: Arc<dyn Shelf>, to: &[NamedRecipient]) -> Self {
         let to = to
             .iter()
             .map(|key| NamedRecipient::new(key.recipient.clone(), ""))
             .collect();
-        let uploads = Uploads::new(Arc::new(store), to, Vec::new(), SessionLimits::default());
-        Ok(Self::Folder {
+        let uploads = Uploads::new(store, to, Vec::new(), SessionLimits::default());
+        Self::Stored {
             uploads: Box::new(uploads),
-            reader,
-        })
+            shelf,
+        }
     }
 
     /// Those with these ids, or all where there are none, in order.
@@ -109,7 +115,7 @@ impl Target {
             return Box::new(ids.iter().map(|id| Ok(Found::named(*id))));
         }
         match self {
-            Self::Folder { reader, .. } => Box::new(pages(|after| Ok(reader.list(after, PAGE)?))),
+            Self::Stored { shelf, .. } => Box::new(pages(|after| Ok(shelf.ids(after, PAGE)?))),
             Self::Server { place, .. } => Box::new(place.uploads()),
         }
     }
@@ -117,7 +123,7 @@ impl Target {
     /// All of `meta.age`.
     pub(super) fn meta(&self, id: &UploadId) -> Result<Vec<u8>, Trouble> {
         match self {
-            Self::Folder { uploads, .. } => {
+            Self::Stored { uploads, .. } => {
                 let file = uploads.sealed_file(id, SealedFile::Meta)?.file;
                 let mut meta = vec![0; usize::try_from(file.len()).unwrap_or(0)];
                 let size = file.read_at(&mut meta, 0)?;
@@ -139,7 +145,7 @@ impl Target {
         file: SealedFile,
     ) -> Result<(Header, Vec<u8>), Trouble> {
         match self {
-            Self::Folder { uploads, .. } => {
+            Self::Stored { uploads, .. } => {
                 let stored = uploads.sealed_file(id, file)?.file;
                 let (header, size) = read_header(&*stored, file)?;
                 let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
@@ -153,7 +159,7 @@ impl Target {
     /// Puts new headers in place, where `meta.age` is still the one that they were made from.
     pub(super) fn put(&self, id: &UploadId, old: &[u8], new: &Rewrapped) -> Result<(), Trouble> {
         match self {
-            Self::Folder { uploads, .. } => {
+            Self::Stored { uploads, .. } => {
                 let digest = Sha256::digest(old).into();
                 Ok(uploads.rewrap(id, &digest, new)?)
             }

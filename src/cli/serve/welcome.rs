@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use super::{dev_key, dev_token};
-use crate::config::Config;
+use super::development::{dev_key, dev_token};
+use crate::config::{Config, StoreSettings};
 use crate::http::{App, Phone, Welcome};
 use crate::tls::dev::{DevCertificates, shell_quoted};
 
@@ -20,10 +20,7 @@ pub(super) fn announce(config: &Config, address: SocketAddr, app: &App) {
         let _ = writeln!(text, "  {name:<12} {value}");
     };
     row("page", &format!("https://{address}/"));
-    row(
-        "uploads",
-        &config.data.join("uploads").display().to_string(),
-    );
+    row("uploads", &uploads(config).display().to_string());
     for recipient in app.uploads.named_recipients().iter() {
         row("sealed to", &recipient.fingerprint());
         if recipient.is_weak() {
@@ -66,6 +63,14 @@ pub(super) fn announce(config: &Config, address: SocketAddr, app: &App) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
+/// Where uploads are.
+fn uploads(config: &Config) -> PathBuf {
+    match &config.store {
+        StoreSettings::Folder(_) => config.data.join("uploads"),
+        StoreSettings::Bucket(bucket) => bucket.location().to_string().into(),
+    }
+}
+
 /// The development authority's certificate, where it is there.
 fn authority(config: &Config) -> Option<PathBuf> {
     let ca = DevCertificates::paths(&config.certs).ca_pem;
@@ -84,25 +89,55 @@ fn quoted(path: &Path) -> String {
 
 /// The line that sends something.
 fn upload_line(ca: Option<&Path>, address: SocketAddr) -> String {
-    let trusting = ca.map_or(String::new(), |ca| format!(" --cacert {}", quoted(ca)));
+    let trusting = trusting(ca);
     format!("echo hello | curl{trusting} -T - https://{address}/uploads/hello.txt")
+}
+
+/// The flag that names the authority, the same for curl and for Sealslot.
+fn trusting(ca: Option<&Path>) -> String {
+    ca.map_or(String::new(), |ca| format!(" --cacert {}", quoted(ca)))
 }
 
 /// What the first page shows.
 pub(super) fn welcome(config: &Config, address: SocketAddr) -> Welcome {
     let program = program();
     let key = absolute(&dev_key(&config.data));
-    let uploads = absolute(&config.data.join("uploads"));
-    let (key_word, uploads_word) = (quoted(&key), quoted(&uploads));
+    let token = absolute(&dev_token(&config.data));
     let ca = authority(config);
+    let upload = upload_line(ca.as_deref(), address);
+    let (uploads, open, age) = match &config.store {
+        StoreSettings::Folder(_) => {
+            let uploads = absolute(&uploads(config));
+            let (key, folder) = (quoted(&key), quoted(&uploads));
+            // The newest of them.
+            let newest = format!("\"$(ls -t {folder}/*/*/0000.age | head -n 1)\"");
+            (
+                uploads.display().to_string(),
+                format!("{program} open -i {key} -o inbox {folder}/*/*"),
+                format!("age -d -i {key} {newest}"),
+            )
+        }
+        StoreSettings::Bucket(bucket) => {
+            let trusting = trusting(ca.as_deref());
+            let (key, token) = (quoted(&key), quoted(&token));
+            let url = format!("https://{address}/");
+            let bearer = format!("-H \"Authorization: Bearer $(cat {token})\"");
+            (
+                bucket.location().to_string(),
+                format!(
+                    "{program} pull --token-file {token}{trusting} -i {key} --into inbox {url}"
+                ),
+                format!("curl{trusting} {bearer} {url}uploads/ID/0000.age | age -d -i {key}"),
+            )
+        }
+    };
     Welcome {
-        upload: upload_line(ca.as_deref(), address),
-        open: format!("{program} open -i {key_word} -o inbox {uploads_word}/*/*"),
-        // The newest of them.
-        age: format!("age -d -i {key_word} \"$(ls -t {uploads_word}/*/*/0000.age | head -n 1)\""),
-        uploads: uploads.display().to_string(),
+        upload,
+        open,
+        age,
+        uploads,
         key: key.display().to_string(),
-        token: absolute(&dev_token(&config.data)).display().to_string(),
+        token: token.display().to_string(),
         ca: ca.map(|ca| ca.display().to_string()),
         phone: phone(config, address, &program, network_address()),
     }
@@ -140,9 +175,14 @@ fn phone(config: &Config, address: SocketAddr, program: &str, network: Option<Ip
         quoted(&absolute(&config.data)),
         quoted(&key),
     );
+    // How the engine is reached is in the environment, or stands in the settings file.
+    let store = match &config.store {
+        StoreSettings::Folder(_) => format!("--data {data}"),
+        StoreSettings::Bucket(bucket) => format!("--store {}", bucket.location()),
+    };
     let lines = format!(
         "{program} certs --dir {folder} --host {ip} --force\n\
-         {program} serve --listen {reachable} --certs {folder} --data {data} --recipient {key} --allow-anonymous"
+         {program} serve --listen {reachable} --certs {folder} {store} --recipient {key} --allow-anonymous"
     );
     let ca = DevCertificates::paths(&certs).ca_pem;
     Phone {

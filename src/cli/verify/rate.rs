@@ -8,7 +8,7 @@ use super::super::progress::Bar;
 use crate::upload::Pace;
 
 /// Reading that keeps to a rate, and moves a bar on.
-pub(super) struct Rate {
+pub(in crate::cli) struct Rate {
     /// Bytes in a second.
     limit: Option<u64>,
     /// Until when what may be read is spoken for.
@@ -17,7 +17,7 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    pub(super) fn new(limit: Option<u64>, bar: Bar) -> Self {
+    pub(in crate::cli) fn new(limit: Option<u64>, bar: Bar) -> Self {
         Self {
             limit,
             taken: Mutex::new(Instant::now()),
@@ -25,7 +25,7 @@ impl Rate {
         }
     }
 
-    pub(super) fn clear(&self) {
+    pub(in crate::cli) fn clear(&self) {
         self.bar.clear();
     }
 

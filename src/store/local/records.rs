@@ -150,7 +150,7 @@ fn open_folder(parent: &Directory, name: &str) -> Result<Directory, StoreError> 
 }
 
 /// The names of the files in a folder.
-fn names(folder: &Directory) -> Result<Vec<String>, StoreError> {
+pub(super) fn names(folder: &Directory) -> Result<Vec<String>, StoreError> {
     let unreadable = |errno| StoreError::io("read", folder.path(), errno);
     let mut names = Vec::new();
     for entry in folder.entries().map_err(unreadable)? {
@@ -162,7 +162,8 @@ fn names(folder: &Directory) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-fn read(folder: &Directory, name: &RecordName) -> Result<Option<Vec<u8>>, StoreError> {
+/// A record, where it is there.
+pub(super) fn read(folder: &Directory, name: &RecordName) -> Result<Option<Vec<u8>>, StoreError> {
     let name = name.as_str();
     let file = match folder.open_file(name) {
         Ok(file) => file,

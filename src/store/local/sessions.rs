@@ -101,8 +101,7 @@ impl SessionStore for LocalStore {
         let mut ids = Vec::new();
         for entry in self.sessions.entries().map_err(unreadable)? {
             let name = entry.map_err(unreadable)?.name;
-            let id = name.to_str().and_then(|name| name.strip_suffix(HEAD));
-            ids.extend(id.and_then(|id| id.parse::<UploadId>().ok()));
+            ids.extend(name.to_str().and_then(session_of));
         }
         Ok(ids)
     }
@@ -176,6 +175,11 @@ const HEAD: &str = ".head";
 
 fn head_name(id: &UploadId) -> String {
     format!("{id}{HEAD}")
+}
+
+/// Whose head a file is.
+pub(super) fn session_of(name: &str) -> Option<UploadId> {
+    name.strip_suffix(HEAD)?.parse().ok()
 }
 
 fn entries_name(id: &UploadId) -> String {

@@ -9,26 +9,26 @@ use crate::store::{SealedFile, SealedUpload, StoreError, UploadId};
 
 /// What was read of a `meta.age`.
 #[derive(Default)]
-pub(super) struct Meta {
-    pub(super) bytes: Option<Vec<u8>>,
-    pub(super) record: Option<Record>,
-    pub(super) problem: Option<Problem>,
+pub(in crate::upload) struct Meta {
+    pub(in crate::upload) bytes: Option<Vec<u8>>,
+    pub(in crate::upload) record: Option<Record>,
+    pub(in crate::upload) problem: Option<Problem>,
 }
 
 /// What the record says of a segment.
-pub(super) struct Entry {
-    pub(super) size: u64,
-    pub(super) checksum: u64,
+pub(in crate::upload) struct Entry {
+    pub(in crate::upload) size: u64,
+    pub(in crate::upload) checksum: u64,
 }
 
 impl Meta {
     /// Whether what the record says may be held against others.
-    pub(super) fn is_sound(&self) -> bool {
+    pub(in crate::upload) fn is_sound(&self) -> bool {
         !self.problem.is_some_and(Problem::is_damage)
     }
 
     /// The segments that the record lists. Its names were looked at where it is sound.
-    pub(super) fn segments(&self) -> Vec<(SealedFile, Entry)> {
+    pub(in crate::upload) fn segments(&self) -> Vec<(SealedFile, Entry)> {
         let files = self.record.iter().flat_map(|record| &record.files);
         let entry = |file: &super::super::manifest::FileEntry| {
             let entry = Entry {
@@ -45,7 +45,7 @@ impl Meta {
 }
 
 /// Reads it, whole.
-pub(super) fn read_meta(
+pub(in crate::upload) fn read_meta(
     reading: &Reading,
     id: &UploadId,
     noted: Option<u64>,

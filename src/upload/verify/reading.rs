@@ -23,13 +23,13 @@ pub trait Pace: Send + Sync {
 }
 
 /// CRC-64/NVME over bytes in memory.
-pub(super) fn checksum(bytes: &[u8]) -> u64 {
+pub(in crate::upload) fn checksum(bytes: &[u8]) -> u64 {
     crc_fast::checksum(CrcAlgorithm::Crc64Nvme, bytes)
 }
 
 /// An upload as it is read. Its clones are the same.
 #[derive(Clone)]
-pub(super) struct Reading(Arc<Inner>);
+pub(in crate::upload) struct Reading(Arc<Inner>);
 
 struct Inner {
     upload: Box<dyn SealedUpload>,
@@ -47,7 +47,7 @@ struct Sum {
 }
 
 impl Reading {
-    pub(super) fn new(upload: Box<dyn SealedUpload>, pace: Arc<dyn Pace>) -> Self {
+    pub(in crate::upload) fn new(upload: Box<dyn SealedUpload>, pace: Arc<dyn Pace>) -> Self {
         Self(Arc::new(Inner {
             upload,
             pace,
@@ -57,12 +57,12 @@ impl Reading {
     }
 
     /// Bytes that were read so far. What was read twice counts twice.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::upload) fn bytes(&self) -> u64 {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
     /// The checksum of a whole file, which is read as far as it was not. `None`: it ends before its own size.
-    pub(super) fn checksum(
+    pub(in crate::upload) fn checksum(
         &self,
         file: SealedFile,
         opened: &dyn ReadAt,

@@ -1,11 +1,9 @@
 //! Who asks.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use data_encoding::BASE64;
 use sealslot::grant::{Scope, Tokens};
-use sealslot::store::LocalRecords;
 
 use crate::client_certificates::{Authority, Client};
 use crate::program::Bench;
@@ -94,10 +92,9 @@ impl Credentials {
         "a-token-that-may-do-everything",
     ];
 
-    /// Makes tokens in the data folder of this bench.
+    /// Makes tokens where the servers of this bench keep them.
     pub(super) fn new(bench: &Bench) -> Self {
-        let records = LocalRecords::open(&bench.path("data")).unwrap();
-        let tokens = Tokens::new(Arc::new(records));
+        let tokens = Tokens::new(bench.records());
         let now = SystemTime::now();
         let hour = Duration::from_hours(1);
         let create = |name: &str, scope: Scope, expires: Option<SystemTime>| {

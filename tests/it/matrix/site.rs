@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
 use sealslot::grant::{Links, NewLink};
-use sealslot::store::LocalRecords;
+use sealslot::store::{Collection, LocalRecords};
 
 use super::callers::{Caller, Certificates, Credentials};
 use super::exchange::Lines;
@@ -16,6 +17,7 @@ use super::row::{Row, Stock};
 use crate::client::{Answer, Protocol};
 use crate::program::Bench;
 use crate::server::{Server, text};
+use crate::store::in_bucket;
 
 /// A server, what it holds, and the connections to it.
 pub(super) struct Site<'a> {
@@ -135,11 +137,9 @@ impl<'a> Site<'a> {
 
     /// Makes links in every state, and uploads that come through some.
     fn make_links(&mut self) {
-        let links = |data: &str| {
-            let records = LocalRecords::open(&self.bench.path(data)).unwrap();
-            Links::new(Arc::new(records))
-        };
-        let (links, elsewhere) = (links("data"), links("elsewhere"));
+        let links = Links::new(self.bench.records());
+        let elsewhere = LocalRecords::open(&self.bench.path("elsewhere")).unwrap();
+        let elsewhere = Links::new(Arc::new(elsewhere));
         let (now, hour) = (SystemTime::now(), Duration::from_hours(1));
         let create = |links: &Links, expires: Option<SystemTime>, max_uploads: Option<u64>| {
             let new = NewLink {
@@ -258,8 +258,11 @@ impl<'a> Site<'a> {
             .collect()
     }
 
-    /// What is in the data folder.
+    /// What is stored.
     pub(super) fn holdings(&self) -> Holdings {
+        if in_bucket() {
+            return self.holdings_of_bucket();
+        }
         let mut holdings = Holdings::default();
         let data = self.bench.path("data");
         let mut folders = vec![data.clone()];
@@ -277,6 +280,34 @@ impl<'a> Site<'a> {
                     let state = (metadata.ino(), metadata.len(), metadata.modified().unwrap());
                     holdings.0.insert(name.to_owned(), state);
                 }
+            }
+        }
+        holdings
+    }
+
+    /// The same, by the names that it would have in a folder.
+    fn holdings_of_bucket(&self) -> Holdings {
+        let mut holdings = Holdings::default();
+        let mut hold = |name: String, state| {
+            holdings.0.insert(name, (state, 0, SystemTime::UNIX_EPOCH));
+        };
+        for id in self.bench.shelf().ids(None, 100_000).unwrap() {
+            hold(
+                format!("uploads/{}/{id}", id.day()),
+                self.bench.manifest_state(&id),
+            );
+        }
+        for id in self.bench.sessions() {
+            hold(format!("sessions/{id}.head"), 0);
+        }
+        let records = self.bench.records();
+        for collection in [Collection::Links, Collection::Tokens] {
+            for name in records.records(collection).unwrap() {
+                let bytes = records.record(collection, &name).unwrap_or_default();
+                let mut hasher = DefaultHasher::new();
+                bytes.hash(&mut hasher);
+                let name = format!("records/{}/{name}", collection.name());
+                hold(name, hasher.finish());
             }
         }
         holdings

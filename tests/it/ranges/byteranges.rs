@@ -10,6 +10,7 @@ use crate::client::Protocol;
 use crate::program::Bench;
 use crate::resumable::over_both;
 use crate::server::{Server, content, text};
+use crate::store::in_bucket;
 
 const OCTETS: &str = "application/octet-stream";
 const OPENING: [&str; 2] = ["--identity", "key"];
@@ -94,7 +95,7 @@ fn several_ranges_of_a_sealed_file_come_as_stored() {
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
     let id = text(&server.put("/uploads/x", content(3 * CHUNK)).receipt()["id"]);
-    let stored = fs::read(bench.upload_folder(&id).join("0000.age")).unwrap();
+    let stored = bench.sealed_file(&id, "0000.age");
     let path = format!("/uploads/{id}/0000.age");
     let mut asking = Asking::new(&server);
     let answer = asking.get(&path, &[("range", "bytes=100000-100009,0-3,-5")]);
@@ -112,7 +113,7 @@ fn several_ranges_of_a_sealed_file_come_as_stored() {
     // Nobody could have sent in what separates the parts.
     let again = asking.get(&path, &[("range", "bytes=100000-100009,0-3,-5")]);
     assert_ne!(again.header("content-type"), answer.header("content-type"));
-    let meta = fs::read(bench.upload_folder(&id).join("meta.age")).unwrap();
+    let meta = bench.sealed_file(&id, "meta.age");
     let part = asking.get(&format!("/uploads/{id}/meta.age"), &[("range", "bytes=-9")]);
     assert_eq!(part.is(206).body, meta[meta.len() - 9..]);
 }
@@ -197,6 +198,9 @@ fn a_player_may_seek() {
 
 #[test]
 fn damage_cuts_an_answer_of_several_parts_too() {
+    if in_bucket() {
+        return;
+    }
     let bench = Bench::new();
     let server = Server::opening(&bench, &[]);
     let plain = content(40 * CHUNK);

@@ -11,6 +11,7 @@ use super::{Asking, request};
 use crate::client::Protocol;
 use crate::program::Bench;
 use crate::server::{Server, content, text};
+use crate::store::in_bucket;
 
 /// A server with its key, an upload, and what can be fetched of it.
 fn with_upload(test: impl Fn(&Bench, &Server<'_>, &str, &[(String, Vec<u8>)])) {
@@ -20,7 +21,7 @@ fn with_upload(test: impl Fn(&Bench, &Server<'_>, &str, &[(String, Vec<u8>)])) {
     let id = text(&server.put("/uploads/x", plain.clone()).receipt()["id"]);
     let mut there = vec![(format!("/uploads/{id}"), plain)];
     for name in ["meta.age", "0000.age"] {
-        let stored = fs::read(bench.upload_folder(&id).join(name)).unwrap();
+        let stored = bench.sealed_file(&id, name);
         there.push((format!("/uploads/{id}/{name}"), stored));
     }
     test(&bench, &server, &id, &there);
@@ -160,6 +161,9 @@ fn head_says_what_get_would() {
 
 #[test]
 fn a_segment_whose_record_is_damaged_can_be_fetched_and_has_no_tag() {
+    if in_bucket() {
+        return;
+    }
     with_upload(|bench, server, id, there| {
         let meta = bench.upload_folder(id).join("meta.age");
         let mut asking = Asking::new(server);

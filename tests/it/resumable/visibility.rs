@@ -11,7 +11,7 @@ fn assert_hidden(client: &Client<'_>, url: &str) {
     assert!(!client.is_listed(url));
     let path = format!("/uploads/{}/meta.age", id_of(url));
     client.server.admin(Method::GET, &path).is(404);
-    assert!(!client.bench.upload_folder(id_of(url)).exists());
+    assert!(!client.bench.is_stored(id_of(url)));
 }
 
 #[track_caller]
@@ -19,7 +19,7 @@ fn assert_visible(client: &Client<'_>, url: &str) {
     assert!(client.is_listed(url));
     let path = format!("/uploads/{}/meta.age", id_of(url));
     client.server.admin(Method::GET, &path).is(200);
-    assert!(client.bench.upload_folder(id_of(url)).exists());
+    assert!(client.bench.is_stored(id_of(url)));
 }
 
 #[test]
@@ -74,11 +74,8 @@ fn what_is_finished_leaves_nothing_staged() {
         client.tus_patch(&tus, 5, b"56789").is(204);
         let draft = client.draft_create(&[], b"01234");
         client.append(&draft, 5, LAST, b"56789").is(201);
-        for url in [&tus, &draft] {
-            crate::server::wait_until("its staging folder is gone", || {
-                let staged = client.bench.names("data/staging");
-                staged.iter().all(|name| !name.starts_with(id_of(url)))
-            });
-        }
+        crate::server::wait_until("the staging folders are gone", || {
+            !client.bench.is_anything_staged()
+        });
     });
 }
