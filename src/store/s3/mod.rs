@@ -3,6 +3,7 @@
 mod bucket;
 mod expiry;
 mod limits;
+mod logs;
 mod quota;
 mod records;
 mod sessions;
