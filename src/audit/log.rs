@@ -9,8 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 use super::AuditError;
 use super::chain::Hash;
 use super::entry::{Entry, Event};
+use super::pieces::Pieces;
 use super::refusals::Refusals;
-use super::writer::{Stamped, Writer};
+use super::sink::{Sink, Stamped};
+use super::writer::Writer;
+use crate::store::{LogStore, NodeId, Store};
 
 /// After how long what was written is synced, where nobody waits for it.
 const SYNC_AFTER: Duration = Duration::from_secs(1);
@@ -87,7 +90,20 @@ impl Queue {
 impl AuditLog {
     /// Opens the log at `path`, or begins one, and writes that the server has started. Blocks.
     pub fn open(path: &Path) -> Result<Self, AuditError> {
-        let mut writer = Writer::open(path)?;
+        Self::begin(Box::new(Writer::open(path)?))
+    }
+
+    /// Begins the log of a server in the store that it shares with others, and writes that it has started. Blocks.
+    pub fn open_in(store: Arc<dyn Store>, node: &NodeId) -> Result<Self, AuditError> {
+        let logs = store.logs().ok_or(AuditError::NotHere)?;
+        Self::begin_in(logs, node)
+    }
+
+    pub(super) fn begin_in(logs: Arc<dyn LogStore>, node: &NodeId) -> Result<Self, AuditError> {
+        Self::begin(Box::new(Pieces::new(logs, node.into())))
+    }
+
+    fn begin(mut writer: Box<dyn Sink>) -> Result<Self, AuditError> {
         // Told here and not by the thread, so that a log that cannot be written is an error with its cause.
         let started = Stamped {
             time: SystemTime::now(),
@@ -95,19 +111,15 @@ impl AuditLog {
         };
         writer.write(&[started]).1?;
         writer.sync()?;
-        tell_head(&writer, "the audit log goes on");
+        tell_head(&*writer, "the audit log goes on");
         let shared = Arc::new(Shared::default());
         shared.queue().head = Some(writer.head().1);
         let thread = {
             let shared = Arc::clone(&shared);
             std::thread::Builder::new()
                 .name("audit".to_owned())
-                .spawn(move || run(&shared, &mut writer))
-                .map_err(|source| AuditError::Io {
-                    doing: "begin to write",
-                    path: path.to_owned(),
-                    source,
-                })?
+                .spawn(move || run(&shared, &mut *writer))
+                .map_err(AuditError::Thread)?
         };
         Ok(Self {
             shared,
@@ -191,15 +203,18 @@ struct Rounds {
     dirty: Option<Instant>,
     told: Instant,
     told_seq: u64,
+    /// Whether what nobody waits for is gathered for a while.
+    gathers: bool,
     /// A sync failed: what the disk holds is not known, and only a start that reads it again can go on.
     broken: bool,
 }
 
-fn run(shared: &Shared, writer: &mut Writer) {
+fn run(shared: &Shared, writer: &mut dyn Sink) {
     let mut rounds = Rounds {
         dirty: None,
         told: Instant::now(),
         told_seq: writer.head().0,
+        gathers: writer.gathers(),
         broken: false,
     };
     loop {
@@ -258,8 +273,16 @@ fn next(shared: &Shared, rounds: &Rounds) -> (Vec<Stamped>, bool, bool) {
         }
         let pause = if queue.failing {
             RETRY_AFTER.saturating_sub(began.elapsed())
-        } else if !queue.waiting.is_empty() || queue.wanted > queue.synced {
+        } else if queue.wanted > queue.synced {
             Duration::ZERO
+        } else if let Some(first) = queue.waiting.front() {
+            // A clock that was set does not keep it.
+            let waited = first.time.elapsed().unwrap_or(SYNC_AFTER);
+            if rounds.gathers && queue.waiting.len() < MAX_BATCH {
+                SYNC_AFTER.saturating_sub(waited)
+            } else {
+                Duration::ZERO
+            }
         } else {
             let due = rounds
                 .dirty
@@ -287,7 +310,7 @@ struct Done {
 }
 
 fn round(
-    writer: &mut Writer,
+    writer: &mut dyn Sink,
     rounds: &mut Rounds,
     batch: &[Stamped],
     wanted: bool,
@@ -327,7 +350,7 @@ fn round(
 }
 
 /// The head, where whoever changes the log afterwards cannot change it too, as long as logs go elsewhere.
-fn tell_head(writer: &Writer, what: &'static str) {
+fn tell_head(writer: &dyn Sink, what: &'static str) {
     let (seq, head) = writer.head();
     tracing::info!(seq, %head, "{what}");
 }

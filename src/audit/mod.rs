@@ -8,6 +8,8 @@
 //! file can write it anew from any line on, so the hash of the last one (the head) is also told elsewhere: in the
 //! server's log, at start and stop and every hour.
 //!
+//! Where several servers share a store, each has a log, and a chain, of its own: in a file, or in the store, piece by piece.
+//!
 //! Nothing is ever overwritten or cut, so the file may be append-only (`chattr +a`). A line that a crash tore is ended
 //! with `#torn`, and the next line, `resumed`, holds the hash of all bytes since the last whole line.
 
@@ -15,7 +17,9 @@ mod chain;
 mod entry;
 mod log;
 mod observer;
+mod pieces;
 mod refusals;
+mod sink;
 mod tail;
 mod verify;
 mod writer;
@@ -25,9 +29,12 @@ mod tests;
 
 use std::path::PathBuf;
 
+use crate::store::{RecordName, StoreError};
+
 pub use chain::{Hash, HashError, MAX_LINE};
 pub use entry::{Actor, Entry, Event, LinkId};
 pub use log::AuditLog;
+pub use pieces::StoredLog;
 pub use verify::{Damage, Verified, Verifier, VerifyError};
 
 /// What a torn line is ended with: no JSON ends like that.
@@ -63,6 +70,20 @@ pub enum AuditError {
         .0.display()
     )]
     Damaged(PathBuf),
+    /// It could not be put into the store.
+    #[error("cannot write the audit log to the store")]
+    Store(#[source] StoreError),
+    /// Another one writes where only this server may.
+    #[error(
+        "somebody else writes the audit log {0} in the store: find out who; start this server anew, which begins a log of its own"
+    )]
+    Foreign(RecordName),
+    /// The store keeps no logs, or no more of this one.
+    #[error("the audit log cannot be kept in this store: name a file for it")]
+    NotHere,
+    /// No thread could be started.
+    #[error("cannot begin to write the audit log")]
+    Thread(#[source] std::io::Error),
     /// A line could not be written or made durable; the log goes on trying.
     #[error("the audit log cannot be written")]
     Failing,

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::chain::Chain;
-use super::writer::{Stamped, Writer};
+use super::sink::{Sink, Stamped};
+use super::writer::Writer;
 use super::*;
 use crate::store::UploadId;
 

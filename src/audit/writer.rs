@@ -8,13 +8,8 @@ use std::time::SystemTime;
 
 use super::chain::{Chain, Hash};
 use super::entry::{Entry, Event};
+use super::sink::{Sink, Stamped};
 use super::{AuditError, TORN, tail};
-
-/// An entry with the time at which it was given.
-pub(super) struct Stamped {
-    pub(super) time: SystemTime,
-    pub(super) entry: Entry,
-}
 
 /// Writes lines behind each other, and nothing else.
 pub(super) struct Writer {
@@ -39,13 +34,29 @@ impl Writer {
         })
     }
 
+    /// What has to be said before anything else: that a line was torn, or that this is where another file ended.
+    fn own_line(&self, chain: &mut Chain, text: &mut Vec<u8>) -> Option<Entry> {
+        if chain.torn > 0 {
+            if !self.follows {
+                text.extend_from_slice(TORN);
+                chain.tear(TORN);
+            }
+            let mut resumed = Entry::new(Event::Resumed);
+            resumed.torn = Some(chain.torn);
+            return Some(resumed);
+        }
+        self.follows.then(|| Entry::new(Event::Rotated))
+    }
+}
+
+impl Sink for Writer {
     /// Number and hash of the last whole line.
-    pub(super) fn head(&self) -> (u64, Hash) {
+    fn head(&self) -> (u64, Hash) {
         (self.chain.seq, self.chain.head())
     }
 
     /// Goes on in a new file where this one was moved away.
-    pub(super) fn follow(&mut self) -> Result<(), AuditError> {
+    fn follow(&mut self) -> Result<(), AuditError> {
         let about = |file: &File| file.metadata().map_err(failed("look at", &self.path));
         let own = about(&self.file)?;
         match std::fs::metadata(&self.path) {
@@ -67,7 +78,7 @@ impl Writer {
     }
 
     /// Writes entries, as far as it can be done: how many are whole in the file, and what stopped it.
-    pub(super) fn write(&mut self, entries: &[Stamped]) -> (usize, Result<(), AuditError>) {
+    fn write(&mut self, entries: &[Stamped]) -> (usize, Result<(), AuditError>) {
         let mut chain = self.chain.clone();
         let mut text = Vec::with_capacity(entries.len() * 320);
         // Where each line ends, and the chain behind it.
@@ -95,22 +106,8 @@ impl Writer {
         (whole.saturating_sub(own), result)
     }
 
-    /// What has to be said before anything else: that a line was torn, or that this is where another file ended.
-    fn own_line(&self, chain: &mut Chain, text: &mut Vec<u8>) -> Option<Entry> {
-        if chain.torn > 0 {
-            if !self.follows {
-                text.extend_from_slice(TORN);
-                chain.tear(TORN);
-            }
-            let mut resumed = Entry::new(Event::Resumed);
-            resumed.torn = Some(chain.torn);
-            return Some(resumed);
-        }
-        self.follows.then(|| Entry::new(Event::Rotated))
-    }
-
     /// Makes durable what was written.
-    pub(super) fn sync(&self) -> Result<(), AuditError> {
+    fn sync(&self) -> Result<(), AuditError> {
         if cfg!(feature = "no-fsync") {
             return Ok(());
         }

@@ -4,10 +4,12 @@ mod acme;
 mod authority;
 mod certificate;
 mod development;
+mod node;
 mod observers;
 mod poll;
 mod recipient_files;
 mod renewal;
+mod shared_upkeep;
 mod store;
 mod token_files;
 mod upkeep;
@@ -37,10 +39,12 @@ use crate::seal::Identity;
 use crate::server::{self, Listener};
 use crate::tls::ServerTls;
 use crate::upload::Uploads;
+use node::Node;
 use observers::Observers;
 use recipient_files::RecipientFiles;
 use renewal::Renewal;
 use token_files::TokenFiles;
+use upkeep::Upkeep;
 
 /// How long work that blocks may go on when everything else has ended.
 const LAST_WORK: Duration = Duration::from_secs(5);
@@ -83,7 +87,8 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     let mut renewal = Renewal::of(certificate::folder(&config));
     let tls = Arc::new(certificate::load(&config, &mut renewal)?);
     let links = Links::new(Arc::clone(&store) as _);
-    let observers = Observers::open(&config, &store)?;
+    let node = Node::of(&store);
+    let observers = Observers::open(&config, &store, node.as_ref().map(|node| node.id()))?;
     let uploads = Uploads::new(
         store,
         keys.recipients,
@@ -91,8 +96,10 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
         config.sessions.clone(),
     );
     let uploads = uploads.observed_by(observers.observer());
-    // Before anything more is taken: what a crash left of what links have reserved.
-    uploads.reconcile(SystemTime::now(), true);
+    if node.is_none() {
+        // Before anything more is taken: what a crash left of what links have reserved. Where there are others they may be at it.
+        uploads.reconcile(SystemTime::now(), true);
+    }
     let mut app = App::new(
         Arc::new(uploads),
         links,
@@ -104,12 +111,21 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     );
     observers.attach(&mut app);
     certificate::attach(&tls, acme.clone(), &mut app);
+    app.node = node.as_ref().map(|node| node.status());
+    let upkeep = Upkeep {
+        node: node.clone(),
+        webhooks: observers.webhooks(),
+        lifetime: config.sessions.upload_lifetime,
+    };
     let runtime = super::runtime()?;
-    let files = (token_files, keys.recipient_files, renewal);
-    let served = runtime.block_on(observers.during(serve(&config, tls, acme, app, files)));
+    let beside = (token_files, keys.recipient_files, renewal, upkeep);
+    let served = runtime.block_on(observers.during(serve(&config, tls, acme, app, beside)));
     // What blocks still, like reading a large upload back, is not waited for: nobody is told of it.
     runtime.shutdown_timeout(LAST_WORK);
     observers.close();
+    if let Some(node) = node {
+        node.leave();
+    }
     served
 }
 
@@ -182,7 +198,7 @@ async fn serve(
     tls: Arc<ServerTls>,
     acme: Option<Arc<Acme>>,
     mut app: App,
-    (token_files, recipient_files, renewal): (TokenFiles, RecipientFiles, Renewal),
+    (token_files, recipient_files, renewal, upkeep): (TokenFiles, RecipientFiles, Renewal, Upkeep),
 ) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let (listener, address) = bind(config.listen, config.http3).await?;
@@ -200,7 +216,7 @@ async fn serve(
         app.pages.authority = Some(authority::page(config, address)?);
     }
     let app = Arc::new(app);
-    let mut beside = upkeep::begin(&app, config.sessions.upload_lifetime);
+    let mut beside = upkeep.begin(&app);
     beside.spawn(Arc::clone(&tls).watch(FILE_WATCH));
     beside.spawn(renewal.keep());
     beside.spawn(token_files.watch(Arc::clone(&app), FILE_WATCH));

@@ -229,7 +229,8 @@ settings! {
     /// Serve health, readiness and metrics here too, over TLS and without a token
     #[arg(long, env = "SEALSLOT_METRICS_LISTEN", value_name = "ADDR:PORT")]
     metrics_listen: Option<SocketAddr>,
-    /// Write who did what to this file, as JSON lines that hang together [default: nowhere]
+    /// Write who did what to this file, as JSON lines that hang together; with --store, `store` puts them there, a log for each server
+    /// [default: nowhere]
     #[arg(long, env = "SEALSLOT_AUDIT_LOG", value_name = "FILE")]
     audit_log: Option<PathBuf>,
     /// A URL to tell of every finished upload, over https; may be repeated

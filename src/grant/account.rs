@@ -218,6 +218,18 @@ impl Link {
         Ok(())
     }
 
+    /// Keeps what is reserved for an upload until then at least. Says whether that changed something.
+    pub(super) fn renew(&mut self, upload: &UploadId, until: SystemTime) -> bool {
+        let Some(reservation) = self.reserved.get_mut(upload) else {
+            return false;
+        };
+        let later = reservation.until < until;
+        if later {
+            reservation.until = until;
+        }
+        later
+    }
+
     /// Counts a finished upload, unless it was counted: what was reserved for it becomes used. Says whether it did.
     pub(super) fn settle(&mut self, upload: &UploadId, bytes: u64) -> bool {
         let Some(reservation) = self.reserved.remove(upload) else {

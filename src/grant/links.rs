@@ -99,6 +99,21 @@ impl Links {
         })
     }
 
+    /// Keeps what is reserved for these uploads until then, or longer where it is. Where nothing is, there is nothing to keep.
+    pub fn renew(
+        &self,
+        id: &GrantId,
+        uploads: &[UploadId],
+        until: SystemTime,
+    ) -> Result<(), GrantError> {
+        let until = json::recorded(until);
+        self.if_there(id, |link| {
+            // Each of them, whatever the others say.
+            let renewed = uploads.iter().map(|upload| link.renew(upload, until));
+            renewed.fold(false, |one, other| one | other)
+        })
+    }
+
     /// Counts an upload that was published, with the bytes that it has. Where nothing is reserved for it, or there is no such
     /// link any more, nothing is counted: it was counted before.
     pub fn settle(&self, id: &GrantId, upload: &UploadId, bytes: u64) -> Result<(), GrantError> {

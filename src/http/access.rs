@@ -104,7 +104,7 @@ async fn shown(call: Call<'_>) -> Result<Shown, Problem> {
         return Ok(Shown::Wrong);
     };
     let look = move |app: &super::App| app.access.tokens.find(&secret, SystemTime::now());
-    let found = call.app.blocking(look).await?.map_err(Problem::internal)?;
+    let found = call.app.blocking(look).await??;
     Ok(found.map_or(Shown::Wrong, |token| {
         Shown::Right(Caller::new(format!("token:{}", token.name), token.scopes))
     }))

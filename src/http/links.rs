@@ -60,7 +60,7 @@ async fn find(call: Call<'_>, token: &LinkToken) -> Result<Link, Problem> {
     };
     let found = call
         .app
-        .blocking(move |app| app.links.find(&secret))
+        .blocking(move |app| app.uploads.find_link(&secret, SystemTime::now()))
         .await??;
     if let Some(link) = &found {
         call.facts.are_about_link(&link.id().to_string());

@@ -1,11 +1,12 @@
 //! What is counted, in the text format of Prometheus. Numbers only: nothing in it names an upload or a client.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use http::StatusCode;
 
 use super::App;
+use crate::store::EngineStatus;
 
 /// Counters since the start.
 #[derive(Default)]
@@ -24,7 +25,7 @@ pub struct Metrics {
 }
 
 /// The problems that are counted one by one: those of callers who may not, or not so much.
-const REFUSALS: [&str; 17] = [
+const REFUSALS: [&str; 18] = [
     "misdirected",
     "unauthorized",
     "forbidden",
@@ -37,6 +38,7 @@ const REFUSALS: [&str; 17] = [
     "too-slow",
     "quota-reached",
     "store-full",
+    "store-unavailable",
     "link-expired",
     "link-revoked",
     "link-used-up",
@@ -103,6 +105,13 @@ pub(super) fn text(app: &App) -> String {
             text += &one(&format!("certificate_{name}"), help, kind, value);
         }
     }
+    if let Some(engine) = app.uploads.engine() {
+        text += &of_engine(&engine);
+    }
+    if let Some(node) = &app.node {
+        let help = "Whether this server looks after the store, for all that share it.";
+        text += &one("node_upkeep", help, "gauge", u64::from(node.has_upkeep()));
+    }
     if let Some(webhooks) = &app.webhooks {
         for (name, help, value) in [
             (
@@ -133,6 +142,39 @@ pub(super) fn text(app: &App) -> String {
                 value.load(Relaxed),
             );
         }
+    }
+    text
+}
+
+/// What was asked of what keeps the store's bytes.
+fn of_engine(engine: &EngineStatus) -> String {
+    let mut text = many(
+        "store_requests_total",
+        "Requests to the store's engine.",
+        "kind",
+        &engine.requests,
+    );
+    text += &one(
+        "store_failures_total",
+        "Requests to it that failed, before they were tried again.",
+        "counter",
+        engine.failures,
+    );
+    let (out, back) = engine.bytes;
+    text += &many(
+        "store_bytes_total",
+        "Bytes of content in these requests and their answers.",
+        "direction",
+        &[("out", out), ("in", back)],
+    );
+    text
+}
+
+/// A counter for each value of a label.
+fn many(name: &str, help: &str, label: &str, values: &[(&str, u64)]) -> String {
+    let mut text = format!("# HELP sealslot_{name} {help}\n# TYPE sealslot_{name} counter\n");
+    for (value, count) in values {
+        let _ = writeln!(text, "sealslot_{name}{{{label}=\"{value}\"}} {count}");
     }
     text
 }
@@ -209,5 +251,32 @@ impl fmt::Display for Metrics {
             )?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_engine_was_asked_is_counted_by_kind() {
+        let text = of_engine(&EngineStatus {
+            conditional_writes: true,
+            checksum: "sha256",
+            keeps_versions: false,
+            requests: vec![("put", 3), ("get", 0)],
+            failures: 2,
+            bytes: (7, 9),
+        });
+        for line in [
+            "# TYPE sealslot_store_requests_total counter\n",
+            "sealslot_store_requests_total{kind=\"put\"} 3\n",
+            "sealslot_store_requests_total{kind=\"get\"} 0\n",
+            "sealslot_store_failures_total 2\n",
+            "sealslot_store_bytes_total{direction=\"out\"} 7\n",
+            "sealslot_store_bytes_total{direction=\"in\"} 9\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
     }
 }

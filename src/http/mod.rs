@@ -28,6 +28,7 @@ pub mod new_link;
 mod page;
 mod problem;
 pub mod range;
+mod readiness;
 mod resumable;
 mod rewrap;
 mod route;
@@ -66,6 +67,7 @@ pub use page::{
     PageTitle, Pages, Phone, QrDrawing, TextField, Welcome,
 };
 use problem::Problem;
+pub use readiness::NodeStatus;
 pub use route::ROUTES;
 use route::Route;
 
@@ -108,6 +110,8 @@ pub struct App {
     pub webhooks: Option<Arc<Counters>>,
     /// How the server's certificate is, where that is known.
     pub certificate: Option<Arc<dyn Fn() -> CertificateHealth + Send + Sync>>,
+    /// This server among those that share the store, where there may be others.
+    pub node: Option<Arc<NodeStatus>>,
     /// Whether a host, without port or brackets, is this server. Where it is not known, all are.
     pub is_own_name: Option<Arc<OwnName>>,
     /// Uploads run as tasks of their own, so that one whose connection went away is ended in order.
@@ -143,6 +147,7 @@ impl App {
             audit: None,
             webhooks: None,
             certificate: None,
+            node: None,
             is_own_name: None,
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -352,7 +357,7 @@ async fn dispatch(
         (&Method::POST, Route::Decrypt) => crypt::decrypt(call, body).await,
         (&Method::GET, Route::Recipients) => Ok(recipients(app)),
         (&Method::GET, Route::Health) => Ok(text("ok\n")),
-        (&Method::GET, Route::Ready) => ready(app).await,
+        (&Method::GET, Route::Ready) => readiness::respond(app, head).await,
         (&Method::GET, Route::Metrics) => {
             if surface == Surface::Public {
                 access::identify(call, Scope::Admin).await?;
@@ -372,16 +377,6 @@ fn recipients(app: &App) -> Response {
             .map(|recipient| recipient.to_line() + "\n")
             .collect::<String>(),
     )
-}
-
-async fn ready(app: &Arc<App>) -> Result<Response, Problem> {
-    if app.is_draining() {
-        return Err(Problem::stopping());
-    }
-    app.check_audit()?;
-    app.check_certificate()?;
-    app.blocking(|app| app.uploads.check()).await??;
-    Ok(text(format!("ready\n{}", certificate::warning(app))))
 }
 
 fn empty() -> UnsyncBoxBody<Bytes, ReadFailure> {

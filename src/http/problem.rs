@@ -160,6 +160,14 @@ impl Problem {
         Self::new(status, "audit-unavailable", detail).with(RETRY_AFTER, "30")
     }
 
+    /// What the store is kept in does not answer.
+    fn store_unavailable(detail: &'static str, cause: StoreError) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, "store-unavailable", detail)
+            .with(RETRY_AFTER, "5")
+            .because(cause)
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
@@ -375,6 +383,11 @@ impl From<StoreError> for Problem {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, QUOTA_REACHED, detail)
             }
             StoreError::Unrecorded => Self::audit_unavailable(),
+            error @ StoreError::Unavailable { .. } => {
+                let detail = "What stores the uploads does not answer the server. Nothing was kept; try again in a moment.";
+                Self::store_unavailable(detail, error)
+            }
+            StoreError::Overtaken => Self::taken_over(),
             StoreError::Replaced => {
                 let detail = "It was sealed anew or deleted in this moment: ask again.";
                 let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -439,3 +452,6 @@ impl From<MultipartError> for Problem {
         Self::new(status, code, format!("Nothing was kept: {error}."))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ mod error;
 mod id;
 mod lease;
 mod local;
+mod logs;
 mod nodes;
 mod records;
 mod s3;
@@ -22,6 +23,7 @@ mod staging;
 #[cfg(test)]
 pub(crate) mod conformance;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -30,6 +32,7 @@ pub use error::{NameError, StoreError};
 pub use id::{Day, UploadId};
 pub use lease::{Lease, MAX_LEASE_STATE};
 pub use local::{LocalFolder, LocalReader, LocalRecords, LocalStore, StoreLimits};
+pub use logs::{LogStore, MAX_PIECE};
 pub use nodes::{NodeId, Nodes};
 pub use records::{Change, Collection, MAX_RECORD, RecordName, RecordStore};
 pub use s3::{
@@ -163,6 +166,11 @@ pub trait Store: Staging + SessionStore + RecordStore {
         _now: SystemTime,
     ) -> Result<(usize, Option<Day>), StoreError> {
         Ok((0, None))
+    }
+
+    /// Where logs can be kept that servers write; `None`: in files of their own.
+    fn logs(self: Arc<Self>) -> Option<Arc<dyn LogStore>> {
+        None
     }
 
     /// What can be told of an engine that keeps the store's bytes; `None` where it is the system's own disk.

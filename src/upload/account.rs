@@ -7,12 +7,12 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Uploads;
-use super::manifest::Kind;
+use super::manifest::{Kind, Record};
 use super::open::{ReadError, read_header, read_record};
 use super::receive::ReceiveError;
 use super::session::is_unmade;
 use super::terms::Terms;
-use crate::grant::{Fate, GrantError, GrantId, LinkState, Links, Refused, What};
+use crate::grant::{Fate, GrantError, GrantId, Link, LinkSecret, LinkState, Links, Refused, What};
 use crate::seal::PayloadLayout;
 use crate::store::{SealedFile, SealedUpload, StoreError, UploadId};
 
@@ -102,6 +102,11 @@ impl Account {
     ) -> Result<(), Refused> {
         self.links
             .take_over(&self.link, parts, self.upload, bytes, until)
+    }
+
+    /// Keeps what is reserved until then.
+    pub(super) fn keep(&self, until: SystemTime) -> Result<(), Refused> {
+        Ok(self.links.renew(&self.link, &[self.upload], until)?)
     }
 
     /// The upload is published: what was reserved becomes used. Where that fails, it stays reserved, and is looked at later.
@@ -227,12 +232,12 @@ impl Uploads {
         }
     }
 
-    /// Counts a published upload that may not have been counted yet: once it is gone, nobody can tell. Gives the link that it
-    /// came through.
+    /// Counts a published upload that may not have been counted yet: once it is gone, nobody can tell. Gives its record, where
+    /// that can be read.
     pub(super) fn settle_before_removal(
         &self,
         id: &UploadId,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<Record>, StoreError> {
         let upload = match self.store.open(id) {
             // An earlier removal came so far, and had counted it.
             Err(StoreError::NotFound) => return Ok(None),
@@ -241,10 +246,11 @@ impl Uploads {
         let record = upload
             .open(SealedFile::Meta)
             .map_err(ReadError::from)
-            .and_then(|meta| read_record(&*meta));
-        let link = record.ok().and_then(|record| record.link?.parse().ok());
-        let Some(link) = link else {
-            return Ok(None);
+            .and_then(|meta| read_record(&*meta))
+            .ok();
+        let link = record.as_ref().and_then(|record| record.link.as_ref());
+        let Some(link) = link.and_then(|link| link.parse().ok()) else {
+            return Ok(record);
         };
         let account = self.account_of(link, *id);
         let settled = account.links.link(&link).and_then(|link| {
@@ -259,7 +265,7 @@ impl Uploads {
         match settled {
             Err(GrantError::Store(error)) => Err(error),
             // A damaged link takes nothing, so nothing has to be counted.
-            _ => Ok(Some(link.to_string())),
+            _ => Ok(record),
         }
     }
 
@@ -272,11 +278,36 @@ impl Uploads {
             Vec::new()
         });
         for id in ids {
-            let fate = |upload: &UploadId| self.fate(upload, at_start);
-            if let Err(error) = self.links.reconcile(&id, now, at_start, &fate) {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(link = %id, error, "what a link has reserved cannot be looked at; trying again later");
+            self.reconcile_link(&id, now, at_start);
+        }
+    }
+
+    fn reconcile_link(&self, id: &GrantId, now: SystemTime, at_start: bool) {
+        let fate = |upload: &UploadId| self.fate(upload, at_start);
+        if let Err(error) = self.links.reconcile(id, now, at_start, &fate) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(link = %id, error, "what a link has reserved cannot be looked at; trying again later");
+        }
+    }
+
+    /// The link that a secret belongs to, in whatever state it is. What servers that died had reserved of it is free again. Blocks.
+    pub fn find_link(
+        &self,
+        secret: &LinkSecret,
+        now: SystemTime,
+    ) -> Result<Option<Link>, GrantError> {
+        let found = self.links.find(secret)?;
+        let is_over = |link: &Link| link.reserved.values().any(|reserved| reserved.until <= now);
+        match found {
+            Some(link)
+                if self.store.is_shared()
+                    && is_over(&link)
+                    && self.held.is_to_look(link.id(), now) =>
+            {
+                self.reconcile_link(&link.id(), now, false);
+                self.links.find(secret)
             }
+            found => Ok(found),
         }
     }
 
@@ -297,7 +328,9 @@ impl Uploads {
         // In the order in which an upload goes through it: what is not here any more is found at the next one.
         let staged = self.store.is_staged(id)?;
         let unmade = at_start && head.as_deref().is_some_and(is_unmade);
-        if staged && !unmade {
+        // Of an upload that only a server held which renews it no more, what is staged is rubbish.
+        let left_behind = head.is_none() && self.store.is_shared();
+        if staged && !unmade && !left_behind {
             return Ok(Fate::InProgress);
         }
         match self.read(id, plaintext_size) {

@@ -13,6 +13,7 @@ mod client_sealed;
 mod digest;
 mod etag;
 mod expiry;
+mod held;
 mod manifest;
 mod migrate;
 mod observer;
@@ -25,6 +26,7 @@ mod rewrap;
 mod seekable_age_file;
 mod segment;
 mod session;
+mod several;
 mod staged;
 mod terms;
 #[cfg(test)]
@@ -61,14 +63,15 @@ pub use terms::Terms;
 pub use verify::{Finding, Pace, Problem, Stored, Verified, Verifier};
 
 use expiry::Expiries;
+use held::Held;
 use session::Claims;
 use turns::Turns;
 
-use crate::grant::Links;
+use crate::grant::{GrantId, Links};
 use crate::keys::NamedRecipient;
 use crate::seal::Identity;
 use crate::store::{
-    Publication, RecordStore, SealedFile, SealedUpload, Store, StoreError, UploadId,
+    EngineStatus, Publication, RecordStore, SealedFile, SealedUpload, Store, StoreError, UploadId,
 };
 
 /// Bytes that an upload takes beside its sealed content, roughly: headers and manifest.
@@ -140,6 +143,7 @@ pub struct Uploads {
     observer: Arc<dyn Observer>,
     expiries: Arc<Expiries>,
     links: Links,
+    held: Arc<Held>,
     /// Whoever changes a published upload takes its turn.
     turns: Turns,
 }
@@ -156,15 +160,21 @@ impl Uploads {
         let expiries = Arc::<Expiries>::default();
         Self {
             links: Links::new(records),
-            store,
             current: recipients::Current::new(recipients),
             identities: identities.into(),
             staged: TaskTracker::new(),
             session_limits,
             claims: Arc::default(),
-            observer: Arc::clone(&expiries) as _,
+            // A store that several servers share keeps a list of what is to go, and one of them looks at it.
+            observer: if store.is_shared() {
+                Arc::new(Vec::<Arc<dyn Observer>>::new())
+            } else {
+                Arc::clone(&expiries) as _
+            },
             expiries,
+            held: Arc::default(),
             turns: Turns::default(),
+            store,
         }
     }
 
@@ -184,6 +194,11 @@ impl Uploads {
     /// The private keys that this server was given; usually none.
     pub fn identities(&self) -> &Arc<[Identity]> {
         &self.identities
+    }
+
+    /// What can be told of an engine that keeps the store's bytes.
+    pub fn engine(&self) -> Option<EngineStatus> {
+        self.store.engine()
     }
 
     /// Whether new uploads can be stored. Blocks.
@@ -366,8 +381,14 @@ impl Uploads {
         by: Option<&Terms>,
     ) -> Result<Option<String>, StoreError> {
         let _turn = self.turns.take(id);
-        let link = self.settle_before_removal(id)?;
+        let record = self.settle_before_removal(id)?;
         self.store.delete(id)?;
+        let expires = record.as_ref().and_then(expiry::agreed);
+        if let Some(expires) = expires.filter(|_| why != Why::Expired) {
+            self.take_off_the_list(id, expires);
+        }
+        let link = record.and_then(|record| record.link);
+        let link = link.filter(|link| link.parse::<GrantId>().is_ok());
         self.observer.removed(&Removed {
             id: *id,
             why,

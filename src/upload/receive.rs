@@ -87,11 +87,10 @@ impl Receiver {
         let now = SystemTime::now();
         let id = UploadId::generate(now);
         let sealed_to = uploads.sealed_to(&new.terms)?;
-        let account = uploads.account(&new.terms, id);
-        let (store, pending) = (Arc::clone(&uploads.store), uploads.staged.token());
-        let staged = Staged::new(store, id, account, pending);
+        let staged = uploads.stage(id, &new.terms);
         // By then its request is over, one way or the other, and nothing of it was left to this.
-        let until = now + uploads.session_limits.upload_lifetime.max(LONGEST_REQUEST);
+        let longest = || now + uploads.session_limits.upload_lifetime.max(LONGEST_REQUEST);
+        let until = uploads.held_until(now).unwrap_or_else(longest);
         let most = new.terms.max_size;
         let (staged, reserved) = staged
             .reserve(what(new.kind), new.length, most, until)
@@ -207,9 +206,13 @@ impl Received {
 
     /// Refuses it where its link takes nothing any more. Blocks.
     pub(super) fn check_link(&self) -> Result<(), Refused> {
-        match self.staged.account() {
-            Some(account) => account.reserved().map(|_| ()),
-            None => Ok(()),
+        let Some(account) = self.staged.account() else {
+            return Ok(());
+        };
+        match account.reserved()? {
+            // It stood still for so long that it was taken for gone, and somebody else may have what it had.
+            None if self.staged.store().is_shared() => Err(Refused::NotReserved),
+            _ => Ok(()),
         }
     }
 

@@ -5,8 +5,11 @@ use std::time::SystemTime;
 
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::Uploads;
 use super::account::Account;
+use super::held::Hold;
 use super::receive::ReceiveError;
+use super::terms::Terms;
 use crate::grant::{Refused, What};
 use crate::store::{Store, UploadId};
 
@@ -17,25 +20,27 @@ pub(super) struct Staged {
     pending: TaskTrackerToken,
     id: UploadId,
     account: Option<Account>,
+    /// Has what is reserved for it renewed, where it must be.
+    _hold: Option<Hold>,
     stays: bool,
 }
 
-impl Staged {
-    pub(super) fn new(
-        store: Arc<dyn Store>,
-        id: UploadId,
-        account: Option<Account>,
-        pending: TaskTrackerToken,
-    ) -> Self {
-        Self {
-            store,
-            pending,
+impl Uploads {
+    /// The beginning of an upload on these terms.
+    pub(super) fn stage(&self, id: UploadId, terms: &Terms) -> Staged {
+        let link = terms.link.filter(|_| self.store.is_shared());
+        Staged {
+            store: Arc::clone(&self.store),
+            pending: self.staged.token(),
             id,
-            account,
+            account: self.account(terms, id),
+            _hold: link.map(|link| self.held.hold(link, id, SystemTime::now())),
             stays: false,
         }
     }
+}
 
+impl Staged {
     /// Reserves for the upload where it comes through a link; see [`Account::reserve`].
     pub(super) async fn reserve(
         self,

@@ -11,6 +11,8 @@ use crate::seal::Identity;
 use crate::store::LocalStore;
 
 mod segments;
+mod shared_folder;
+mod two_servers;
 
 /// Of the server, and of somebody whom a link is for.
 const IDENTITY: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";

@@ -31,11 +31,11 @@ use tokio_util::sync::CancellationToken;
 pub use endpoint::{Endpoint, EndpointError};
 pub use signature::{MIN_SECRET, SecretError, SigningKeys};
 
-use crate::store::{Store, StoreError, UploadId};
+use crate::store::{NodeId, Store, StoreError, UploadId};
 use crate::tls::{ClientTlsError, client_config};
 use crate::upload::{Finished, Observer};
 use lane::Lane;
-use outbox::Outbox;
+use outbox::{Left, Outbox};
 
 /// Counters since the start.
 #[derive(Debug, Default)]
@@ -67,8 +67,11 @@ pub struct Webhooks {
 impl Webhooks {
     /// Takes up what is in the store's outbox: what was finished is told, and what was being published when the server ended
     /// is told or forgotten. Nobody may publish yet. Blocks.
+    ///
+    /// `node`: this server, where several share the store. Then nothing is taken up but by [`adopt`](Self::adopt).
     pub fn open(
         store: Arc<dyn Store>,
+        node: Option<NodeId>,
         endpoints: Vec<Endpoint>,
         keys: SigningKeys,
         cacert: Option<&Path>,
@@ -76,22 +79,48 @@ impl Webhooks {
         let counters = Arc::new(Counters::default());
         let lanes: Vec<_> = endpoints.into_iter().map(Lane::new).map(Arc::new).collect();
         let names: Vec<_> = lanes.iter().map(|lane| lane.name().to_owned()).collect();
-        let outbox = Outbox::new(store, names, Arc::clone(&counters));
-        for (id, left) in outbox.take_up()? {
-            for lane in lanes.iter().filter(|lane| left.contains(lane.name())) {
-                lane.push(id);
-            }
-        }
+        let outbox = Outbox::new(store, node, names, Arc::clone(&counters));
+        let left = match node {
+            None => outbox.take_up()?,
+            Some(_) => Vec::new(),
+        };
         let shared = Shared {
             outbox,
             keys,
             tls: client_config(cacert)?,
             counters,
         };
-        Ok(Self {
+        let webhooks = Self {
             shared: Arc::new(shared),
             lanes,
-        })
+        };
+        webhooks.push(left);
+        Ok(webhooks)
+    }
+
+    /// Tells, from now on, what servers were to tell that died. To be called by one server at a time, now and then. Gives how many
+    /// uploads it is. Blocks.
+    pub fn adopt(
+        &self,
+        are_dead: impl FnMut(&NodeId) -> Result<bool, StoreError>,
+    ) -> Result<usize, StoreError> {
+        let left = self.shared.outbox.adopt(are_dead)?;
+        let count = left.len();
+        self.push(left);
+        Ok(count)
+    }
+
+    /// Looks again at uploads of which it could not be noted what became of them. To be called now and then. Blocks.
+    pub fn clear_up(&self) {
+        self.push(self.shared.outbox.clear_up());
+    }
+
+    fn push(&self, left: Vec<Left>) {
+        for (id, left) in left {
+            for lane in self.lanes.iter().filter(|lane| left.contains(lane.name())) {
+                lane.push(id);
+            }
+        }
     }
 
     /// What is counted.
@@ -119,6 +148,7 @@ impl Observer for Webhooks {
         if let Err(error) = self.shared.outbox.unmark(id) {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(%id, error, "the outbox keeps the mark of an upload that was not published until the next start");
+            self.shared.outbox.is_unclear(id);
         }
     }
 
@@ -128,7 +158,8 @@ impl Observer for Webhooks {
             Ok(false) => {}
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(id = %upload.id, error, "webhooks are told of an upload after the next start only");
+                tracing::error!(id = %upload.id, error, "webhooks are told of an upload later, or after the next start only");
+                self.shared.outbox.is_unclear(&upload.id);
             }
         }
     }

@@ -5,11 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
 
+use super::node::Node;
+use super::shared_upkeep;
 use crate::grant::GrantError;
 use crate::http::App;
 use crate::upload::Uploads;
+use crate::webhook::Webhooks;
 
-/// How often expired uploads are looked for: as often as fits how long they live.
+/// How often expired uploads are looked for, at the most and at the least.
 const MIN_SWEEP: Duration = Duration::from_secs(1);
 const MAX_SWEEP: Duration = Duration::from_hours(1);
 /// How often finished uploads are looked for whose time is over.
@@ -19,18 +22,44 @@ const EXPIRY_WALK: Duration = Duration::from_hours(24);
 const WALK_RECORDS: usize = 100;
 const WALK_PAUSE: Duration = Duration::from_millis(100);
 
-/// Begins all of it, for as long as what this gives lives.
-pub(super) fn begin(app: &Arc<App>, lifetime: Duration) -> JoinSet<()> {
-    let mut tasks = JoinSet::new();
+/// What looks after the store.
+pub(super) struct Upkeep {
+    /// This server, where there may be others.
+    pub(super) node: Option<Arc<Node>>,
+    pub(super) webhooks: Option<Arc<Webhooks>>,
+    /// How long resumable uploads live.
+    pub(super) lifetime: Duration,
+}
+
+impl Upkeep {
+    /// Begins all of it, for as long as what this gives lives.
+    pub(super) fn begin(&self, app: &Arc<App>) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        match &self.node {
+            None => begin_alone(&mut tasks, app, self.lifetime),
+            Some(node) => {
+                let webhooks = self.webhooks.as_ref();
+                shared_upkeep::begin(&mut tasks, app, node, webhooks, self.lifetime);
+            }
+        }
+        tasks
+    }
+}
+
+fn begin_alone(tasks: &mut JoinSet<()>, app: &Arc<App>, lifetime: Duration) {
     tasks.spawn(sweep(Arc::clone(app), lifetime));
     tasks.spawn(delete_expired(Arc::clone(&app.uploads)));
     tasks.spawn(walk_expiries(Arc::clone(&app.uploads)));
-    tasks
+}
+
+/// How often what has expired is looked for: as often as fits how long it lives.
+pub(super) fn sweep_pause(lifetime: Duration) -> Duration {
+    (lifetime / 10).clamp(MIN_SWEEP, MAX_SWEEP)
 }
 
 /// Removes resumable uploads that have expired, and links and tokens that have long been over, now and then.
 async fn sweep(app: Arc<App>, lifetime: Duration) {
-    let mut ticks = tokio::time::interval((lifetime / 10).clamp(MIN_SWEEP, MAX_SWEEP));
+    let mut ticks = tokio::time::interval(sweep_pause(lifetime));
     loop {
         ticks.tick().await;
         let app = Arc::clone(&app);
@@ -59,7 +88,7 @@ async fn sweep(app: Arc<App>, lifetime: Duration) {
 }
 
 /// Links and tokens that had long been over.
-fn log_swept(what: &'static str, swept: Result<usize, GrantError>) {
+pub(super) fn log_swept(what: &'static str, swept: Result<usize, GrantError>) {
     match swept {
         Ok(0) => {}
         Ok(count) => tracing::info!(what, count, "removed what had long expired or been revoked"),

@@ -204,6 +204,12 @@ impl Problem {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "store-full", detail).because(error)
             }
             StoreError::Unrecorded => Self::audit_unavailable(),
+            error @ StoreError::Unavailable { .. } => {
+                let detail = "What stores the uploads does not answer the server. What was acknowledged is kept: ask in a moment where \
+                              the upload stands, and go on there.";
+                Self::store_unavailable(detail, error)
+            }
+            StoreError::Overtaken => Self::taken_over(),
             StoreError::QuotaReached => {
                 let detail = "The server keeps as much as it may. What was acknowledged is kept: tell whoever runs it, and go on later.";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, QUOTA_REACHED, detail)

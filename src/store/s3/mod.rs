@@ -10,6 +10,7 @@ mod folder;
 mod keys;
 mod limits;
 mod list;
+mod logs;
 mod notes;
 mod publish;
 mod published;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::record::{Event, OpenSegment};
+use super::record::{Entry, Event, OpenSegment};
 use super::{Session, SessionError, run_blocking};
 use crate::seal::{FileKey, Recipient};
 use crate::store::{MAX_SEGMENTS, SegmentName, SegmentWriter, StoreError};
@@ -289,7 +289,7 @@ impl Session {
         let name = segment.name(self.state.segments)?;
         entry.event = Event::Closed(segment);
         let put = self.put_entry(&entry);
-        if let Err(SessionError::Receive(ReceiveError::Store(StoreError::Overtaken))) = &put {
+        if put.as_ref().is_err_and(SessionError::is_overtaken) && self.is_passed_over(&name) {
             // What another server went on with has no place for it.
             self.store.remove_segment(self.url.id(), &name)?;
         }
@@ -300,6 +300,23 @@ impl Session {
         self.state.last_name = entry.last_name;
         self.state.digests = digests;
         Ok(())
+    }
+
+    /// Whether an entry that another server has put where this one had none yet leaves a segment out, for good. It may count the
+    /// very same one, having found it whole. What cannot be told leaves the segment where it is. Blocks.
+    fn is_passed_over(&self, name: &SegmentName) -> bool {
+        let number = self.state.next;
+        let Ok(entries) = self.store.entries(self.url.id(), number, 1) else {
+            return false;
+        };
+        let entry = entries
+            .first()
+            .and_then(|entry| Entry::open(&self.url, number, entry));
+        match entry.map(|entry| entry.event) {
+            Some(Event::Closed(segment)) => segment.name.as_ref() != Some(name),
+            Some(Event::Length | Event::Open(_)) => true,
+            _ => false,
+        }
     }
 
     /// Makes the name of a segment durable that is to be counted next.

@@ -1,6 +1,7 @@
 //! Concatenation (tus): parts that arrived in any order, perhaps at the same time, become one upload.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::record::{Event, Final};
 use super::state::Phase;
@@ -8,6 +9,7 @@ use super::{NewSession, Role, Session, SessionError, UploadUrl, run_blocking};
 use crate::grant::What;
 use crate::store::{MAX_SEGMENTS, StoreError, UploadId};
 use crate::upload::Uploads;
+use crate::upload::held::held_until;
 use crate::upload::segment::SealedSegment;
 
 impl Uploads {
@@ -115,7 +117,9 @@ impl Session {
         };
         let ids: Vec<UploadId> = parts.iter().map(|part| *part.url.id()).collect();
         let bytes = parts.iter().map(|part| part.state.offset).sum();
-        Ok(account.take_over(&ids, bytes, self.expires)?)
+        let held = self.unsaved.as_ref().is_some_and(|unsaved| unsaved.held);
+        let until = held.then(|| held_until(SystemTime::now()));
+        Ok(account.take_over(&ids, bytes, until.unwrap_or(self.expires))?)
     }
 
     /// Gives the parts back what they had, and leaves nothing of this upload, unless it may be published. Blocks.

@@ -1,10 +1,11 @@
 //! The end of a resumable upload: its manifest is made from the entries, and it is published.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::record::{self, Event, Finish};
-use super::state::Phase;
+use super::state::{Phase, State};
+use super::sweep::later;
 use super::{Role, Session, SessionError, run_blocking};
 use crate::seal::CHUNK_SIZE;
 use crate::store::{MAX_SEGMENTS, Publication, SegmentName, StoreError};
@@ -15,6 +16,10 @@ use crate::upload::observer::Finished;
 use crate::upload::open::{OpenUpload, ReadError};
 use crate::upload::segment::{self, SealedSegment};
 use crate::upload::verify;
+
+/// How long after an upload has expired a request that had it in hand before may still publish it, in a store that several
+/// servers share.
+const LATEST_FINISH: Duration = Duration::from_mins(30);
 
 impl Session {
     /// Whether everything is there and it only has to be published, by itself.
@@ -162,6 +167,10 @@ impl Session {
         let (manifest, meta) = self
             .whole(segments, &finish.digested, finish.time)
             .seal_meta(&self.sealed_to.recipients)?;
+        if self.store.is_shared() && SystemTime::now() >= later(self.expires, LATEST_FINISH) {
+            // Whoever removes what has expired may be at it.
+            return Err(SessionError::Unknown);
+        }
         if manifest.size != self.state.offset {
             return Err(self.lost("its segments are not as long as it is"));
         }
@@ -214,8 +223,20 @@ impl Session {
     }
 
     fn ended(&mut self, finish: Finish) -> Result<(), SessionError> {
-        self.put_last(Event::Finished(finish.clone()))?;
-        self.state.phase = Phase::Finished(finish);
+        let put = self.put_last(Event::Finished(finish.clone()));
+        self.state.phase = match put {
+            Ok(()) => Phase::Finished(finish),
+            // Another server may have brought it to the same end.
+            Err(error) if error.is_overtaken() => {
+                match record::last_entry(&*self.store, &self.url)? {
+                    Some((_, entry)) if matches!(entry.event, Event::Finished(_)) => {
+                        State::after(0, entry)?.phase
+                    }
+                    _ => return Err(error),
+                }
+            }
+            Err(error) => return Err(error),
+        };
         Ok(())
     }
 

@@ -11,11 +11,11 @@ use super::{Session, SessionError, Unsaved, UploadUrl, remove, run_blocking};
 use crate::grant::GrantId;
 use crate::store::{StoreError, UploadId};
 use crate::upload::observer::Begun;
-use crate::upload::staged::Staged;
 use crate::upload::{Terms, Uploads, Why};
 
-/// How long an upload that was created through a link may wait for its first bytes.
-const UNUSED: Duration = Duration::from_hours(1);
+/// How often it is looked anew where an upload stands that another server goes on with at the same time, and after how long.
+const LOOKS: u32 = 5;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl Uploads {
     /// Creates a resumable upload. Durable when this returns: the URL may be given out.
@@ -23,7 +23,7 @@ impl Uploads {
         self: &Arc<Self>,
         new: NewSession,
     ) -> Result<Session, SessionError> {
-        let mut session = self.begin_session(new).await?;
+        let mut session = self.begin(new, false).await?;
         run_blocking(move || {
             session.save()?;
             Ok(session)
@@ -34,26 +34,38 @@ impl Uploads {
     /// Begins a resumable upload whose creation brings its first body. It is written down when that body has come to its end;
     /// where it does not, nobody knows the URL, and nothing is left of it.
     pub async fn begin_session(self: &Arc<Self>, new: NewSession) -> Result<Session, SessionError> {
+        self.begin(new, true).await
+    }
+
+    /// `brings`: whether its first body comes before it is written down.
+    async fn begin(
+        self: &Arc<Self>,
+        new: NewSession,
+        brings: bool,
+    ) -> Result<Session, SessionError> {
         let now = SystemTime::now();
         let url = UploadUrl::generate(UploadId::generate(now))?;
         let claim = self.claims.claim(url.id()).await;
         let expires = now + self.session_limits.upload_lifetime;
         let sealed_head = ClearHead::seal(&url, &new, expires)?;
-        let account = self.account(&new.terms, *url.id());
-        let (store, pending) = (Arc::clone(&self.store), self.staged.token());
-        let mut staged = Staged::new(store, *url.id(), account, pending);
+        let mut staged = self.stage(*url.id(), &new.terms);
+        let until = match self.held_until(now) {
+            Some(short) if brings => short,
+            _ => expires,
+        };
         let mut reserved = 0;
         // What is made of parts takes over what they have.
         if let Some(what) = new.reserves() {
             let most = new.terms.max_size;
-            (staged, reserved) = staged.reserve(what, new.length, most, expires).await?;
+            (staged, reserved) = staged.reserve(what, new.length, most, until).await?;
         }
         let unsaved = Unsaved {
             sealed_head,
             staged,
+            held: until < expires,
         };
         let state = State::new(&new);
-        let mut session = self.in_hand(url, new, expires, state, claim)?;
+        let mut session = self.in_hand(url, new, expires, state, Arc::new(claim))?;
         self.observer.begun(&Begun {
             id: *session.url.id(),
             submission: session.head.submission_of(&session.url),
@@ -68,23 +80,38 @@ impl Uploads {
     /// close, and publishes what it did not come to publish.
     pub async fn session(self: &Arc<Self>, url: UploadUrl) -> Result<Session, SessionError> {
         let (url, claim) = self.claim(url).await?;
-        let uploads = Arc::clone(self);
+        let (uploads, claim) = (Arc::clone(self), Arc::new(claim));
         run_blocking(move || {
-            // Whoever had it in hand before may have removed it.
-            let clear = uploads.clear_head(&url)?;
-            let head = clear.open(&url)?;
-            let state = match last_entry(&*uploads.store, &url)? {
-                Some((number, entry)) => State::after(number, entry)?,
-                None => State::new(&head),
-            };
-            let mut session = uploads.in_hand(url, head, clear.expires, state, claim)?;
-            session.look_at_link()?;
-            session.recover()?;
-            session.check_last_segment()?;
-            session.complete_finish()?;
-            Ok(session)
+            let mut looks = LOOKS;
+            loop {
+                looks -= 1;
+                match uploads.take_in_hand(&url, &claim) {
+                    // Another server went on with it in this moment.
+                    Err(error) if looks > 0 && error.is_overtaken() => {
+                        std::thread::sleep(LOOK_AGAIN);
+                    }
+                    taken => return taken,
+                }
+            }
         })
         .await
+    }
+
+    fn take_in_hand(&self, url: &UploadUrl, claim: &Arc<Claim>) -> Result<Session, SessionError> {
+        // Whoever had it in hand before may have removed it.
+        let clear = self.clear_head(url)?;
+        let head = clear.open(url)?;
+        let state = match last_entry(&*self.store, url)? {
+            Some((number, entry)) => State::after(number, entry)?,
+            None => State::new(&head),
+        };
+        let (url, claim) = (url.clone(), Arc::clone(claim));
+        let mut session = self.in_hand(url, head, clear.expires, state, claim)?;
+        session.look_at_link()?;
+        session.recover()?;
+        session.check_last_segment()?;
+        session.complete_finish()?;
+        Ok(session)
     }
 
     /// Cancels a resumable upload, in whatever state it is: unfinished, with all that had arrived of it; finished, only what
@@ -142,49 +169,12 @@ impl Uploads {
         .await
     }
 
-    /// Removes resumable uploads that have expired, and gives their number. Needs none of their secrets. Blocks.
-    pub fn sweep_sessions(self: &Arc<Self>, now: SystemTime) -> Result<usize, StoreError> {
-        let mut swept = 0;
-        for id in self.store.sessions()? {
-            match self.sweep_session(&id, now) {
-                Ok(true) => swept += 1,
-                Ok(false) => {}
-                // The others expire all the same.
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(%id, error, "an expired upload could not be removed; trying again later");
-                }
-            }
-        }
-        Ok(swept)
-    }
-
-    fn sweep_session(self: &Arc<Self>, id: &UploadId, now: SystemTime) -> Result<bool, StoreError> {
-        let head = match self.store.session_head(id) {
-            Err(StoreError::NotFound) => return Ok(false),
-            head => ClearHead::parse(&head?),
-        };
-        // A head that was never written to its end belongs to an upload that nobody knows the URL of.
-        let unknown = || id.time() + Duration::from_hours(1);
-        let link = head.as_ref().and_then(|head| head.link);
-        let expired = head.map_or_else(unknown, |head| head.expires) <= now;
-        // What it takes of its link is for somebody who sends something.
-        let unused = link.is_some() && id.time() + UNUSED <= now;
-        if !expired && !unused {
-            return Ok(false);
-        }
-        let Some(_claim) = self.claims.claim_idle(id) else {
-            return Ok(false);
-        };
-        if !expired && !self.store.last_entries(id, 1)?.1.is_empty() {
-            return Ok(false);
-        }
-        self.remove_session(id, link)?;
-        Ok(true)
-    }
-
     /// Removes what there is of a resumable upload, whose URL answers no more. Blocks.
-    fn remove_session(&self, id: &UploadId, link: Option<GrantId>) -> Result<(), StoreError> {
+    pub(super) fn remove_session(
+        &self,
+        id: &UploadId,
+        link: Option<GrantId>,
+    ) -> Result<(), StoreError> {
         // Where its end was interrupted, it may be published all the same, and must be counted then.
         if link.is_some() {
             self.settle_before_removal(id)?;
@@ -245,7 +235,7 @@ impl Uploads {
         head: NewSession,
         expires: SystemTime,
         state: State,
-        claim: Claim,
+        claim: Arc<Claim>,
     ) -> Result<Session, SessionError> {
         Ok(Session {
             store: Arc::clone(&self.store),

@@ -15,6 +15,7 @@ mod lifecycle;
 mod record;
 mod recover;
 mod state;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -121,6 +122,14 @@ pub enum SessionError {
 }
 
 impl SessionError {
+    /// Whether another server went on with the upload.
+    fn is_overtaken(&self) -> bool {
+        matches!(
+            self,
+            Self::Receive(ReceiveError::Store(StoreError::Overtaken))
+        )
+    }
+
     /// Whether it says that what arrived is not what it should be. To try again would not help.
     fn is_final(&self) -> bool {
         matches!(
@@ -183,7 +192,7 @@ pub struct Session {
     head: NewSession,
     expires: SystemTime,
     state: State,
-    claim: Claim,
+    claim: Arc<Claim>,
     /// Of an upload whose URL nobody knows yet: it is written down only when its first body has come to its end.
     unsaved: Option<Unsaved>,
     /// Why a segment without an end could not get one yet.
@@ -196,6 +205,8 @@ pub struct Session {
 struct Unsaved {
     sealed_head: Vec<u8>,
     staged: Staged,
+    /// Whether what it has reserved is its own only as long as this server holds it.
+    held: bool,
 }
 
 impl Session {
@@ -427,9 +438,16 @@ impl Session {
 
     /// Writes the record down, where that has not been done: from now on the upload can be gone on with. Blocks.
     fn save(&mut self) -> Result<(), SessionError> {
-        let Some(Unsaved { sealed_head, .. }) = &self.unsaved else {
+        let Some(unsaved) = &self.unsaved else {
             return Ok(());
         };
+        let Unsaved {
+            sealed_head, held, ..
+        } = unsaved;
+        if let Some(account) = self.account.as_ref().filter(|_| *held) {
+            // From now on it may lie there until it expires.
+            account.keep(self.expires)?;
+        }
         self.store.create_session(self.url.id(), sealed_head)?;
         if let Some(unsaved) = self.unsaved.take() {
             unsaved.staged.stays();

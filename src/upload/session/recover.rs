@@ -7,7 +7,7 @@
 
 use crc_fast::{CrcAlgorithm, Digest as CrcDigest};
 
-use super::record::OpenSegment;
+use super::record::{Event, OpenSegment};
 use super::state::Phase;
 use super::{Session, SessionError};
 use zeroize::Zeroizing;
@@ -29,9 +29,12 @@ impl Session {
         let Phase::Interrupted(open) = &self.state.phase else {
             return Ok(());
         };
-        let recovered = match self.close_interrupted(open) {
+        let name = open
+            .name
+            .map_or_else(|| SegmentName::plain(self.state.segments), Ok)?;
+        let recovered = match self.close_interrupted(open, &name) {
             Ok(Some((segment, digests))) => self.count(segment, digests),
-            Ok(None) => Ok(()),
+            Ok(None) => self.pass_over(&name),
             Err(error) => Err(error),
         };
         match recovered {
@@ -52,13 +55,25 @@ impl Session {
         }
     }
 
+    /// Leaves out a segment that holds nothing. Blocks.
+    fn pass_over(&mut self, name: &SegmentName) -> Result<(), SessionError> {
+        if self.store.is_shared() {
+            // The server that began it may be alive, and about to end it: it must not count any more before it is removed.
+            self.put(Event::Length)?;
+        }
+        Ok(self.store.remove_segment(self.url.id(), name)?)
+    }
+
     /// `None`: the segment holds nothing.
-    fn close_interrupted(&self, open: &OpenSegment) -> Result<Option<Recovered>, SessionError> {
+    fn close_interrupted(
+        &self,
+        open: &OpenSegment,
+        name: &SegmentName,
+    ) -> Result<Option<Recovered>, SessionError> {
         let number = self.state.segments;
-        let name = open.name.map_or_else(|| SegmentName::plain(number), Ok)?;
         // After a sync that failed, memory may hold what the disk does not. What counts is what the disk gives.
-        self.store.forget_cached(self.url.id(), &name)?;
-        let file = match self.store.open_staged(self.url.id(), &[name]) {
+        self.store.forget_cached(self.url.id(), name)?;
+        let file = match self.store.open_staged(self.url.id(), &[*name]) {
             Ok(staged) => staged.open(SealedFile::Segment(number)),
             Err(error) => Err(error),
         };
@@ -72,13 +87,12 @@ impl Session {
             if open.size > 0 {
                 return Err(self.lost("a checkpoint is gone"));
             }
-            self.store.remove_segment(self.url.id(), &name)?;
             return Ok(None);
         };
         // Where it had its end already, the same bytes are put there again: nobody knows whether they were synced.
         self.store
-            .mend_segment(self.url.id(), &name, cut.at, &cut.tail)?;
-        self.store.secure_segment(self.url.id(), &name)?;
+            .mend_segment(self.url.id(), name, cut.at, &cut.tail)?;
+        self.store.secure_segment(self.url.id(), name)?;
         tracing::info!(id = %self.url.id(), segment = number, bytes = cut.size, "recovered a segment that was cut off");
         let segment = SealedSegment {
             key: open.key.duplicate(),
