@@ -1,12 +1,15 @@
 """The receiver's commands over a bucket, and `migrate` between a folder and a bucket. Part of `bucket`."""
 
+import copy
 import hashlib
 import json
+import os
 import subprocess
 import time
 
 from fleet import Node, Site
 from sealslot import BINARY, ENVIRONMENT, Server, check, expect, run, sealslot, tool
+from seaweed import BUCKET
 from store import expect_opens, fill, folders
 
 UPLOADS = 24
@@ -55,6 +58,13 @@ class Damage:
 
     def __exit__(self, *_):
         self.bucket.put(self.key, self.content, self.notes)
+
+
+def copy_of(site, prefix):
+    """The same site at another place in the bucket."""
+    other = copy.copy(site)
+    other.prefix = prefix
+    return other
 
 
 def damage(node, site, dice, note):
@@ -122,11 +132,32 @@ def receiver(engine, folder, dice):
             site.key = rewrapped(node, site, site.key, True, words, environment)
             expect(site.opened() == digests, "opened is not what was uploaded")
             expect(not verify(words, environment), "verify finds damage")
+        with check("bucket: a copy that lost all metadata is listed and pulled like the original"):
+            copied(engine, site, "copied")
+            there = copy_of(site, "copied")
+            with Node(there, "copy") as other:
+                expect(other.listed().keys() == digests.keys(), "it lists something else")
+                expect(pulled(other, folder / "from-copy") == digests, "pull has something else")
+            found = verify(there.store, there.environment)
+            expect(set(found.values()) <= {"unchecked"}, f"verify finds {found}")
         with check("bucket: rm deletes, and nothing of it stays in the bucket"):
             gone = dice.sample(sorted(digests), 5)
             sealslot("rm", *remote, "--yes", *gone)
             left = {one.key.split("/")[3] for one in engine.bucket.list(f"{site.prefix}/uploads/")}
             expect(left == digests.keys() - set(gone), f"{len(left)} uploads are left")
+
+
+def copied(engine, site, into):
+    """A copy of a place in the bucket as other programs make it, by way of a folder: what stood in metadata is lost."""
+    program = os.environ.get("RCLONE") or tool("rclone")
+    config, keys = site.folder / "rclone.conf", engine.keys
+    config.touch(mode=0o600)
+    config.write_text(
+        f"[engine]\ntype = s3\nprovider = SeaweedFS\nendpoint = {engine.endpoint}\nregion = {keys.region}\n"
+        f"access_key_id = {keys.access}\nsecret_access_key = {keys.secret}\nforce_path_style = true\n"
+    )
+    for source, target in ((f"engine:{BUCKET}/{site.prefix}", site.folder / "copy"), (site.folder / "copy", f"engine:{BUCKET}/{into}")):
+        run(program, "copy", "--config", config, source, target, env={"RCLONE_CONFIG": str(config)}, timeout=120)
 
 
 class Migration:
