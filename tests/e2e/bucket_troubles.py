@@ -2,6 +2,9 @@
 
 import concurrent.futures
 import contextlib
+import hashlib
+import http.client
+import random
 import re
 import secrets
 import threading
@@ -9,7 +12,7 @@ import time
 
 from crowd import Crowd
 from fleet import Node, Site
-from one_upload import Resumable
+from one_upload import Refused, Resumable
 from sealslot import BINARY, MIB, check, expect, run
 
 # What the whole may take from a request's head to 503, where the engine was well a moment ago.
@@ -49,6 +52,38 @@ def until_ready(node, status, patience=30):
         time.sleep(0.1)
 
 
+def in_the_midst(engine, node):
+    """An upload is under way while the engine does nothing for some seconds: it is answered, late or with 503, and goes on."""
+    size = 24 * MIB
+    content = random.Random(size).randbytes(size)
+    upload = Resumable(node, size)
+    timer = threading.Timer(3, engine.resume, ["weed"])
+
+    def pieces():
+        for at in range(0, size, MIB):
+            if at == 10 * MIB:
+                engine.pause("weed")
+                timer.start()
+            yield content[at : at + MIB]
+
+    said = "it waited"
+    try:
+        upload.patch(0, pieces(), size)
+    except (OSError, http.client.HTTPException, Refused) as end:
+        status = getattr(end, "status", None)
+        expect(status in (None, 503), f"it was answered {end}")
+        said = f"it was {'cut off' if status is None else 'answered 503'}"
+    finally:
+        timer.join(10)
+    until_ready(node, 200)
+    offset, finished = upload.head()
+    if not finished:
+        offset = upload.patch(offset, content[offset:])
+    expect(offset == size, f"the offset is {offset}")
+    expect(upload.receipt()["sha256"] == hashlib.sha256(content).hexdigest(), "the receipt names other bytes")
+    return said
+
+
 def away(engine, folder, _dice):
     with Node(Site(folder, engine, "away"), "node") as node:
         upload = Resumable(node, 2 * MIB)
@@ -78,6 +113,8 @@ def away(engine, folder, _dice):
             expect(upload.head() == (offset, False), f"the offset is {upload.head()}, and {offset} was acknowledged")
             expect(upload.patch(offset, bytes(MIB)) == 2 * MIB, "the rest is not taken")
             node.upload(b"after")
+        with check("bucket: the engine stands still in the midst of an upload, which comes to its end all the same") as note:
+            note(in_the_midst(engine, node))
 
 
 class Killer(threading.Thread):
