@@ -57,12 +57,12 @@ def in_the_midst(engine, node):
     size = 24 * MIB
     content = random.Random(size).randbytes(size)
     upload = Resumable(node, size)
-    timer = threading.Timer(3, engine.resume, ["weed"])
+    timer = threading.Timer(3, engine.resume, [engine.door])
 
     def pieces():
         for at in range(0, size, MIB):
             if at == 10 * MIB:
-                engine.pause("weed")
+                engine.pause(engine.door)
                 timer.start()
             yield content[at : at + MIB]
 
@@ -74,7 +74,8 @@ def in_the_midst(engine, node):
         expect(status in (None, 503), f"it was answered {end}")
         said = f"it was {'cut off' if status is None else 'answered 503'}"
     finally:
-        timer.join(10)
+        if timer.ident:
+            timer.join(10)
     until_ready(node, 200)
     offset, finished = upload.head()
     if not finished:
@@ -88,7 +89,7 @@ def away(engine, folder, _dice):
     with Node(Site(folder, engine, "away"), "node") as node:
         upload = Resumable(node, 2 * MIB)
         offset = upload.patch(0, bytes(MIB))
-        engine.pause("weed")
+        engine.pause(engine.door)
         try:
             with check("bucket: the engine stands still, and uploads are answered 503 with Retry-After before their body") as note:
                 time.sleep(2)  # what was well a moment ago is believed for a moment
@@ -105,7 +106,7 @@ def away(engine, folder, _dice):
                 until_ready(node, 503)
                 expect(node.request("GET", "/healthz")[0] == 200, "/healthz is not well")
         finally:
-            engine.resume("weed")
+            engine.resume(engine.door)
         with check("bucket: the engine is back, and all goes on") as note:
             began = time.monotonic()
             until_ready(node, 200)
@@ -131,9 +132,9 @@ class Killer(threading.Thread):
     def kill(self):
         while not self.crowd.over.wait(self.dice.uniform(0.3, 2)):
             if self.kills["engine"] < 3 and self.dice.random() < 0.4:
-                self.engine.kill("weed")
+                self.engine.kill(self.engine.door)
                 self.crowd.over.wait(self.dice.uniform(0, 1))
-                self.engine.restart("weed")
+                self.engine.restart(self.engine.door)
                 self.engine.wait_ready()
                 self.kills["engine"] += 1
             else:

@@ -79,6 +79,8 @@ class Part:
 class Engine:
     """What one node and a cluster share. A context manager: inside, a PUT and a GET work and are durable."""
 
+    door = None  # the name of the part that all requests go through
+
     def __init__(self, folder):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True)
@@ -206,6 +208,8 @@ class Engine:
 class Node(Engine):
     """All in one process, named "weed": its volumes, its filer store and its log are in the folder."""
 
+    door = "weed"
+
     def __init__(self, folder, volume_mb=256):
         super().__init__(folder)
         master, volume, filer = port_pair(), port_pair(), port_pair()
@@ -220,7 +224,9 @@ class Node(Engine):
 
 class Cluster(Engine):
     """Masters "master-1" to "master-3" in Raft, volume servers "volume-1" to "volume-3" on a rack each, every volume on two
-    racks (replication 010), and "filer" with the S3 gateway."""
+    racks racks (replication 010), and "filer" with the S3 gateway."""
+
+    door = "filer"
 
     def __init__(self, folder, volume_mb=64):
         super().__init__(folder)
