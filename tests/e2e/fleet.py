@@ -5,12 +5,14 @@ import concurrent.futures
 import contextlib
 import hashlib
 import http.client
+import itertools
 import json
 import re
 import secrets
 import subprocess
 import time
 
+import seaweed
 from sealslot import ENVIRONMENT, Server, expect, free_port, run, sealslot, tool
 
 # A port whose owner haproxy wrote down; the last one counts, since ports come again.
@@ -160,3 +162,45 @@ listen slots
     def turns(self):
         """How many connections each node had."""
         return collections.Counter(name for _, name in SERVED.findall(self.messages()))
+
+
+class Fleet(Balancer):
+    """Nodes and their balancer, as one server that is restarted in order and node by node: what `kill` ends, `start` brings back."""
+
+    def __init__(self, site, count, *arguments):
+        options = [*Balancer.ARGUMENTS, "--grace", "1s", *arguments]
+        self.nodes = [Node(site, f"node-{number}", *options) for number in range(1, count + 1)]
+        self.turn = itertools.cycle(self.nodes)
+        super().__init__(site.folder / "haproxy", self.nodes)
+
+    def __exit__(self, failure, *rest):
+        for node in self.nodes:
+            node.__exit__(failure, *rest)
+        super().__exit__(failure, *rest)
+
+    def start(self, timeout=60):
+        for node in self.nodes:
+            if node.process is None or node.process.poll() is not None:
+                node.start(timeout)
+        return self if self.process else super().start(timeout)
+
+    def kill(self):
+        next(self.turn).stop()
+
+    def stop(self, timeout=40):
+        for node in self.nodes:
+            node.stop(timeout)
+
+
+@contextlib.contextmanager
+def served(folder, nodes, *arguments):
+    """A server with a data folder, or what stands before so many over one bucket of SeaweedFS."""
+    if nodes == 0:
+        with Server(folder / "server", *arguments, port=free_port()) as server:
+            yield server
+        return
+    with seaweed.Node(folder / "engine") as engine:
+        site = Site(folder / "site", engine)
+        # More at once than a node has by default, whose memory they would fill if all of them were large.
+        with Fleet(site, nodes, "--identity", site.key, "--max-uploads=1000", *arguments) as server:
+            yield server
