@@ -4,16 +4,18 @@ import concurrent.futures
 import contextlib
 import hashlib
 import http.client
+import json
 import random
 import re
 import secrets
 import threading
 import time
 
+import seaweed
 from crowd import Crowd
 from fleet import Node, Site
 from one_upload import Refused, Resumable
-from sealslot import BINARY, MIB, check, expect, run
+from sealslot import BINARY, MIB, check, expect, run, sealslot
 
 # What the whole may take from a request's head to 503, where the engine was well a moment ago.
 REFUSED_WITHIN = 10
@@ -185,7 +187,7 @@ def refused(engine, folder, _dice):
         "a bucket that is not there": ("s3://no-such-bucket-here/x", site.environment, r"no-such-bucket-here"),
         "a wrong secret": (engine.url("x"), site.environment | {"AWS_SECRET_ACCESS_KEY": wrong}, r"(?i)credential|access|refuse|signature"),
         "no credentials": (
-            engine.url("x"), {name: "" for name in site.environment} | {"HOME": str(site.folder)}, r"AWS_ACCESS_KEY_ID",
+            engine.url("x"), {"HOME": str(site.folder)}, r"AWS_ACCESS_KEY_ID",
         ),
     }
     for name, (store, environment, wanted) in cases.items():
@@ -194,3 +196,22 @@ def refused(engine, folder, _dice):
             expect(re.search(wanted, said), f"it says {said}")
             expect(secret not in said and wrong not in said, "a secret is in what it says")
             note(said.strip().splitlines()[-1][:160])
+
+
+def over_tls(_engine, folder, dice):
+    """An engine of its own, whose certificate only `--store-cacert` makes good."""
+    folder.mkdir(parents=True)
+    sealslot("certs", "--dir", "engine-certs", "--host", "127.0.0.1", cwd=folder)
+    with seaweed.Node(folder / "engine", certs=folder / "engine-certs") as engine:
+        site = Site(folder / "site", engine)
+        with check("bucket: an engine with a certificate that nobody knows is refused"):
+            argv = [BINARY, "serve", "--listen", "127.0.0.1:0", *site.store, "--recipient", f"{site.key}.pub", "--certs", site.certs]
+            done = run(*argv, env=site.environment, cwd=folder, ok=False)
+            said = done.stderr.decode(errors="replace")
+            expect(done.returncode not in (0, 101) and re.search("certificate", said), f"exit {done.returncode}: {said}")
+        with check("bucket: over TLS, with the engine's own CA") as note:
+            with Node(site, "node", "--store-cacert", folder / "engine-certs/ca.pem") as node:
+                contents = [dice.randbytes(size) for size in (0, 1000, 20 * MIB)]
+                wanted = {node.upload(content)["id"]: hashlib.sha256(content).hexdigest() for content in contents}
+                expect(site.opened() == wanted, "opened is not what was uploaded")
+                note(json.loads(node.request("GET", "/readyz", headers={"Accept": "application/json"})[2])["engine"]["checksum"])

@@ -186,6 +186,12 @@ def race(scene, upload, content, offset):
     return answers
 
 
+def left_alone(scene):
+    """An upload in the midst of it, whose client does not come back while its marks are looked for."""
+    upload, content = scene.begin(3 * MIB, scene.dice.random() < 0.5)
+    upload.patch(0, content[: 2 * MIB], complete=False)
+
+
 def expect_no_marks(scene, note):
     """On the engine's disk, in keys and metadata, and in what the servers wrote."""
     engine, marks = scene.site.engine, scene.marks
@@ -215,7 +221,8 @@ def checks(engine, folder, dice):
             in_turn(scene, dice.random() < 0.5, 70)
         with check("bucket: two nodes at one upload at once acknowledge what is there") as note:
             note(f"both {at_once(scene, 5)} times, one after the other")
-        with check("bucket: all is listed by both, and opens with age as it lies there") as note:
+        left_alone(scene)
+        with check("bucket: all is listed by both, and opens with age as it lies there, and nothing is that is under way") as note:
             opened = scene.site.opened()
             expect(opened == scene.wanted, f"published: {len(opened)}, received: {len(scene.wanted)}")
             for node in (scene.one, scene.two):

@@ -22,7 +22,7 @@ from sealslot import ENVIRONMENT, Failed, expect, free_port
 VERSION = "4.48"
 BUCKET = "slots"
 # `weed` would take these for its own.
-SCRUBBED = {name: value for name, value in ENVIRONMENT.items() if not name.startswith(("AWS_", "WEED"))}
+SCRUBBED = {name: value for name, value in ENVIRONMENT.items() if not name.startswith("WEED")}
 # What a part, and then the whole, may take to come up on a machine that has much else to do.
 PATIENCE = 90
 
@@ -81,9 +81,10 @@ class Engine:
 
     door = None  # the name of the part that all requests go through
 
-    def __init__(self, folder):
+    def __init__(self, folder, certs=None):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True)
+        self.certs = certs  # a folder as `sealslot certs` makes it: the S3 gateway speaks TLS
         self.weed = program()
         self.keys = Keys("sealslot", secrets.token_hex(20))
         self.s3_port = free_port()
@@ -93,11 +94,11 @@ class Engine:
         self.identities = self.folder / "identities.json"
         self.identities.touch(mode=0o600)
         self.identities.write_text(json.dumps({"identities": [identity]}))
-        self.bucket = Bucket(self.endpoint, BUCKET, self.keys)
+        self.bucket = Bucket(self.endpoint, BUCKET, self.keys, certs and certs / "ca.pem")
 
     @property
     def endpoint(self):
-        return f"http://127.0.0.1:{self.s3_port}"
+        return f"{'https' if self.certs else 'http'}://127.0.0.1:{self.s3_port}"
 
     def url(self, prefix):
         """What `--store` takes."""
@@ -115,6 +116,8 @@ class Engine:
         """Options of the S3 gateway that is part of another program. Nothing else of it listens."""
         own = {"port": self.s3_port, "port.grpc": free_port(), "port.iceberg": 0, "port.lance": 0}
         own |= {"config": self.identities, "localSocket": self.folder / "s3.sock", "cacheCapacityMB": 16}
+        if self.certs:
+            own |= {"cert.file": self.certs / "server.pem", "key.file": self.certs / "server.key"}
         return [f"-{prefix}", *(f"-{prefix}.{name}={value}" for name, value in own.items())]
 
     def add(self, name, port, *argv):
@@ -210,8 +213,8 @@ class Node(Engine):
 
     door = "weed"
 
-    def __init__(self, folder, volume_mb=256):
-        super().__init__(folder)
+    def __init__(self, folder, volume_mb=256, certs=None):
+        super().__init__(folder, certs)
         master, volume, filer = port_pair(), port_pair(), port_pair()
         self.masters, self.filer = f"127.0.0.1:{master}", f"127.0.0.1:{filer}"
         self.add(
