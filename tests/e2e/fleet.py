@@ -75,12 +75,12 @@ class Site:
         return digest.hexdigest()
 
     def segments(self, folder, headers):
-        """The names of the segments that `meta.age` names in its user metadata, or in an object beside it."""
-        said = headers["x-amz-meta-sealslot-segments"] or ""
-        found = re.findall(r"\d{4}-[0-9a-z]+\.age", said)
-        if said and not found:
-            found = re.findall(r"\d{4}-[0-9a-z]+\.age", self.engine.bucket.get(f"{folder}/{said}").decode())
-        return found
+        """The names of the segments' objects, in order: the metadata of `meta.age` has them, or names an object that does."""
+        said = headers["x-amz-meta-sealslot-segments"]
+        expect(said, f"{folder}/meta.age has no segments in its metadata: {headers}")
+        if said.startswith("listed-"):
+            said = self.engine.bucket.get(f"{folder}/segments-{said.removeprefix('listed-')}").decode()
+        return [f"{name}.age" for name in re.findall(r"\d{4}-[0-9a-z]+", said)]
 
     def age(self, sealed):
         return run(tool("age"), "-d", "-i", self.key, stdin=sealed).stdout

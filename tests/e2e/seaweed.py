@@ -115,6 +115,8 @@ class Engine:
     def gateway(self, prefix):
         """Options of the S3 gateway that is part of another program. Nothing else of it listens."""
         own = {"port": self.s3_port, "port.grpc": free_port(), "port.iceberg": 0, "port.lance": 0}
+        # Else a bucket whose name is misspelt would be made.
+        own |= {"autoCreateBucket": "false"}
         own |= {"config": self.identities, "localSocket": self.folder / "s3.sock", "cacheCapacityMB": 16}
         if self.certs:
             own |= {"cert.file": self.certs / "server.pem", "key.file": self.certs / "server.key"}
