@@ -89,6 +89,7 @@ class Server:
     name = "?"
     method = "PUT"
     http2 = True
+    environment = {}
 
     def __init__(self, bench, folder):
         self.bench = bench
@@ -121,7 +122,7 @@ class Server:
         with open(self.folder / "log", "wb") as log:
             # A session of its own: a Ctrl-C reaches the benchmark alone, which then ends its servers in order.
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT,
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT | self.environment,
                 cwd=self.folder, start_new_session=True,
             )
         try:

@@ -71,9 +71,7 @@ class Link:
 
     def exchange(self, method, path, headers, body, chunked, trailer):
         if self.client is None:
-            self.client = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=self.patience, context=self.context)
-            self.client.connect()
-            self.client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.connect()
         chunked = chunked or bool(trailer)
         headers = dict(headers)
         if chunked:
@@ -86,9 +84,7 @@ class Link:
         for name, value in headers.items():
             self.client.putheader(name, value)
         self.client.endheaders()
-        for at in range(0, len(body), 64 * KIB):
-            piece = body[at : at + 64 * KIB]
-            self.client.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+        self.send(body, chunked)
         if chunked:
             lines = "".join(f"{name}: {value}\r\n" for name, value in (trailer or {}).items())
             self.client.send(f"0\r\n{lines}\r\n".encode())
@@ -97,6 +93,16 @@ class Link:
         if response.will_close:
             self.close()
         return answer
+
+    def connect(self):
+        self.client = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=self.patience, context=self.context)
+        self.client.connect()
+        self.client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send(self, body, chunked):
+        for at in range(0, len(body), 64 * KIB):
+            piece = body[at : at + 64 * KIB]
+            self.client.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
 
     def close(self):
         if self.client:

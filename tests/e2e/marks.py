@@ -9,15 +9,16 @@ import random
 
 from sealslot import KIB, Failed, expect
 
-# Digests and URLs' secrets are only looked for in files up to this size: each upload has its own, and segments are larger
-# than what could hold them by mistake.
+# Digests and URLs' secrets are only looked for in files up to this size, unless more is asked for: each upload has its own, and
+# segments are larger than what could hold them by mistake.
 SMALL = 256 * KIB
 
 
 class Marks:
     """A mark that a seed repeats, in every 32 bytes of every payload, name and other metadata."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, small=SMALL):
+        self.small = small
         letters = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
         self.mark = "".join(random.Random(f"{seed}/mark").choices(letters, k=12)).encode()
         self.everywhere = forms(self.mark)
@@ -73,7 +74,7 @@ class Marks:
         self.searched[path] = state
         found = self.found_in(content)
         expect(not found, f"in the clear on disk: {found!r} in {path}")
-        if len(content) <= SMALL:
+        if len(content) <= self.small:
             for secret in itertools.chain.from_iterable(list(self.own.values())):
                 expect(secret not in content, f"in the clear on disk: {secret!r} in {path}")
 

@@ -29,7 +29,7 @@ MIB = 1 << 20
 GIB = 1 << 30
 
 # No setting of whoever runs the checks may change what is checked.
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("SEALSLOT")}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("SEALSLOT", "AWS_"))}
 
 _failures = []
 
@@ -129,6 +129,7 @@ class Server:
     ):
         self.folder = Path(folder)
         self.data = Path(data or self.folder / "data")
+        self.token = self.data / "admin.token"
         where = [*(["--data", self.data] if data else []), *(["--certs", certs] if certs else [])]
         self.address = address
         listen = ["--listen", f"{address}:{port}"]
@@ -233,7 +234,7 @@ class Server:
         """One request, on a connection of its own where no client is given. Gives the status, the headers and the body."""
         headers = dict(headers or {})
         if admin:
-            headers["Authorization"] = "Bearer " + (self.data / "admin.token").read_text().strip()
+            headers["Authorization"] = "Bearer " + self.token.read_text().strip()
         with contextlib.nullcontext(client) if client else contextlib.closing(self.connect()) as client:
             client.request(method, path, body, headers)
             response = client.getresponse()
