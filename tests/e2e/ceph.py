@@ -41,6 +41,8 @@ def first_of_free(count):
 class Ceph:
     """A context manager: inside, a PUT and a GET work. The parts are "mon", "osd" and "rgw"."""
 
+    door = "rgw"  # the name of the part that all requests go through
+
     def __init__(self, folder, disk=16 * GIB):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True)
