@@ -93,7 +93,7 @@ pub struct Nodes {
 }
 
 /// When a server last said that it is alive.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Seen {
     /// Milliseconds of Unix time.
@@ -108,8 +108,8 @@ impl Nodes {
 
     /// Says that a server is alive.
     pub fn refresh(&self, id: &NodeId, now: SystemTime) -> Result<(), StoreError> {
-        let seen = Seen { seen: unix(now) };
-        let bytes = serde_json::to_vec(&seen).expect("a number is JSON");
+        let seen = serde_json::json!({ "seen": unix(now) });
+        let bytes = seen.to_string().into_bytes();
         self.records
             .update_record(Collection::Nodes, &id.into(), &mut |_| {
                 Change::Put(bytes.clone())

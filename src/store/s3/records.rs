@@ -21,7 +21,7 @@ use bytes::Bytes;
 use data_encoding::BASE32_DNSSEC;
 
 use self::envelope::{Envelope, MAX_ENVELOPE};
-use self::together::{Place, Together};
+use self::together::{Found, Place, Together};
 use super::bucket::{Bucket, ETag, Notes, Object};
 use super::store::S3Store;
 use crate::store::{Change, Collection, MAX_RECORD, RecordName, RecordStore, StoreError};
@@ -120,7 +120,7 @@ impl Place for InBucket<'_> {
     /// `None`: nothing was there.
     type Version = Option<ETag>;
 
-    fn read(&self) -> Result<Option<(Option<Vec<u8>>, Self::Version)>, StoreError> {
+    fn read(&self) -> Result<Option<Found<Self::Version>>, StoreError> {
         let object = match self.bucket.get(&self.key, MAX_ENVELOPE as u64) {
             Err(StoreError::NotFound) => return Ok(Some((None, None))),
             object => object?,

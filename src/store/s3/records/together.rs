@@ -24,13 +24,16 @@ const LAST_PAUSE: Duration = Duration::from_millis(800);
 /// Changes in one batch.
 const MOST: usize = 512;
 
+/// A record, or that there is none, and what tells it from what was put there since.
+pub(super) type Found<V> = (Option<Vec<u8>>, V);
+
 /// Where one record is.
 pub(super) trait Place {
     /// Tells what was read from what was put there since.
     type Version;
 
     /// What is there; `None` where that cannot be told yet.
-    fn read(&self) -> Result<Option<(Option<Vec<u8>>, Self::Version)>, StoreError>;
+    fn read(&self) -> Result<Option<Found<Self::Version>>, StoreError>;
 
     /// Puts a record there, or nothing. `false`, and nothing done, where it is not as it was read any more.
     fn write(&self, version: Self::Version, record: Option<Vec<u8>>) -> Result<bool, StoreError>;
@@ -137,6 +140,9 @@ impl Queue {
     }
 }
 
+/// What the changes of a batch made of the record.
+struct Changed(Option<Vec<u8>>);
+
 /// Whoever has it reads and writes the record.
 struct Turn<'a> {
     queue: &'a Queue,
@@ -145,7 +151,7 @@ struct Turn<'a> {
 impl Turn<'_> {
     /// Waits until all in the batch have changed what was read, and lets nobody join any more. Gives what came of it, where
     /// anything was changed.
-    fn close(&self, batch: &Arc<Batch>) -> Option<Option<Vec<u8>>> {
+    fn close(&self, batch: &Arc<Batch>) -> Option<Changed> {
         loop {
             let round = lock(&batch.round);
             drop(wait_while(&batch.changed, round, |round| {
@@ -159,7 +165,7 @@ impl Turn<'_> {
             }
             state.open.take_if(|open| Arc::ptr_eq(open, batch));
             round.applying = false;
-            return round.touched.then(|| round.record.take());
+            return round.touched.then(|| Changed(round.record.take()));
         }
     }
 
@@ -292,7 +298,7 @@ fn write_together<P: Place>(
         (round.applying, round.applied) = (true, 0);
         member.apply(&mut round);
         drop(round);
-        let Some(record) = turn.close(&batch) else {
+        let Some(Changed(record)) = turn.close(&batch) else {
             return Ok(());
         };
         if place.write(version, record)? {

@@ -8,20 +8,25 @@ use crate::store::StoreError;
 
 /// The error as one of them gets it. Those that somebody may tell apart stay what they are.
 pub(super) fn shared(error: Arc<StoreError>) -> StoreError {
-    match &*error {
+    match *error {
         StoreError::Unavailable { .. } => StoreError::Unavailable {
             source: Box::new(Shared(error)),
         },
-        StoreError::Refused { doing, place, .. } => StoreError::Refused {
-            doing: *doing,
+        StoreError::Refused {
+            doing, ref place, ..
+        } => StoreError::Refused {
+            doing,
             place: place.clone(),
             source: Box::new(Shared(error)),
         },
-        StoreError::DamagedRecord { collection, name } => StoreError::DamagedRecord {
-            collection: *collection,
+        StoreError::DamagedRecord {
+            collection,
+            ref name,
+        } => StoreError::DamagedRecord {
+            collection,
             name: name.clone(),
         },
-        StoreError::Full { source } => StoreError::Full {
+        StoreError::Full { ref source } => StoreError::Full {
             source: io::Error::new(source.kind(), Shared(error)),
         },
         _ => StoreError::io("change", "a record", io::Error::other(Shared(error))),

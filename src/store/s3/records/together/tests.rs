@@ -16,7 +16,7 @@ struct InMemory {
 impl Place for InMemory {
     type Version = u64;
 
-    fn read(&self) -> Result<Option<(Option<Vec<u8>>, u64)>, StoreError> {
+    fn read(&self) -> Result<Option<Found<u64>>, StoreError> {
         self.reads.fetch_add(1, Relaxed);
         let (version, record) = lock(&self.record).clone();
         std::thread::sleep(Duration::from_millis(2));
