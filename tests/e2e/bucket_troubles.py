@@ -17,8 +17,10 @@ from fleet import Node, Site
 from one_upload import Refused, Resumable
 from sealslot import BINARY, MIB, check, expect, run, sealslot
 
-# What the whole may take from a request's head to 503, where the engine was well a moment ago.
-REFUSED_WITHIN = 10
+# What it may take from a request's head to 503, where the engine was well a moment ago: no longer than one request to it.
+REFUSED_WITHIN = 30
+# An upload gets no further in one request than from one kill to the next: what is under way is gone with its server.
+MOST_KILLS = {"server": 8, "engine": 3}
 
 
 def head_of_answer(stream):
@@ -121,27 +123,29 @@ def away(engine, folder, _dice):
 
 
 class Killer(threading.Thread):
-    """Kills the server or the engine, in turn and at random moments, until the clients are through."""
+    """Kills the server or the engine at random moments, so often at most, until the clients are through."""
 
     def __init__(self, crowd, engine, node, dice):
         super().__init__()
         self.crowd, self.engine, self.node, self.dice = crowd, engine, node, dice
-        self.kills = {"server": 0, "engine": 0}
+        self.kills = dict.fromkeys(MOST_KILLS, 0)
 
     def run(self):
         self.crowd.failing(self.kill)
 
     def kill(self):
-        while not self.crowd.over.wait(self.dice.uniform(0.3, 2)):
-            if self.kills["engine"] < 3 and self.dice.random() < 0.4:
+        while (left := [what for what, most in MOST_KILLS.items() for _ in range(most - self.kills[what])]):
+            if self.crowd.over.wait(self.dice.uniform(0.3, 2)):
+                return
+            what = self.dice.choice(left)
+            self.kills[what] += 1
+            if what == "engine":
                 self.engine.kill(self.engine.door)
                 self.crowd.over.wait(self.dice.uniform(0, 1))
                 self.engine.restart(self.engine.door)
                 self.engine.wait_ready()
-                self.kills["engine"] += 1
             else:
                 self.node.kill()
-                self.kills["server"] += 1
                 # The start wants an engine that answers.
                 self.node.start()
 
