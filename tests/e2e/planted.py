@@ -251,7 +251,7 @@ def put_share(bucket, prefix, objects, uploads, outcome):
     try:
         signer, left = Signer(bucket, prefix), iter(uploads)
         poll, lanes = select.epoll(), {}
-        for upload, _ in zip(left, range(CONNECTIONS)):
+        for _, upload in zip(range(CONNECTIONS), left):
             lane = Lane(bucket, signer, objects)
             lanes[lane.stream.fileno()] = lane
             poll.register(lane.stream.fileno(), select.EPOLLIN)
