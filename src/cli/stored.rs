@@ -32,7 +32,7 @@ pub(super) const NO_PLACE: &str =
 /// Connects to a bucket.
 pub(super) fn open_bucket(location: S3Url, reached: &BucketArgs) -> Result<S3Store, Failure> {
     let about = location.to_string();
-    let store = reached.to(location)?.open();
+    let store = reached.to(location)?.open_beside();
     store.map_err(|error| Failure::from(error).about(about))
 }
 

@@ -273,7 +273,7 @@ fn open(args: DataArgs, if_missing: IfMissing) -> Result<Tokens, Failure> {
         DataPlace::Folder(data) => data,
         DataPlace::Bucket(bucket) => {
             let about = |error| Failure::from(error).about(bucket.location());
-            return Ok(Tokens::new(Arc::new(bucket.open().map_err(about)?)));
+            return Ok(Tokens::new(Arc::new(bucket.open_beside().map_err(about)?)));
         }
     };
     check(&data, if_missing)?;

@@ -41,6 +41,11 @@ impl BucketSettings {
     pub fn open(&self) -> Result<S3Store, StoreError> {
         S3Store::open(&self.settings, self.limits.clone())
     }
+
+    /// The same for a command that may run beside servers. Blocks.
+    pub fn open_beside(&self) -> Result<S3Store, StoreError> {
+        S3Store::open_beside(&self.settings, self.limits.clone())
+    }
 }
 
 impl fmt::Debug for BucketSettings {

@@ -52,6 +52,14 @@ impl Quota {
         Ok(Self { bucket, shares })
     }
 
+    /// For a command beside servers, which has no quota of its own: what it changes is counted where they count.
+    pub(super) fn join(bucket: Bucket, records: Records) -> Result<Self, StoreError> {
+        let records = Arc::new(records);
+        let counted = measured::is_measured(&*records)?;
+        let shares = counted.then(|| Shares::new(records, u64::MAX));
+        Ok(Self { bucket, shares })
+    }
+
     /// Counts bytes that are about to be written, where they fit.
     pub(super) fn take(&self, bytes: u64) -> Result<(), StoreError> {
         self.shares

@@ -65,10 +65,27 @@ impl S3Store {
         Self::over(Bucket::connect(settings)?, limits)
     }
 
+    /// The same for a command beside servers: what they count for their quota it counts too, and is not held to. May block.
+    pub fn open_beside(settings: &S3Settings, limits: S3Limits) -> Result<Self, StoreError> {
+        let bucket = Bucket::connect(settings)?;
+        let records = Records::new(bucket.clone());
+        let quota = Quota::join(bucket.clone(), records.clone())?;
+        Self::of(bucket, records, quota, limits)
+    }
+
     /// The store in a bucket that is connected to already.
     pub(super) fn over(bucket: Bucket, limits: S3Limits) -> Result<Self, StoreError> {
         let records = Records::new(bucket.clone());
         let quota = Quota::open(bucket.clone(), records.clone(), limits.quota)?;
+        Self::of(bucket, records, quota, limits)
+    }
+
+    fn of(
+        bucket: Bucket,
+        records: Records,
+        quota: Quota,
+        limits: S3Limits,
+    ) -> Result<Self, StoreError> {
         let chores = Chores::start(bucket.clone())
             .map_err(|source| StoreError::io("start a thread for", "the bucket", source))?;
         Ok(Self {

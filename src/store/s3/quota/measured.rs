@@ -96,7 +96,7 @@ fn hold(records: &dyn RecordStore, lease: &mut Lease) -> Result<(), StoreError> 
     })
 }
 
-fn is_measured(records: &dyn RecordStore) -> Result<bool, StoreError> {
+pub(super) fn is_measured(records: &dyn RecordStore) -> Result<bool, StoreError> {
     Ok(read(records)?.is_some_and(|usage| !usage.uncounted))
 }
 

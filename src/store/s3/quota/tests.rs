@@ -244,6 +244,18 @@ fn two_stores_never_exceed_it() {
     assert!(is_reached(server.check(QUOTA - written + 1)));
     server.check(QUOTA - written).unwrap();
 
+    // A command beside servers counts with them.
+    let beside = Quota::join(two.clone(), Records::new(two.clone())).unwrap();
+    beside.give_back(1);
+    beside.take(QUOTA).unwrap();
+    drop(beside);
+    let counted = open(&one).stored().unwrap();
+    assert_eq!(counted, written + QUOTA - 1);
+    let beside = Quota::join(two.clone(), Records::new(two.clone())).unwrap();
+    beside.give_back(QUOTA - 1);
+    drop(beside);
+    assert_eq!(open(&one).stored().unwrap(), written);
+
     // Without a quota they are measured.
     let records = Records::new(two.clone());
     let free = Quota::open(two.clone(), records, None).unwrap();
