@@ -6,7 +6,8 @@ mod rewrap;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::header::{ALLOW, CONTENT_RANGE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
@@ -63,6 +64,21 @@ struct Document<'a> {
 const TYPES: &str = "https://iana.org/assignments/http-problem-types#";
 
 const QUOTA_REACHED: &str = "quota-reached";
+const STORE_UNAVAILABLE: &str = "store-unavailable";
+
+/// How often the log is told that the store is away: every request fails meanwhile.
+const TELL_AWAY: Duration = Duration::from_secs(10);
+
+/// Whether the log was told of late that the store is away. If not, it is now.
+fn was_told() -> bool {
+    static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.is_some_and(|told| told.elapsed() < TELL_AWAY) {
+        return true;
+    }
+    *told = Some(Instant::now());
+    false
+}
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
@@ -163,7 +179,7 @@ impl Problem {
     /// What the store is kept in does not answer.
     fn store_unavailable(detail: &'static str, cause: StoreError) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        Self::new(status, "store-unavailable", detail)
+        Self::new(status, STORE_UNAVAILABLE, detail)
             .with(RETRY_AFTER, "5")
             .because(cause)
     }
@@ -302,7 +318,8 @@ impl Problem {
     pub(super) fn log(&self, route: &'static str) {
         let status = self.status.as_u16();
         let cause = self.cause.as_deref().map(|cause| cause as &dyn StdError);
-        if self.status.is_server_error() && self.cause.is_some() {
+        let is_away = self.code == STORE_UNAVAILABLE;
+        if self.status.is_server_error() && self.cause.is_some() && !(is_away && was_told()) {
             tracing::error!(route, status, code = self.code, cause, "a request failed");
         } else {
             tracing::debug!(

@@ -18,7 +18,7 @@ use super::records::Records;
 use super::sessions::Sessions;
 use super::settings::S3Settings;
 use crate::store::{
-    Day, EngineStatus, Expiring, Publication, SealedUpload, SegmentHeader, SegmentName,
+    Day, EngineStatus, Expiring, LogStore, Publication, SealedUpload, SegmentHeader, SegmentName,
     SegmentWriter, Store, StoreError, UploadId,
 };
 
@@ -207,6 +207,10 @@ impl Store for S3Store {
         now: SystemTime,
     ) -> Result<(usize, Option<Day>), StoreError> {
         self.sweep_all(lifetime, after, now)
+    }
+
+    fn logs(self: Arc<Self>) -> Option<Arc<dyn LogStore>> {
+        Some(self)
     }
 
     fn engine(&self) -> Option<EngineStatus> {

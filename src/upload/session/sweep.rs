@@ -14,7 +14,7 @@ const UNUSED: Duration = Duration::from_hours(1);
 /// How long after their end uploads stay that other servers may have in hand: longer than one of them may still publish.
 const AFTERMATH: Duration = Duration::from_hours(1);
 /// Uploads that began in this time are listed at once.
-const LISTED: Duration = Duration::from_mins(10);
+const LISTED: Duration = Duration::from_hours(1);
 /// Uploads that are looked at at the same time.
 const AT_ONCE: usize = 8;
 
