@@ -7,6 +7,7 @@ import hmac
 import http.client
 import ssl
 import threading
+import time
 import urllib.parse
 import xml.etree.ElementTree
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from typing import NamedTuple
 from sealslot import Failed
 
 EMPTY = hashlib.sha256(b"").hexdigest()
+# In seconds.
+MOST_IDLE = 5
 
 
 class Keys(NamedTuple):
@@ -96,6 +99,11 @@ class Bucket:
             raise
 
     def client(self):
+        now = time.monotonic()
+        # Engines close what was idle for long, and that shows in the next request only.
+        if now - getattr(self.own, "used", now) > MOST_IDLE:
+            self.close()
+        self.own.used = now
         if getattr(self.own, "client", None) is None:
             kind = http.client.HTTPSConnection if self.secure else http.client.HTTPConnection
             options = {"context": self.context} if self.secure else {}
