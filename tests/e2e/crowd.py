@@ -28,7 +28,8 @@ class Way(Link):
         super().__init__(crowd.front.port, crowd.front.context(), patience=8.0)
         self.crowd, self.dice, self.resumable = crowd, dice, resumable
         self.port_here = None  # of the connection
-        self.asking = False  # a request is on its way, of an upload that exists
+        self.resuming = False  # a request of an upload that exists goes on
+        self.asking = False  # and its body waits for a while before it is sent
         self.over = []  # of each request: from which port, and whether it was answered, other than by "not now"
 
     def connect(self):
@@ -41,17 +42,20 @@ class Way(Link):
             self.crowd.count["cut by the client"] += 1
             raise Cut
         if self.dice.random() < 0.5:
-            time.sleep(self.dice.uniform(0, 0.3))  # it is while something is sent that things break
+            # It is while something is sent that things break.
+            self.asking = self.resuming
+            time.sleep(self.dice.uniform(0.05, 0.4))
+            self.asking = False
         super().send(body, chunked)
 
     def request(self, method, path, *arguments, **named):
-        self.asking = self.resumable and path != "/uploads" and method in ("PATCH", "HEAD")
+        self.resuming = self.resumable and path != "/uploads"
         answered = False
         try:
             answer = super().request(method, path, *arguments, **named)
             answered = answer.status != 503
         finally:
-            self.asking = False
+            self.asking = False  # also where something broke
             self.over.append((self.port_here, answered))
         if not answered:
             after = answer.headers["Retry-After"]
@@ -206,7 +210,7 @@ class Crowd:
         return path
 
     def asking(self):
-        """Every request on its way, as it is now."""
+        """Every request that is in the midst of it now, and will be for a moment."""
         with self.lock:
             return [Asking(way, way.port_here, len(way.over)) for way in self.ways if way.asking]
 
