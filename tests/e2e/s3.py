@@ -89,13 +89,17 @@ class Bucket:
         path = "/" + urllib.parse.quote(f"{self.name}/{key}" if key else self.name)
         text = "&".join(f"{quoted(name)}={quoted(value)}" for name, value in sorted((query or {}).items()))
         signed = self.signed(method, path, text, body, dict(headers or {}))
+        kept = getattr(self.own, "client", None) is not None
         client = self.client()
         try:
             client.request(method, f"{path}?{text}" if text else path, body or None, signed)
             response = client.getresponse()
             return response.status, response.headers, response.read()
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as error:
             self.close()
+            # A connection that the engine has ended meanwhile, as any may that nothing goes over.
+            if kept and method in ("GET", "HEAD") and isinstance(error, (http.client.RemoteDisconnected, BrokenPipeError)):
+                return self.request(method, key, body, query, headers)
             raise
 
     def client(self):
