@@ -206,6 +206,18 @@ impl Uploads {
         self.store.check()
     }
 
+    /// Whether anything can be read of a store that several servers share: asked first, since what reads it tries for longer.
+    /// That nothing more fits into it does not matter here. Blocks.
+    pub fn check_engine(&self) -> Result<(), StoreError> {
+        if !self.store.is_shared() {
+            return Ok(());
+        }
+        match self.store.check() {
+            away @ Err(StoreError::Unavailable { .. }) => away,
+            _ => Ok(()),
+        }
+    }
+
     /// Whether new uploads of so many bytes of plaintext in all would fit, sealed. Blocks.
     pub fn has_room(&self, bytes: u64) -> Result<(), StoreError> {
         // Of each chunk its tag; of each file its header, and the manifest.

@@ -86,6 +86,10 @@ pub(super) async fn at_url(
     url: UploadUrl,
     body: RequestBody,
 ) -> Result<Response, Problem> {
+    // Before anything is read of the upload, which is tried for longer than a client should wait to be told to come back.
+    call.app
+        .blocking(|app| app.uploads.check_engine())
+        .await??;
     let answer = answer_at_url(call, url.clone(), body).await;
     if answer.is_err() {
         note_terms(call, url).await;
