@@ -206,12 +206,14 @@ impl Uploads {
         self.store.check()
     }
 
-    /// Whether anything can be read of a store that several servers share: asked first, since what reads it tries for longer.
-    /// That nothing more fits into it does not matter here. Blocks.
-    pub fn check_engine(&self) -> Result<(), StoreError> {
-        if !self.store.is_shared() {
-            return Ok(());
-        }
+    /// Whether other servers may have the same uploads.
+    pub fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
+    /// Whether what is stored can be reached: asked first, since what reads it tries for longer. That nothing more fits does not
+    /// matter here. Blocks.
+    pub fn check_reach(&self) -> Result<(), StoreError> {
         match self.store.check() {
             away @ Err(StoreError::Unavailable { .. }) => away,
             _ => Ok(()),

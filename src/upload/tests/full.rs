@@ -23,6 +23,6 @@ fn what_is_full_is_read_all_the_same() {
             uploads(Arc::new(open()))
         };
         assert!(matches!(uploads.check(), Err(StoreError::Full { .. })));
-        uploads.check_engine().unwrap();
+        uploads.check_reach().unwrap();
     }
 }
