@@ -89,7 +89,7 @@ fn what_names_no_place_or_two_is_refused() {
 fn a_bucket_goes_before_a_folder_that_only_the_environment_names() {
     let bench = Bench::new();
     let create = |name: &str, value: &str| {
-        let mut command = bench.command(&["token", "create", "ci"]);
+        let mut command = bench.command(["token", "create", "ci"]);
         without_credentials(&bench, &mut command);
         command
             .env("SEALSLOT_STORE_ENDPOINT", "http://127.0.0.1:1")
