@@ -9,8 +9,8 @@ use std::time::Instant;
 use clap::Args;
 
 use super::progress::Bars;
+use super::rate::Rate;
 use super::stored::{Found, PAGE, in_parallel, pages};
-use super::verify::rate::Rate;
 use super::{Exit, Failure};
 use crate::config::{Amount, BucketArgs};
 use crate::store::{Collection, StoreError, UploadId};

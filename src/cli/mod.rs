@@ -43,6 +43,7 @@ mod passphrase;
 mod plugin;
 mod progress;
 mod pull;
+mod rate;
 mod restore;
 mod restored_name;
 mod restored_path;

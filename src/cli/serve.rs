@@ -60,7 +60,7 @@ const FILE_WATCH: Duration = Duration::from_secs(2);
 #[command(after_long_help = "Examples:
   sealslot serve
   sealslot serve --listen 0.0.0.0:443 --certs /etc/sealslot/certs --recipient identity.pem.pub --data /var/lib/sealslot
-  sealslot serve --config /etc/sealslot/sealslot.toml --store s3://uploads/sealslot --store-endpoint https://s3.example.org:8333")]
+  sealslot serve --recipient identity.pem.pub --store s3://uploads/sealslot --store-endpoint https://s3.example.org")]
 pub(super) struct ServeCommand {
     #[command(flatten)]
     settings: ServeArgs,

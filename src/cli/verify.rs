@@ -1,6 +1,5 @@
 //! `sealslot verify`: finds what is damaged of all that is stored.
 
-pub(super) mod rate;
 mod report;
 
 use std::sync::Arc;
@@ -11,11 +10,11 @@ use clap::Args;
 use super::filters::FilterArgs;
 use super::identity::OptionalIdentityArgs;
 use super::progress::Bars;
+use super::rate::Rate;
 use super::stored::{Found, Place, PlaceArgs, as_listed, in_parallel};
 use super::{Exit, Failure};
 use crate::config::Amount;
 use crate::upload::Verifier;
-use rate::Rate;
 use report::Report;
 
 /// Read everything that is stored, and find any damage, without a key

@@ -143,8 +143,8 @@ impl BucketArgs {
 /// Memory that uploads to a bucket may hold in parts that are being filled, unless more of them are asked for.
 const PARTS_IN_MEMORY: u64 = 1 << 30;
 const PART_SIZES: RangeInclusive<u64> = S3Limits::MIN_PART_SIZE..=S3Limits::MAX_PART_SIZE;
-/// The largest one fits into the 10,000 parts that an object can have.
-const SEGMENT_SIZES: RangeInclusive<u64> = S3Limits::MIN_PART_SIZE..=(64 << 30);
+/// Of the largest one, sealed, an engine still makes a copy in one request: 5 GiB are the most for that.
+const SEGMENT_SIZES: RangeInclusive<u64> = S3Limits::MIN_PART_SIZE..=(4 << 30);
 
 impl ServeArgs {
     /// Where uploads are to be kept.

@@ -1,5 +1,6 @@
 //! The settings file.
 
+use std::env;
 use std::path::{Path, PathBuf};
 
 use super::{BucketArgs, BucketSettings, ConfigError, ServeArgs};
@@ -18,12 +19,18 @@ pub enum DataPlace {
 }
 
 /// Where the server with these settings keeps what there is, for commands that work on it: as given, else what the file says.
+///
+/// As for a server, a bucket goes before a data folder that only the environment names.
 pub fn data_place(
     data: Option<PathBuf>,
     store: Option<S3Url>,
     reached: BucketArgs,
     file: Option<&Path>,
 ) -> Result<DataPlace, ConfigError> {
+    let (of_environment, data) = match data {
+        Some(data) if is_of_environment(&data) => (Some(data), None),
+        data => (None, data),
+    };
     let file = match (data, store) {
         (Some(_), Some(_)) => {
             return Err(ConfigError::Conflict {
@@ -44,9 +51,15 @@ pub fn data_place(
             Ok(DataPlace::Bucket(Box::new(bucket)))
         }
         None => Ok(DataPlace::Folder(
-            file.data.unwrap_or_else(|| "data".into()),
+            of_environment
+                .or(file.data)
+                .unwrap_or_else(|| "data".into()),
         )),
     }
+}
+
+fn is_of_environment(data: &Path) -> bool {
+    env::var_os("SEALSLOT_DATA").is_some_and(|named| named.as_os_str() == data.as_os_str())
 }
 
 pub(super) fn read(named: Option<&Path>) -> Result<ServeArgs, ConfigError> {

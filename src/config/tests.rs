@@ -280,7 +280,7 @@ fn what_is_of_a_bucket_needs_one_and_what_is_of_a_disk_does_not_go_with_it() {
             },
         ),
         (
-            "store-segment-size must be 8 MiB to 65536 MiB",
+            "store-segment-size must be 8 MiB to 4096 MiB",
             ServeArgs {
                 store_segment_size: size(1),
                 ..with_bucket()

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use http::StatusCode;
 
-use super::App;
+use super::{App, CertificateHealth};
 use crate::store::EngineStatus;
+use crate::webhook::Counters;
 
 /// Counters since the start.
 #[derive(Default)]
@@ -80,30 +81,7 @@ pub(super) fn text(app: &App) -> String {
         text += &one("audit_failing", help, "gauge", failing);
     }
     if let Some(health) = &app.certificate {
-        let health = health();
-        let rows = [
-            (
-                "not_after_seconds",
-                "Until when the certificate is valid, in seconds since 1970; 0: there is none.",
-                "gauge",
-                health.not_after_seconds(),
-            ),
-            (
-                "failing",
-                "Whether what is to replace the certificate cannot be used, or does not come.",
-                "gauge",
-                u64::from(health.failing.is_some()),
-            ),
-            (
-                "replacements_total",
-                "Certificates that took another's place.",
-                "counter",
-                health.replacements,
-            ),
-        ];
-        for (name, help, kind, value) in rows {
-            text += &one(&format!("certificate_{name}"), help, kind, value);
-        }
+        text += &of_certificate(&health());
     }
     if let Some(engine) = app.uploads.engine() {
         text += &of_engine(&engine);
@@ -113,35 +91,71 @@ pub(super) fn text(app: &App) -> String {
         text += &one("node_upkeep", help, "gauge", u64::from(node.has_upkeep()));
     }
     if let Some(webhooks) = &app.webhooks {
-        for (name, help, value) in [
-            (
-                "delivered",
-                "Messages that a webhook took.",
-                &webhooks.delivered,
-            ),
-            (
-                "failed",
-                "Tries to tell a webhook that failed.",
-                &webhooks.failed,
-            ),
-            (
-                "given_up",
-                "Messages that are not tried any more.",
-                &webhooks.given_up,
-            ),
-            (
-                "dropped",
-                "Uploads that webhooks are not told of: too many waited.",
-                &webhooks.dropped,
-            ),
-        ] {
-            text += &one(
-                &format!("webhooks_{name}_total"),
-                help,
-                "counter",
-                value.load(Relaxed),
-            );
-        }
+        text += &of_webhooks(webhooks);
+    }
+    text
+}
+
+/// What became of the certificate.
+fn of_certificate(health: &CertificateHealth) -> String {
+    let mut text = String::new();
+    let rows = [
+        (
+            "not_after_seconds",
+            "Until when the certificate is valid, in seconds since 1970; 0: there is none.",
+            "gauge",
+            health.not_after_seconds(),
+        ),
+        (
+            "failing",
+            "Whether what is to replace the certificate cannot be used, or does not come.",
+            "gauge",
+            u64::from(health.failing.is_some()),
+        ),
+        (
+            "replacements_total",
+            "Certificates that took another's place.",
+            "counter",
+            health.replacements,
+        ),
+    ];
+    for (name, help, kind, value) in rows {
+        text += &one(&format!("certificate_{name}"), help, kind, value);
+    }
+    text
+}
+
+/// What webhooks were told.
+fn of_webhooks(webhooks: &Counters) -> String {
+    let mut text = String::new();
+    for (name, help, value) in [
+        (
+            "delivered",
+            "Messages that a webhook took.",
+            &webhooks.delivered,
+        ),
+        (
+            "failed",
+            "Tries to tell a webhook that failed.",
+            &webhooks.failed,
+        ),
+        (
+            "given_up",
+            "Messages that are not tried any more.",
+            &webhooks.given_up,
+        ),
+        (
+            "dropped",
+            "Uploads that webhooks are not told of: too many waited.",
+            &webhooks.dropped,
+        ),
+    ] {
+        text += &one(
+            &format!("webhooks_{name}_total"),
+            help,
+            "counter",
+            value.load(Relaxed),
+        );
     }
     text
 }

@@ -43,8 +43,10 @@ struct Document<'a> {
     ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<NodeId>,
-    engine: &'a EngineStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<&'a EngineStatus>,
     /// What that means, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     means: Vec<&'static str>,
     #[serde(skip_serializing_if = "String::is_empty")]
     warning: String,
@@ -59,18 +61,18 @@ pub(super) async fn respond(app: &Arc<App>, head: &Parts) -> Result<Response, Pr
     app.check_certificate()?;
     app.blocking(|app| app.uploads.check()).await??;
     let warning = certificate::warning(app);
-    let Some(engine) = app.uploads.engine() else {
-        return Ok(text(format!("ready\n{warning}")));
-    };
-    let means = means(&engine);
-    if Form::preferred(&head.headers, &[Form::Json, Form::Text]) == Form::Text {
-        return Ok(text(format!("ready\n{}\n{warning}", means.join("\n"))));
+    let engine = app.uploads.engine();
+    let means = engine.as_ref().map(means).unwrap_or_default();
+    if Form::preferred(&head.headers, &[Form::Text, Form::Json]) == Form::Text {
+        let lines = ["ready"].iter().chain(&means);
+        let said: String = lines.flat_map(|line| [line, "\n"]).collect();
+        return Ok(text(said + &warning));
     }
     Ok(json(&Document {
         ready: true,
         node: app.node.as_ref().map(|node| node.id),
         means,
-        engine: &engine,
+        engine: engine.as_ref(),
         warning: warning.trim_end().to_owned(),
     }))
 }
@@ -117,14 +119,19 @@ mod tests {
         assert_eq!((best.len(), worst.len()), (3, 4));
         let said = best.iter().zip(&worst).filter(|(one, other)| one != other);
         assert_eq!(said.count(), 2);
-        let document = Document {
-            ready: true,
-            node: None,
-            engine: &engine(true, "sha256", false),
-            means: Vec::new(),
-            warning: String::new(),
+        let document = |engine: Option<&EngineStatus>| {
+            let document = Document {
+                ready: true,
+                node: None,
+                engine,
+                means: Vec::new(),
+                warning: String::new(),
+            };
+            serde_json::to_string(&document).unwrap()
         };
-        let expected = r#"{"ready":true,"engine":{"conditional_writes":true,"checksum":"sha256","keeps_versions":false},"means":[]}"#;
-        assert_eq!(serde_json::to_string(&document).unwrap(), expected);
+        let expected = r#"{"ready":true,"engine":{"conditional_writes":true,"checksum":"sha256","keeps_versions":false}}"#;
+        let signed = engine(true, "sha256", false);
+        assert_eq!(document(Some(&signed)), expected);
+        assert_eq!(document(None), r#"{"ready":true}"#);
     }
 }

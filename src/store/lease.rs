@@ -10,13 +10,13 @@ use super::{Change, Collection, RecordName, RecordStore, StoreError};
 /// How far the clocks of servers may be apart: nobody takes a lease before so long after its end.
 const CLOCKS_APART: Duration = Duration::from_secs(5);
 /// Bytes of the longest state that a lease keeps.
-pub const MAX_LEASE_STATE: usize = 64 << 10;
+pub(super) const MAX_LEASE_STATE: usize = 64 << 10;
 
 /// A lease that this server holds: nobody else does what it stands for until its time is over.
 ///
 /// It has an end, so that another server goes on where the holder died. The clocks of all servers are compared, so they must be set
-/// by NTP: what is promised holds while no two of them are more than five seconds apart. Whoever does something that must not be
-/// done twice asks [`is_held`](Self::is_held) before each step of it.
+/// by NTP: what is promised holds while no two of them are more than five seconds apart. It saves work and is no
+/// lock: what is done under it may be done twice.
 #[derive(Debug)]
 pub struct Lease {
     name: RecordName,
@@ -79,7 +79,8 @@ impl Lease {
     }
 
     /// Whether it is held still.
-    pub fn is_held(&self, now: SystemTime) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_held(&self, now: SystemTime) -> bool {
         now < self.until && Instant::now() < self.ends
     }
 
@@ -88,7 +89,7 @@ impl Lease {
         &self.state
     }
 
-    /// Holds it for as long again from now on, and keeps `state` for this holder or the next, at most [`MAX_LEASE_STATE`] bytes.
+    /// Holds it for as long again from now on, and keeps `state` for this holder or the next, at most 64 KiB.
     /// `false`: it was lost, and somebody else may hold it.
     pub fn renew(
         &mut self,

@@ -30,7 +30,7 @@ use serde::Serialize;
 
 pub use error::{NameError, StoreError};
 pub use id::{Day, UploadId};
-pub use lease::{Lease, MAX_LEASE_STATE};
+pub use lease::Lease;
 pub use local::{LocalFolder, LocalReader, LocalRecords, LocalStore, StoreLimits};
 pub use logs::{LogStore, MAX_PIECE};
 pub use nodes::{NodeId, Nodes};
@@ -52,6 +52,11 @@ pub use staging::Staging;
 /// An upload's way: [`create_segment`](Self::create_segment) for each of its segments, each writer
 /// [finished](SegmentWriter::finish), then [`publish`](Self::publish). Whoever cannot go on calls
 /// [`discard`](Self::discard). An id is staged by one caller at a time.
+///
+/// A store that [several servers share](Self::is_shared) promises the same but for this. What is durable is as durable as the engine
+/// keeps it, and of a segment nothing is before it has [finished](SegmentWriter::finish). Callers on other servers may stage segments of
+/// the same upload, under names of their own: who writes it down first is in, the other gets [`StoreError::Overtaken`]. What is left
+/// to be removed when a store is opened is removed by [`sweep_staged`](Self::sweep_staged) there.
 pub trait Store: Staging + SessionStore + RecordStore {
     /// A name for segment number `number` (below [`MAX_SEGMENTS`]) of an upload, before there is anything of it. Asks nobody.
     fn name_segment(&self, number: u32) -> Result<SegmentName, StoreError> {
@@ -254,7 +259,8 @@ pub struct EngineStatus {
 ///
 /// Dropping it without [`finish`](Self::finish) leaves the segment staged and unfinished: discard the upload.
 pub trait SegmentWriter: Send {
-    /// Makes the bytes written so far durable, while more is to come. May block for as long as the disk needs.
+    /// Makes the bytes written so far durable, while more is to come; in a shared store it does nothing. May block for as long as the
+    /// disk needs.
     fn sync(&mut self) -> Result<(), StoreError>;
 
     /// Appends `sealed` as it is, in one call to the disk: hand over large pieces (256 KiB to 1 MiB). May block.

@@ -1,6 +1,5 @@
 //! The servers that share a store, and which of them are alive.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -128,20 +127,6 @@ impl Nodes {
         Ok(seen.is_some_and(|seen| is_recent(seen, now)))
     }
 
-    /// All that are alive.
-    pub fn alive(&self, now: SystemTime) -> Result<BTreeSet<NodeId>, StoreError> {
-        let mut alive = BTreeSet::new();
-        for name in self.records.records(Collection::Nodes)? {
-            let Ok(id) = name.as_str().parse() else {
-                continue;
-            };
-            if self.is_alive(&id, now)? {
-                alive.insert(id);
-            }
-        }
-        Ok(alive)
-    }
-
     /// Removes what is known of servers that have been dead for an hour, and gives how many.
     pub fn sweep(&self, now: SystemTime) -> Result<usize, StoreError> {
         let mut swept = 0;
@@ -217,7 +202,6 @@ mod tests {
             let found = [one, two].map(|id| nodes.is_alive(&id, after(seconds)).unwrap());
             assert_eq!(found, alive, "{seconds}");
         }
-        assert_eq!(nodes.alive(after(60)).unwrap(), BTreeSet::from([two]));
         // A clock that is far off is not believed.
         assert!(!nodes.is_alive(&one, now - Duration::from_secs(61)).unwrap());
 

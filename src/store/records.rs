@@ -102,7 +102,7 @@ pub trait RecordStore: Send + Sync + 'static {
     fn record(&self, collection: Collection, name: &RecordName) -> Result<Vec<u8>, StoreError>;
 
     /// Reads a record, lets `change` decide, and does what it says: nobody else, in this process or another, changes the
-    /// record in between. Durable when this returns; after an error it may have been done or not, but never in part.
+    /// record in between (but for a shared store whose engine has no conditional writes, where a turn can be lost). Durable when this returns; after an error it may have been done or not, but never in part.
     ///
     /// `change` sees `None` where there is no record. It may be called more than once (a store without locks tries again), the last
     /// call counts, and it must not change records itself.

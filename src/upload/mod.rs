@@ -206,6 +206,20 @@ impl Uploads {
         self.store.check()
     }
 
+    /// Whether other servers may have the same uploads.
+    pub fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
+    /// Whether what is stored can be reached: asked first, since what reads it tries for longer. That nothing more fits does not
+    /// matter here. Blocks.
+    pub fn check_reach(&self) -> Result<(), StoreError> {
+        match self.store.check() {
+            away @ Err(StoreError::Unavailable { .. }) => away,
+            _ => Ok(()),
+        }
+    }
+
     /// Whether new uploads of so many bytes of plaintext in all would fit, sealed. Blocks.
     pub fn has_room(&self, bytes: u64) -> Result<(), StoreError> {
         // Of each chunk its tag; of each file its header, and the manifest.

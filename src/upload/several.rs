@@ -1,6 +1,7 @@
 //! Several things at the same time, where each waits for a store that is far away.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 /// Does something with each of the items, at most `at_once` at the same time, and waits for all of it. Blocks.
 pub(super) fn for_each<T: Sync>(items: &[T], at_once: usize, work: impl Fn(&T) + Sync) {
@@ -13,10 +14,12 @@ pub(super) fn for_each<T: Sync>(items: &[T], at_once: usize, work: impl Fn(&T) +
     if items.len() < 2 {
         return one_after_another();
     }
-    std::thread::scope(|scope| {
-        for _ in 0..at_once.min(items.len()) {
-            scope.spawn(one_after_another);
+    thread::scope(|scope| {
+        for _ in 1..at_once.min(items.len()) {
+            // Where no thread can be had, those that there are do it all.
+            let _ = thread::Builder::new().spawn_scoped(scope, one_after_another);
         }
+        one_after_another();
     });
 }
 

@@ -10,6 +10,7 @@ use crate::grant::{GrantId, NewLink, Refused};
 use crate::seal::Identity;
 use crate::store::LocalStore;
 
+mod full;
 mod segments;
 mod shared_folder;
 mod two_servers;

@@ -94,7 +94,7 @@ def quota(engine, folder, note):
         refused = {answer for answer in said if answer[0] != 201}
         stored = sum(item.size for item in engine.bucket.list(f"{site.prefix}/uploads/"))
         expect(stored <= most, f"{stored} bytes are stored, and the quota is {most}")
-        expect(taken >= 5, f"only {taken} uploads of 2 MiB were taken: {refused}")
+        expect(taken >= 15, f"only {taken} uploads of 2 MiB were taken: {refused}")
         expect({status for status, _ in refused} == {507}, f"it refuses with {refused}")
         note(f"{taken} uploads of 2 MiB, {stored / most:.0%} of it")
 

@@ -17,8 +17,8 @@ from fleet import Node, Site
 from one_upload import Refused, Resumable
 from sealslot import BINARY, MIB, check, expect, run, sealslot
 
-# What it may take from a request's head to 503, where the engine was well a moment ago: no longer than one request to it.
-REFUSED_WITHIN = 30
+# What it may take from a request's head to 503: the engine is asked once, for two seconds.
+REFUSED_WITHIN = 10
 # An upload gets no further in one request than from one kill to the next: what is under way is gone with its server.
 MOST_KILLS = {"server": 8, "engine": 3}
 

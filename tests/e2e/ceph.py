@@ -102,7 +102,7 @@ osd pool default pg autoscale mode = off
 osd crush chooseleaf type = 0
 osd objectstore = bluestore
 bluestore block size = {disk}
-osd memory target = {939524096}
+osd memory target = {896 * MIB}
 rgw frontends = beast endpoint=127.0.0.1:{self.s3_port} tcp_nodelay=1
 rgw dns name = 127.0.0.1
 rgw data = {self.folder}/rgw

@@ -229,7 +229,7 @@ class Node(Engine):
 
 class Cluster(Engine):
     """Masters "master-1" to "master-3" in Raft, volume servers "volume-1" to "volume-3" on a rack each, every volume on two
-    racks racks (replication 010), and "filer" with the S3 gateway."""
+    racks (replication 010), and "filer" with the S3 gateway."""
 
     door = "filer"
 

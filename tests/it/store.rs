@@ -4,8 +4,7 @@
 //! and commands of each bench get `--store` with a prefix of its own below it instead; `AWS_*` in the environment says how the
 //! engine is reached. Nothing is removed there at the end.
 //!
-//! These modules are meant to be run so: `accounting`, `downloads`, `draft`, `forms`, `lifecycle`, `links`, `matrix`, `migrate_command`,
-//! `promises`, `ranges`, `resumable`, `store_settings`, `tokens`, `tus`, `uploads`. What looks into the data folder, changes what lies there, or waits for
+//! The modules that are meant to be run so stand in `tests/e2e/bucket_tests`. What looks into the data folder, changes what lies there, or waits for
 //! what is staged of a body under way (an object is there whole or not at all) returns at once where [`in_bucket`] says so: that is
 //! for the folder alone. The others know of folders only.
 

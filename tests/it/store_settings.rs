@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::process::Command;
 
 use crate::program::{Bench, Ran};
 use crate::server::{Server, content, text};
@@ -10,6 +11,11 @@ use crate::store::{in_bucket, new_bucket};
 /// What a command says that is run where nothing names credentials.
 fn run_without_credentials(bench: &Bench, args: &[&str]) -> Ran {
     let mut command = bench.command(args);
+    without_credentials(bench, &mut command);
+    Ran::of(command)
+}
+
+fn without_credentials(bench: &Bench, command: &mut Command) {
     command
         .env_remove("SEALSLOT_STORE")
         .env("HOME", bench.path(""));
@@ -18,7 +24,6 @@ fn run_without_credentials(bench: &Bench, args: &[&str]) -> Ran {
             command.env_remove(name);
         }
     }
-    Ran::of(command)
 }
 
 #[test]
@@ -78,6 +83,32 @@ fn what_names_no_place_or_two_is_refused() {
         assert_eq!(ran.code(), Some(64), "{args:?}: {}", ran.stderr());
     }
     assert_eq!(bench.names("."), ["key", "stranger"]);
+}
+
+#[test]
+fn a_bucket_goes_before_a_folder_that_only_the_environment_names() {
+    let bench = Bench::new();
+    let create = |name: &str, value: &str| {
+        let mut command = bench.command(["token", "create", "ci"]);
+        without_credentials(&bench, &mut command);
+        command
+            .env("SEALSLOT_STORE_ENDPOINT", "http://127.0.0.1:1")
+            .env("SEALSLOT_DATA", "data")
+            .env(name, value);
+        Ran::of(command)
+    };
+    // Else the token would be made in a folder of which no server knows.
+    let line = create("SEALSLOT_STORE", "s3://uploads/here").failed(64);
+    assert!(line.contains("AWS_ACCESS_KEY_ID"), "{line}");
+    let settings = bench.path("other.toml");
+    fs::write(&settings, "store = \"s3://uploads/here\"\n").unwrap();
+    let line = create("SEALSLOT_CONFIG", "other.toml").failed(64);
+    assert!(line.contains("AWS_ACCESS_KEY_ID"), "{line}");
+    assert!(!bench.path("data").exists());
+    // Where no bucket is named, it is the folder.
+    fs::write(&settings, "data = \"of-the-file\"\n").unwrap();
+    create("SEALSLOT_CONFIG", "other.toml").ok();
+    assert!(bench.path("data").exists() && !bench.path("of-the-file").exists());
 }
 
 #[test]

@@ -86,6 +86,11 @@ pub(super) async fn at_url(
     url: UploadUrl,
     body: RequestBody,
 ) -> Result<Response, Problem> {
+    // Before anything is read of the upload, which is tried for longer than a client should wait to be told to come back.
+    if call.app.uploads.is_shared() {
+        let reached = call.app.blocking(|app| app.uploads.check_reach());
+        reached.await??;
+    }
     let answer = answer_at_url(call, url.clone(), body).await;
     if answer.is_err() {
         note_terms(call, url).await;

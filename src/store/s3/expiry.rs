@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+    #[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
     fn what_is_over_is_listed_in_order_until_it_is_taken_off() {
         let [one, two] = testing::buckets(true).map(Expiries::new);
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);

@@ -9,7 +9,7 @@ use super::published::S3Upload;
 use super::store::S3Store;
 use super::unfinished::{self, Doing};
 use super::writer::S3Writer;
-use crate::store::{SegmentHeader, SegmentName, SegmentWriter, StoreError, UploadId};
+use crate::store::{SegmentHeader, SegmentName, SegmentWriter, Staging, StoreError, UploadId};
 
 impl S3Store {
     /// Puts the new manifest in the place of the old one, which is the one step that makes the change; new segments were written
@@ -187,7 +187,6 @@ impl S3Store {
 
     /// Removes what was written for nothing. What stays is removed by sweeping, which the note of it is left for.
     fn remove_new(&self, id: &UploadId, new: &[SegmentName]) {
-        use crate::store::Staging;
         let removed = new
             .iter()
             .try_for_each(|name| self.remove_segment(id, name));

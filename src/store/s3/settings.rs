@@ -94,7 +94,7 @@ pub enum S3SettingsError {
     Endpoint(String, #[source] EndpointError),
     /// Secrets in the clear.
     #[error(
-        "{0} is plain HTTP to another machine, where anybody on the way can change what is stored; use https, or allow plain HTTP in the configuration"
+        "{0} is plain HTTP to another machine, where anybody on the way can change what is stored; use https, or set --store-allow-http"
     )]
     PlainHttp(String),
     /// Not a region.

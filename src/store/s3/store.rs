@@ -33,7 +33,7 @@ const MAX_META: u64 = 64 << 20;
 /// uploads/{day}/{id}/{nnnn}-{tag}.parts   what the engine calls a segment that is being sent in parts
 /// uploads/{day}/{id}/segments-{tag}       the names of the segments, where they do not fit into notes
 /// unfinished/{id}                         somebody removes or replaces something of that upload
-/// sessions/ records/ expiry/              see there
+/// sessions/ records/ expiry/ audit/       see there
 /// ```
 ///
 /// Segments have random tags, so that no name is ever written twice, and belong to an upload only where its manifest's notes, or

@@ -1,4 +1,4 @@
-//! Places in a real engine, for tests that are run with one: `tests/e2e/bucket`.
+//! Places in a real engine, for tests that are run with one: `tests/e2e/bucket_tests`.
 
 use std::env;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -60,5 +60,5 @@ pub(super) fn buckets(conditional: bool) -> [Bucket; 2] {
 }
 
 fn variable(name: &str) -> String {
-    env::var(name).unwrap_or_else(|_| panic!("{name} is to be set: tests/e2e/bucket does it"))
+    env::var(name).unwrap_or_else(|_| panic!("{name} is to be set: tests/e2e/bucket_tests does it"))
 }

@@ -85,13 +85,13 @@ impl Place for InBucket {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn conforms() {
     conformance::run(|| InBucket::real(None));
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn conforms_with_a_quota() {
     conformance::run(|| InBucket::real(Some(1 << 30)));
 }
@@ -102,7 +102,7 @@ fn conforms_over_a_small_engine() {
 }
 
 #[test]
-#[ignore = "takes a minute: tests/e2e/bucket runs it"]
+#[ignore = "takes a minute: tests/e2e/bucket_tests runs it"]
 fn conforms_over_a_small_engine_without_conditions() {
     let lies = || Lies {
         ignores_conditions: true,
@@ -135,7 +135,7 @@ const CASES: [(&str, Case); 16] = [
 ];
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn keeps_to_what_it_says() {
     for (name, case) in CASES {
         println!("{name}");

@@ -203,7 +203,7 @@ fn servers_together_never_exceed_it() {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn two_stores_never_exceed_it() {
     const QUOTA: u64 = 100 * MIB;
     let [one, two] = testing::buckets(true);

@@ -22,7 +22,7 @@ fn number(record: Option<&[u8]>) -> u64 {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn servers_count_in_one_record_without_loss() {
     for conditional in [true, false] {
         let [one, two] = two(conditional);
@@ -31,7 +31,7 @@ fn servers_count_in_one_record_without_loss() {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn nothing_is_lost_where_some_remove_and_others_put() {
     const EACH: u64 = 6;
     for conditional in [true, false] {
@@ -72,7 +72,7 @@ fn nothing_is_lost_where_some_remove_and_others_put() {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn what_is_being_removed_is_gone_and_is_waited_for() {
     let [one, _] = two(true);
     let name = name("going");
@@ -98,7 +98,7 @@ fn what_is_being_removed_is_gone_and_is_waited_for() {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn what_a_dead_server_left_half_removed_keeps_nobody_out_for_long() {
     let [mut one, mut two] = two(true);
     (one.abandoned, two.abandoned) = (Duration::from_secs(2), Duration::from_secs(2));
@@ -115,7 +115,7 @@ fn what_a_dead_server_left_half_removed_keeps_nobody_out_for_long() {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn what_is_no_record_is_not_read_as_one() {
     let [one, two] = two(true);
     let name = name("damaged");
@@ -147,7 +147,7 @@ fn what_is_no_record_is_not_read_as_one() {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn of_many_servers_one_gets_a_lease() {
     for conditional in [true, false] {
         let servers = two(conditional);

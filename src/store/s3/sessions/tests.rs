@@ -23,7 +23,7 @@ fn first(entries: &[EntryBytes]) -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn of_two_servers_at_one_upload_one_goes_on() {
     for conditional in [true, false] {
         let servers = two(conditional);
@@ -52,7 +52,7 @@ fn of_two_servers_at_one_upload_one_goes_on() {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn who_counts_in_what_was_replaced_is_overtaken() {
     let [one, two] = two(true);
     let id = id_at(1000);
@@ -90,7 +90,7 @@ fn who_counts_in_what_was_replaced_is_overtaken() {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn the_last_entries_of_many_are_read_in_order() {
     let [one, two] = two(true);
     let id = id_at(1000);
@@ -110,7 +110,7 @@ fn the_last_entries_of_many_are_read_in_order() {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn records_are_found_by_when_they_began() {
     let [one, two] = two(true);
     let ids = [100, 200, 300, 400].map(id_at);

@@ -4,11 +4,11 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::progress::Bar;
+use super::progress::Bar;
 use crate::upload::Pace;
 
 /// Reading that keeps to a rate, and moves a bar on.
-pub(in crate::cli) struct Rate {
+pub(super) struct Rate {
     /// Bytes in a second.
     limit: Option<u64>,
     /// Until when what may be read is spoken for.
@@ -17,7 +17,7 @@ pub(in crate::cli) struct Rate {
 }
 
 impl Rate {
-    pub(in crate::cli) fn new(limit: Option<u64>, bar: Bar) -> Self {
+    pub(super) fn new(limit: Option<u64>, bar: Bar) -> Self {
         Self {
             limit,
             taken: Mutex::new(Instant::now()),
@@ -25,7 +25,7 @@ impl Rate {
         }
     }
 
-    pub(in crate::cli) fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.bar.clear();
     }
 
