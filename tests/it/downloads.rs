@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::client::{Answer, Protocol};
 use crate::program::Bench;
 use crate::server::{Server, content, text};
-use crate::store::in_bucket;
+use crate::store::{in_bucket, only_in_a_folder};
 
 /// Ends within a chunk.
 const SIZE: usize = 262_144 + 1000;
@@ -346,9 +346,7 @@ fn another_origin_cannot_either() {
 
 #[test]
 fn damage_cuts_the_download() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     let bench = Bench::new();
     let server = Server::opening(&bench, &[]);
     let sent = content(4 << 20);
@@ -394,9 +392,7 @@ fn damage_cuts_the_download() {
 
 #[test]
 fn what_does_not_fit_together_is_not_served() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     let bench = Bench::new();
     let server = Server::opening(&bench, &[]);
     let (one, two) = (

@@ -13,7 +13,7 @@ use rustls::version::TLS13;
 use crate::client::{PATIENCE, Protocol, trusting};
 use crate::program::Bench;
 use crate::server::{Server, content, text, wait_until};
-use crate::store::in_bucket;
+use crate::store::only_in_a_folder;
 
 #[test]
 fn an_upload_under_way_may_finish_before_the_server_stops() {
@@ -39,9 +39,7 @@ fn an_upload_under_way_may_finish_before_the_server_stops() {
 
 #[test]
 fn after_the_grace_period_the_rest_is_cut_and_cleaned_up() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     let bench = Bench::new();
     let mut server = Server::sealing(&bench, &["--grace", "200ms"]);
     let mut upload = server.begin_admitted("/uploads/slow", &["Content-Length: 3000000"]);
@@ -69,9 +67,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn a_data_folder_has_one_server() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     let bench = Bench::new();
     let server = Server::sealing(&bench, &[]);
     let upload = server.begin_admitted("/uploads/x", &["Content-Length: 5"]);
@@ -89,9 +85,7 @@ fn a_data_folder_has_one_server() {
 
 #[test]
 fn what_was_acknowledged_survives_kill_and_the_rest_is_swept() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     let bench = Bench::new();
     let mut server = Server::sealing(&bench, &[]);
     let sent = content(300_000);

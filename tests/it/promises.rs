@@ -10,7 +10,7 @@ use rustls::version::TLS13;
 use crate::client::{Multipart, Protocol, percent_encoded};
 use crate::program::Bench;
 use crate::server::{Server, text, wait_until};
-use crate::store::in_bucket;
+use crate::store::{in_bucket, only_in_a_folder};
 
 /// More than an upload holds in memory.
 const LARGE: usize = 1 << 20;
@@ -398,9 +398,7 @@ fn nothing_is_written_in_the_clear_on_any_path() {
 
 #[test]
 fn not_even_where_the_disk_fails() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     let bench = Bench::new();
     let marks = Marks::default();
     let server = Server::sealing(&bench, &["--log", "trace"]);

@@ -5,8 +5,8 @@
 //! engine is reached. Nothing is removed there at the end.
 //!
 //! The modules that are meant to be run so stand in `tests/e2e/bucket_tests`. What looks into the data folder, changes what lies there, or waits for
-//! what is staged of a body under way (an object is there whole or not at all) returns at once where [`in_bucket`] says so: that is
-//! for the folder alone. The others know of folders only.
+//! what is staged of a body under way (an object is there whole or not at all) begins with [`only_in_a_folder`] and is left out there. The
+//! others know of folders only.
 
 use std::env;
 use std::fs;
@@ -28,6 +28,12 @@ use crate::program::Bench;
 /// Whether servers keep what they take in in a bucket.
 pub(crate) fn in_bucket() -> bool {
     above().is_some()
+}
+
+/// Begins a test that is for the data folder alone. `tests/e2e/bucket_tests`, which runs the others over a bucket, leaves out those that
+/// call this.
+pub(crate) fn only_in_a_folder() {
+    assert!(!in_bucket(), "this test is for the data folder alone");
 }
 
 fn above() -> Option<String> {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::program::{Bench, Ran};
 use crate::server::Server;
-use crate::store::in_bucket;
+use crate::store::only_in_a_folder;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -224,9 +224,7 @@ fn what_makes_no_sense_is_refused() {
 
 #[test]
 fn a_folder_of_something_else_is_left_alone() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     let bench = Bench::new();
     fs::create_dir(bench.path("photos")).unwrap();
     bench.write("photos/1.jpg", "x");
@@ -246,9 +244,7 @@ fn a_folder_of_something_else_is_left_alone() {
 
 #[test]
 fn the_settings_file_says_where_the_data_is() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     let bench = Bench::new();
     bench.write("sealslot.toml", "data = \"elsewhere\"\n");
     bench.run(&["token", "create", "ci"]).ok();
@@ -262,9 +258,7 @@ fn the_settings_file_says_where_the_data_is() {
 
 #[test]
 fn a_damaged_record_is_named() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     let bench = Bench::new();
     bench.run(&["token", "create", "ci"]).ok();
     let id = list(&bench)[0]["id"].as_str().unwrap().to_owned();

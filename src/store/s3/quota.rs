@@ -74,6 +74,13 @@ impl Quota {
         }
     }
 
+    /// The same, on a thread that must not wait for the engine.
+    pub(super) fn regain(&self, bytes: u64) {
+        if let Some(shares) = &self.shares {
+            shares.regain(bytes);
+        }
+    }
+
     /// Whether so many more bytes would fit. Asks nobody while this server has them in hand.
     pub(super) fn check(&self, bytes: u64) -> Result<(), StoreError> {
         self.shares

@@ -185,7 +185,8 @@ impl SegmentWriter for S3Writer {
 impl Drop for S3Writer {
     fn drop(&mut self) {
         if !self.may_be_there {
-            self.quota.give_back(self.size);
+            // Whoever drops it may be a thread of a runtime.
+            self.quota.regain(self.size);
         }
         if let Some(parts) = self.parts.take() {
             self.chores.abort(parts, std::mem::take(&mut self.marker));

@@ -5,7 +5,7 @@ use crate::digest_fields::sha256_hex;
 use crate::flight::Break;
 use crate::resumable::{PART, id_of, over_both};
 use crate::server::{content, text};
-use crate::store::in_bucket;
+use crate::store::only_in_a_folder;
 
 #[test]
 fn patch_appends_from_its_beginning_without_gaps() {
@@ -30,9 +30,7 @@ fn patch_appends_from_its_beginning_without_gaps() {
 
 #[test]
 fn interrupted_must_not_be_complete_and_should_keep_what_came() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     let content = content(2 * PART);
     over_both(&[], |client| {
         for how in Break::ALL {

@@ -7,13 +7,11 @@ use super::{LAST, MORE, PARTIAL_UPLOAD, assert_problem, assert_refused};
 use crate::flight::Break;
 use crate::resumable::{Client, PART, id_of, limits, over_both};
 use crate::server::content;
-use crate::store::in_bucket;
+use crate::store::only_in_a_folder;
 
 #[test]
 fn offset_must_not_decrease() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     over_both(&[], |client| {
         let content = content(PART);
         let url = client.draft_new();
@@ -68,9 +66,7 @@ fn assert_given_up(client: &Client<'_>, url: &str, offset: usize) {
 
 #[test]
 fn offset_server_that_lost_all_segments_must_reject_further_interaction() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     over_both(&[], |client| {
         let url = client.draft_create(&[], &content(100_000));
         fs::remove_dir_all(client.bench.path("data/staging").join(id_of(&url))).unwrap();
@@ -80,9 +76,7 @@ fn offset_server_that_lost_all_segments_must_reject_further_interaction() {
 
 #[test]
 fn offset_server_that_lost_one_segment_must_reject_further_interaction() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     over_both(&[], |client| {
         for lost in 0..2 {
             let url = client.draft_create(&[], &content(100_000));
@@ -95,9 +89,7 @@ fn offset_server_that_lost_one_segment_must_reject_further_interaction() {
 
 #[test]
 fn offset_server_that_lost_a_piece_of_a_segment_must_reject_further_interaction() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     over_both(&[], |client| {
         let url = client.draft_create(&[], &content(100_000));
         let segment = fs::File::options()
@@ -110,9 +102,7 @@ fn offset_server_that_lost_a_piece_of_a_segment_must_reject_further_interaction(
 
 #[test]
 fn offset_server_that_lost_its_record_must_reject_further_interaction() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     over_both(&[], |client| {
         let url = client.draft_create(&[], &content(100_000));
         for name in client.bench.names("data/sessions") {

@@ -10,7 +10,7 @@ use crate::client::Protocol;
 use crate::program::Bench;
 use crate::resumable::over_both;
 use crate::server::{Server, content, text};
-use crate::store::in_bucket;
+use crate::store::only_in_a_folder;
 
 const OCTETS: &str = "application/octet-stream";
 const OPENING: [&str; 2] = ["--identity", "key"];
@@ -198,9 +198,7 @@ fn a_player_may_seek() {
 
 #[test]
 fn damage_cuts_an_answer_of_several_parts_too() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     let bench = Bench::new();
     let server = Server::opening(&bench, &[]);
     let plain = content(40 * CHUNK);

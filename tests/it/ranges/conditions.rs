@@ -11,7 +11,7 @@ use super::{Asking, request};
 use crate::client::Protocol;
 use crate::program::Bench;
 use crate::server::{Server, content, text};
-use crate::store::in_bucket;
+use crate::store::only_in_a_folder;
 
 /// A server with its key, an upload, and what can be fetched of it.
 fn with_upload(test: impl Fn(&Bench, &Server<'_>, &str, &[(String, Vec<u8>)])) {
@@ -161,9 +161,7 @@ fn head_says_what_get_would() {
 
 #[test]
 fn a_segment_whose_record_is_damaged_can_be_fetched_and_has_no_tag() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     with_upload(|bench, server, id, there| {
         let meta = bench.upload_folder(id).join("meta.age");
         let mut asking = Asking::new(server);

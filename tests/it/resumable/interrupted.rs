@@ -8,14 +8,12 @@ use crate::draft::{LAST, MORE, VERSION};
 use crate::flight::{Break, Flight};
 use crate::resumable::{PART, over_both};
 use crate::server::content;
-use crate::store::in_bucket;
+use crate::store::only_in_a_folder;
 use crate::tus::OCTETS;
 
 #[test]
 fn a_patch_that_breaks_off_keeps_what_came() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     let content = content(2 * PART);
     over_both(&[], |client| {
         for how in Break::ALL {
@@ -40,9 +38,7 @@ fn a_patch_that_breaks_off_keeps_what_came() {
 
 #[test]
 fn a_patch_that_breaks_off_again_and_again_comes_to_its_end() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     let content = content(6 * PART);
     over_both(&[], |client| {
         let url = client.draft_create(&[("upload-length", &content.len().to_string())], b"");
@@ -87,9 +83,7 @@ fn a_body_that_ends_too_soon_is_kept_to_its_last_byte() {
 
 #[test]
 fn a_head_does_not_wait_for_a_patch_that_hangs() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     over_both(&[], |client| {
         let content = content(2 * PART);
         let url = client.tus_new(content.len());
@@ -111,9 +105,7 @@ fn a_head_does_not_wait_for_a_patch_that_hangs() {
 
 #[test]
 fn a_head_on_the_same_http2_connection_ends_the_patch_and_not_the_connection() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     over_both(&[], |client| {
         let content = content(2 * PART);
         let url = client.draft_new();
@@ -156,9 +148,7 @@ fn a_refused_patch_leaves_its_connection_usable() {
 
 #[test]
 fn a_patch_takes_over_from_one_that_hangs() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     over_both(&[], |client| {
         let content = content(2 * PART);
         let url = client.tus_new(content.len());
@@ -179,9 +169,7 @@ fn a_patch_takes_over_from_one_that_hangs() {
 
 #[test]
 fn a_delete_takes_over_from_a_patch_that_hangs() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     over_both(&[], |client| {
         let url = client.tus_new(2 * PART);
         let mut patch = client.tus_begin(&url, 0, &[]);
@@ -214,9 +202,7 @@ fn a_patch_that_stands_still_is_given_up_and_kept() {
 
 #[test]
 fn what_the_last_of_a_server_cuts_off_is_kept() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     over_both(&["--grace", "0s"], |client| {
         let content = content(2 * PART);
         let url = client.draft_new();
@@ -235,9 +221,7 @@ fn what_the_last_of_a_server_cuts_off_is_kept() {
 
 #[test]
 fn a_plain_upload_that_breaks_off_leaves_nothing() {
-    if in_bucket() {
-        return;
-    }
+    only_in_a_folder();
     over_both(&[], |client| {
         let listed = client.server.listed();
         let sessions = || std::fs::read_dir(client.bench.path("data/sessions"));

@@ -42,6 +42,7 @@ impl Shares {
 
     pub(super) fn take(&self, bytes: u64) -> Result<(), StoreError> {
         if self.spend(bytes) {
+            self.share();
             return Ok(());
         }
         let _taking = lock(&self.taking);
@@ -86,11 +87,20 @@ impl Shares {
     }
 
     pub(super) fn give_back(&self, bytes: u64) {
-        let more = self.more();
+        self.regain(bytes);
+        self.share();
+    }
+
+    /// The same where nobody may wait for the engine: others get what is too much in hand with the next change here.
+    pub(super) fn regain(&self, bytes: u64) {
         let mut in_hand = lock(&self.in_hand);
         *in_hand = in_hand.saturating_add(bytes);
-        // Others may need what is freed here, soon where there is little left.
-        let keep = more.min(self.quota / 64);
+    }
+
+    /// Puts back what is too much in hand. Others may need it, soon where there is little left.
+    fn share(&self) {
+        let keep = self.more().min(self.quota / 64);
+        let mut in_hand = lock(&self.in_hand);
         if *in_hand <= keep.saturating_mul(2) {
             return;
         }
@@ -126,6 +136,7 @@ impl Shares {
     }
 
     pub(super) fn check(&self, bytes: u64) -> Result<(), StoreError> {
+        self.share();
         let in_hand = *lock(&self.in_hand);
         let needed = bytes.saturating_sub(in_hand);
         if needed == 0 && in_hand > 0 {

@@ -162,6 +162,22 @@ fn most_writes_ask_nobody() {
 }
 
 #[test]
+fn what_a_broken_off_upload_gives_back_asks_nobody_and_is_shared_with_the_next_one() {
+    let place = TempDir::new().unwrap();
+    let records = records(place.path());
+    let [one] = servers(place.path(), 1000 * MIB, 0);
+    one.take(500 * MIB).unwrap();
+    let before = taken(&*records);
+    one.regain(500 * MIB);
+    assert_eq!(taken(&*records), before);
+    one.check(1).unwrap();
+    let after = taken(&*records);
+    assert!(0 < after && after < 100 * MIB, "{after}");
+    one.close();
+    assert_eq!(taken(&*records), 0);
+}
+
+#[test]
 fn servers_together_never_exceed_it() {
     const QUOTA: u64 = 1000 * MIB;
     let place = TempDir::new().unwrap();
