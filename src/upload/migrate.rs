@@ -5,12 +5,14 @@
 //! when everything else was read back.
 
 mod records;
+mod same;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use self::same::{check_all_there, different_file, read_whole};
 use super::verify::meta::{Entry, Meta, read_meta};
 use super::verify::reading::Reading;
 use super::verify::{Finding, Pace, Problem, Verifier, check_segment};
@@ -118,15 +120,16 @@ impl<'a> Migration<'a> {
             self.verify_kept(id)?;
         }
         let there = self.to.open(id).map_err(MigrateError::To)?;
-        let there = read_whole(&*there).map_err(MigrateError::To)?;
         let here = match source.open(id) {
-            Ok(here) => read_whole(&*here).map_err(MigrateError::From)?,
+            Ok(here) => here,
             Err(StoreError::NotFound) => return Ok(true),
             Err(error) => return Err(MigrateError::From(error)),
         };
-        if here != there {
+        let meta = read_whole(&*here).map_err(MigrateError::From)?;
+        if meta != read_whole(&*there).map_err(MigrateError::To)? {
             return Ok(false);
         }
+        check_all_there(&*here, &*there)?;
         match source.delete(id) {
             Ok(()) | Err(StoreError::NotFound) => Ok(true),
             Err(error) => Err(MigrateError::From(error)),
@@ -145,14 +148,31 @@ impl<'a> Migration<'a> {
         if let Some(carried) = self.compare(id, &sound)? {
             return Ok(carried);
         }
-        // What an earlier run has left there, which was interrupted.
-        self.to.discard(id).map_err(MigrateError::To)?;
-        let carried = self.copy(id, &sound);
+        if !self.to.is_shared() {
+            // What an earlier run has left there, which was interrupted. In a shared store another one may be at it now: names are not
+            // given twice there, and what is left is swept.
+            self.to.discard(id).map_err(MigrateError::To)?;
+        }
+        let mut written = Vec::with_capacity(sound.segments.len());
+        let carried = self.copy(id, &sound, &mut written);
         if !matches!(carried, Ok(Carried::Copied { .. })) {
-            // Where this fails too, the next run does it.
-            let _ = self.to.discard(id);
+            self.remove_written(id, &written);
         }
         carried
+    }
+
+    /// Removes what was written for nothing. Where this fails too, the next run does it, or it is swept.
+    fn remove_written(&self, id: &UploadId, written: &[SegmentName]) {
+        let removed = if self.to.is_shared() {
+            let remove = |name| self.to.remove_segment(id, name);
+            written.iter().try_for_each(remove)
+        } else {
+            self.to.discard(id)
+        };
+        if let Err(error) = removed {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(%id, error, "what was written for nothing is still there");
+        }
     }
 
     /// Reads what says what an upload is. An error in its place: it is damaged.
@@ -222,26 +242,34 @@ impl<'a> Migration<'a> {
         }))
     }
 
-    fn copy(&self, id: &UploadId, sound: &Sound) -> Result<Carried, MigrateError> {
-        let mut names = Vec::with_capacity(sound.segments.len());
+    /// `written`: what is there for nothing, where it is not copied after all.
+    fn copy(
+        &self,
+        id: &UploadId,
+        sound: &Sound,
+        written: &mut Vec<SegmentName>,
+    ) -> Result<Carried, MigrateError> {
         for (number, (file, entry)) in (0..).zip(&sound.segments) {
             let name = self.to.name_segment(number).map_err(MigrateError::To)?;
-            names.push(name);
+            written.push(name);
             if let Some(problem) = self.copy_segment(id, &name, sound, *file, entry)? {
                 let file = file.to_string();
                 return Ok(Carried::Damaged(Finding { file, problem }));
             }
         }
-        self.read_back(id, &names, &sound.segments)?;
+        self.read_back(id, written, &sound.segments)?;
+        // Once it may be published, nothing of it is for nothing.
+        let names = std::mem::take(written);
         let published = self.to.publish(&[Publication {
             id: *id,
             meta: sound.meta.clone(),
-            segments: names,
+            segments: names.clone(),
             expires: sound.expires,
         }]);
         match published {
             // Another run beside this one was quicker.
             Err(StoreError::Exists) => {
+                *written = names;
                 let carried = self.compare(id, sound)?;
                 return carried.ok_or(MigrateError::To(StoreError::NotFound));
             }
@@ -352,34 +380,4 @@ impl<'a> Migration<'a> {
             None => Ok(()),
         }
     }
-}
-
-/// The first file of an upload that is not as it should be, by the bytes of `meta.age` and the sizes of the others.
-fn different_file(
-    there: &dyn SealedUpload,
-    sound: &Sound,
-) -> Result<Option<SealedFile>, StoreError> {
-    match read_whole(there) {
-        Ok(meta) if meta == sound.meta => {}
-        Ok(_) | Err(StoreError::NotFound) => return Ok(Some(SealedFile::Meta)),
-        Err(error) => return Err(error),
-    }
-    for (file, entry) in &sound.segments {
-        match there.open(*file) {
-            Ok(opened) if opened.len() == entry.size => {}
-            Ok(_) | Err(StoreError::NotFound) => return Ok(Some(*file)),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(None)
-}
-
-/// All of `meta.age`.
-fn read_whole(upload: &dyn SealedUpload) -> Result<Vec<u8>, StoreError> {
-    let file = upload.open(SealedFile::Meta)?;
-    let size = file.len().min(super::open::MAX_META_SIZE + 1);
-    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
-    let read = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(read);
-    Ok(bytes)
 }

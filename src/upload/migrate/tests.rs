@@ -293,6 +293,20 @@ async fn nothing_is_deleted_that_is_not_whole_at_the_target() {
     // Interrupted behind that, it is called again.
     assert!(migration.remove(&*from.store, &id, false).unwrap());
 
+    // Somebody removed a segment after it was read.
+    let id = from.upload(&[b"one", b"two"], Terms::default()).await;
+    migration.carry(&id).unwrap();
+    fs::remove_file(to.folder(&id).join("0001.age")).unwrap();
+    let error = migration.remove(&*from.store, &id, true).unwrap_err();
+    assert!(matches!(
+        error,
+        MigrateError::NotKept {
+            problem: Problem::Missing,
+            ..
+        }
+    ));
+    assert!(is_there(&id));
+
     let id = from.upload(&[b"one"], Terms::default()).await;
     let error = migration.remove(&*from.store, &id, true).unwrap_err();
     assert!(matches!(error, MigrateError::To(StoreError::NotFound)));
