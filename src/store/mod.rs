@@ -145,6 +145,12 @@ pub trait Store: Staging + SessionStore + RecordStore {
         headers: Option<&[SegmentHeader<'_>]>,
     ) -> Result<(), StoreError>;
 
+    /// Whether an upload that was just published is there with all its segments, and nobody is at deleting it. Only in a store that
+    /// several servers share can it be otherwise: two of them may publish it, and one put it there when it was deleted again.
+    fn is_kept(&self, _id: &UploadId) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
     /// Published uploads that are to be looked at by `until` because their time is over then, and when; at most `limit`, the first
     /// ones first. `None`: the store keeps no such list, and all records have to be looked at.
     fn expiring(

@@ -20,4 +20,19 @@ impl S3Store {
         self.remove_folder(&folder)?;
         unfinished::end(self, id)
     }
+
+    /// Whether a published upload has all its segments, and nobody is at deleting it. That is looked for first: who has come to the
+    /// end of it by then has removed the segments.
+    pub(super) fn is_kept_whole(&self, id: &UploadId) -> Result<bool, StoreError> {
+        if unfinished::doing(self, id)? == Some(Doing::Deleting) {
+            return Ok(false);
+        }
+        let upload = match self.open_upload(id) {
+            Err(StoreError::NotFound) => return Ok(false),
+            upload => upload?,
+        };
+        let there = Folder::list(&self.bucket, id)?;
+        let is_there = |name| (there.segments.iter()).any(|(segment, _)| segment == name);
+        Ok(there.meta.is_some() && upload.segments()?.iter().all(is_there))
+    }
 }

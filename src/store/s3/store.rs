@@ -179,6 +179,10 @@ impl Store for S3Store {
         self.delete_published(id)
     }
 
+    fn is_kept(&self, id: &UploadId) -> Result<bool, StoreError> {
+        self.is_kept_whole(id)
+    }
+
     fn rewrap(
         &self,
         id: &UploadId,

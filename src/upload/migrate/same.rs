@@ -6,7 +6,10 @@ use crate::upload::open::MAX_META_SIZE;
 use crate::upload::verify::Problem;
 
 /// Fails where a segment is not there, in the size that it has here: whatever has become of it since it was read.
-pub(super) fn check_all_there(here: &dyn SealedUpload, there: &dyn SealedUpload) -> Result<(), MigrateError> {
+pub(super) fn check_all_there(
+    here: &dyn SealedUpload,
+    there: &dyn SealedUpload,
+) -> Result<(), MigrateError> {
     for file in here.files().map_err(MigrateError::From)? {
         let opened = here.open(file).map_err(MigrateError::From)?;
         let problem = match there.open(file) {

@@ -90,6 +90,11 @@ impl Session {
             .and_then(|digested| self.check_whole(&segments, digested, expected));
         let digested = match checked {
             Err(error) if error.is_final() => {
+                if self.store.is_shared() && self.unsaved.is_none() {
+                    // Another server may be about to publish it: one of the two finds its place taken.
+                    let (id, next) = (self.url.id(), self.state.next);
+                    self.store.put_entry(id, next, &record::GIVEN_UP)?;
+                }
                 self.remove_all()?;
                 return Err(error);
             }
@@ -123,8 +128,20 @@ impl Session {
         // Whoever asks later is told it, in whatever way the upload came to its end.
         self.state.length = Some(self.state.offset);
         self.put(Event::Finishing(finish.clone()))?;
+        if self.store.is_shared() {
+            // Where it was given up and all of its record is gone, the place was free again.
+            self.check_record()?;
+        }
         self.state.phase = Phase::Finishing(finish.clone());
         Ok(finish)
+    }
+
+    fn check_record(&self) -> Result<(), SessionError> {
+        match self.store.session_head(self.url.id()) {
+            Ok(_) => Ok(()),
+            Err(StoreError::NotFound) => Err(SessionError::Unknown),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The digests of the whole. SHA-512 that is told only at the end has not run along: everything is read back for it. Blocks.
@@ -187,9 +204,14 @@ impl Session {
             expires: self.head.terms.expires(finish.time),
         };
         let published = self.observer.publishing(&[*id]);
-        match published.and_then(|()| self.store.publish(&[publication])) {
+        let published = published.and_then(|()| self.store.publish(&[publication]));
+        match published.and_then(|()| self.check_published()) {
             // It was, after all.
             Err(StoreError::Exists) => self.store.settle(id)?,
+            Err(StoreError::NotFound) if self.store.is_shared() => {
+                self.observer.not_published(id);
+                return Err(SessionError::Unknown);
+            }
             Err(error) => {
                 // Tried again, it is told of again.
                 if matches!(self.store.open(id), Err(StoreError::NotFound)) {
@@ -201,6 +223,18 @@ impl Session {
         }
         self.tell(segments, &finish);
         self.ended(finish)
+    }
+
+    /// Fails where another server has published the upload too, and it was deleted before it was put there once more. Blocks.
+    fn check_published(&self) -> Result<(), StoreError> {
+        let id = self.url.id();
+        if self.store.is_kept(id)? {
+            return Ok(());
+        }
+        match self.store.delete(id) {
+            Ok(()) => Err(StoreError::NotFound),
+            Err(error) => Err(error),
+        }
     }
 
     /// Counts it, and tells observers that it is durable. Blocks.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::claim::Claim;
-use super::record::{ClearHead, Event, NewSession, last_entry};
+use super::record::{ClearHead, Event, Finish, GIVEN_UP, NewSession, last_entry};
 use super::state::State;
 use super::{Session, SessionError, Unsaved, UploadUrl, remove, run_blocking};
 use crate::grant::GrantId;
@@ -81,20 +81,7 @@ impl Uploads {
     pub async fn session(self: &Arc<Self>, url: UploadUrl) -> Result<Session, SessionError> {
         let (url, claim) = self.claim(url).await?;
         let (uploads, claim) = (Arc::clone(self), Arc::new(claim));
-        run_blocking(move || {
-            let mut looks = LOOKS;
-            loop {
-                looks -= 1;
-                match uploads.take_in_hand(&url, &claim) {
-                    // Another server went on with it in this moment.
-                    Err(error) if looks > 0 && error.is_overtaken() => {
-                        std::thread::sleep(LOOK_AGAIN);
-                    }
-                    taken => return taken,
-                }
-            }
-        })
-        .await
+        run_blocking(move || look_again(|| uploads.take_in_hand(&url, &claim))).await
     }
 
     fn take_in_hand(&self, url: &UploadUrl, claim: &Arc<Claim>) -> Result<Session, SessionError> {
@@ -117,10 +104,11 @@ impl Uploads {
     /// Cancels a resumable upload, in whatever state it is: unfinished, with all that had arrived of it; finished, only what
     /// its URL answers from.
     pub async fn cancel_session(self: &Arc<Self>, url: UploadUrl) -> Result<(), SessionError> {
-        let (url, _claim) = self.claim(url).await?;
-        let uploads = Arc::clone(self);
+        let (url, claim) = self.claim(url).await?;
+        let (uploads, claim) = (Arc::clone(self), Arc::new(claim));
         run_blocking(move || {
             let clear = uploads.clear_head(&url)?;
+            uploads.come_to_an_end(&url, &claim)?;
             Ok(uploads.remove_session(url.id(), clear.link)?)
         })
         .await
@@ -138,16 +126,11 @@ impl Uploads {
         let Some(within) = within else {
             return self.cancel_session(url).await.map(|()| false);
         };
-        let (url, _claim) = self.claim(url).await?;
-        let uploads = Arc::clone(self);
+        let (url, claim) = self.claim(url).await?;
+        let (uploads, claim) = (Arc::clone(self), Arc::new(claim));
         run_blocking(move || {
             let clear = uploads.clear_head(&url)?;
-            // What is damaged beyond that can still be cancelled.
-            let last = last_entry(&*uploads.store, &url).ok().flatten();
-            let finished = match last.map(|(_, entry)| entry.event) {
-                Some(Event::Finished(finish) | Event::Finishing(finish)) => Some(finish.time),
-                _ => None,
-            };
+            let finished = uploads.come_to_an_end(&url, &claim)?;
             let published = match uploads.store.open(url.id()) {
                 Err(StoreError::NotFound) => false,
                 // What cannot be told leaves the URL, to try again.
@@ -167,6 +150,60 @@ impl Uploads {
             Ok(withdrawn.is_some())
         })
         .await
+    }
+
+    /// Sees to it that nobody publishes an upload while it is removed, and gives when it was finished, if it was. Blocks.
+    fn come_to_an_end(
+        &self,
+        url: &UploadUrl,
+        claim: &Arc<Claim>,
+    ) -> Result<Option<SystemTime>, SessionError> {
+        if self.store.is_shared() {
+            return look_again(|| self.give_up(url, claim));
+        }
+        // What is damaged beyond that can still be cancelled.
+        let last = last_entry(&*self.store, url).ok().flatten();
+        Ok(match last.map(|(_, entry)| entry.event) {
+            Some(Event::Finished(Finish { time, .. }) | Event::Finishing(Finish { time, .. })) => {
+                Some(time)
+            }
+            _ => None,
+        })
+    }
+
+    /// The same where another server may have the upload in hand: of giving it up and beginning to publish it, only one finds its
+    /// place in the record free. What was begun to be published is published first. Blocks.
+    fn give_up(
+        &self,
+        url: &UploadUrl,
+        claim: &Arc<Claim>,
+    ) -> Result<Option<SystemTime>, SessionError> {
+        let next = match last_entry(&*self.store, url) {
+            Ok(Some((number, entry))) => match entry.event {
+                Event::Finished(finish) => return Ok(Some(finish.time)),
+                Event::Concatenated(_) => return Ok(None),
+                Event::Finishing(finish) => {
+                    return match self.take_in_hand(url, claim) {
+                        Ok(session) => Ok(session.finished()),
+                        // Nobody can publish that.
+                        Err(SessionError::Lost) => Ok(Some(finish.time)),
+                        Err(error) => Err(error),
+                    };
+                }
+                _ => number + 1,
+            },
+            Ok(None) => 0,
+            // Somebody did this before, and did not come to the end.
+            Err(SessionError::Unknown) => return Ok(None),
+            // What is damaged can still be cancelled.
+            Err(SessionError::Lost) => {
+                let (first, entries) = self.store.last_entries(url.id(), 1)?;
+                first.saturating_add(u32::try_from(entries.len()).unwrap_or(u32::MAX))
+            }
+            Err(error) => return Err(error),
+        };
+        self.store.put_entry(url.id(), next, &GIVEN_UP)?;
+        Ok(None)
     }
 
     /// Removes what there is of a resumable upload, whose URL answers no more. Blocks.
@@ -257,5 +294,17 @@ impl Uploads {
             unrecovered: None,
             _pending: self.staged.token(),
         })
+    }
+}
+
+/// Does something anew where another server went on with the upload in this moment. Blocks.
+fn look_again<T>(look: impl Fn() -> Result<T, SessionError>) -> Result<T, SessionError> {
+    let mut looks = LOOKS;
+    loop {
+        looks -= 1;
+        match look() {
+            Err(error) if looks > 0 && error.is_overtaken() => std::thread::sleep(LOOK_AGAIN),
+            done => return done,
+        }
     }
 }

@@ -29,6 +29,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 pub use append::Append;
 use claim::Claim;
 pub(super) use claim::Claims;
+#[cfg(test)]
+pub(super) use record::GIVEN_UP;
 pub(super) use record::is_unmade;
 use record::{Entry, Event};
 pub use record::{NewSession, Role};

@@ -28,6 +28,15 @@ const ENTRY_TEXT: usize = ENTRY_SIZE - SEALED_OVERHEAD;
 /// Entries that are read at a time.
 const READ_AT_A_TIME: u32 = 256;
 
+/// Stands in the place of the next entry while an upload is removed in a store that several servers share: whoever is about to go on
+/// with it finds that place taken.
+pub(in crate::upload) const GIVEN_UP: EntryBytes = {
+    const TEXT: &[u8] = b"this upload was given up";
+    let mut entry = [b' '; ENTRY_SIZE];
+    entry.split_at_mut(TEXT.len()).0.copy_from_slice(TEXT);
+    entry
+};
+
 /// What the host can read of a record without the URL.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ClearHead {
@@ -281,6 +290,7 @@ pub(super) fn last_entry(
     for (number, bytes) in (first..u32::MAX).zip(&entries).rev() {
         match Entry::open(url, number, bytes) {
             Some(entry) => return Ok(Some((number, entry))),
+            None if *bytes == GIVEN_UP => return Err(SessionError::Unknown),
             None if is_torn(bytes) => {}
             // It was durable once, and somebody may have been told.
             None => return Err(SessionError::Lost),

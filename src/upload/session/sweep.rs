@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::record::ClearHead;
-use crate::store::{Day, ENTRY_SIZE, StoreError, UploadId};
+use super::record::{ClearHead, GIVEN_UP};
+use crate::store::{Day, StoreError, UploadId};
 use crate::upload::Uploads;
 use crate::upload::several::for_each;
 
@@ -98,7 +98,7 @@ impl Uploads {
         }
         if !expired && shared {
             // Whoever is about to bring its first bytes to another server finds their place taken.
-            match self.store.put_entry(id, 0, &[0; ENTRY_SIZE]) {
+            match self.store.put_entry(id, 0, &GIVEN_UP) {
                 Err(StoreError::Overtaken) => return Ok(false),
                 put => put?,
             }

@@ -19,6 +19,8 @@ pub(in crate::upload) struct Folder {
     /// By upload and number, whose segment it is, and whether it has come to its end.
     segments: Mutex<BTreeMap<(UploadId, u32), (SegmentName, bool)>>,
     entries: Mutex<()>,
+    /// How many segments each upload was published with.
+    published: Mutex<BTreeMap<UploadId, usize>>,
     expiring: Mutex<Vec<Expiring>>,
 }
 
@@ -26,6 +28,7 @@ pub(in crate::upload) struct Folder {
 pub(in crate::upload) struct SharedFolder {
     folder: Arc<Folder>,
     between: Mutex<Option<Between>>,
+    publishing: Mutex<Option<Between>>,
 }
 
 impl SharedFolder {
@@ -34,13 +37,17 @@ impl SharedFolder {
             store,
             segments: Mutex::default(),
             entries: Mutex::default(),
+            published: Mutex::default(),
             expiring: Mutex::default(),
         }))
     }
 
     fn over(folder: Arc<Folder>) -> Self {
-        let between = Mutex::default();
-        Self { folder, between }
+        Self {
+            folder,
+            between: Mutex::default(),
+            publishing: Mutex::default(),
+        }
     }
 
     /// The same folder, for another server.
@@ -51,6 +58,11 @@ impl SharedFolder {
     /// Has something done before this server puts its next entry.
     pub(in crate::upload) fn before_the_next_entry(&self, what: impl FnOnce() + Send + 'static) {
         *self.between.lock().unwrap() = Some(Box::new(what));
+    }
+
+    /// Has something done before this server publishes the next time.
+    pub(in crate::upload) fn before_it_publishes(&self, what: impl FnOnce() + Send + 'static) {
+        *self.publishing.lock().unwrap() = Some(Box::new(what));
     }
 
     fn store(&self) -> &LocalStore {
@@ -250,6 +262,10 @@ impl Store for SharedFolder {
     }
 
     fn publish(&self, uploads: &[Publication]) -> Result<(), StoreError> {
+        let between = self.publishing.lock().unwrap().take();
+        if let Some(between) = between {
+            between();
+        }
         let listed = |upload: &Publication| {
             let (time, id) = (upload.expires?, upload.id);
             Some(Expiring { time, id })
@@ -258,7 +274,17 @@ impl Store for SharedFolder {
         expiring.extend(uploads.iter().filter_map(listed));
         expiring.sort_unstable_by_key(|listed| (listed.time, listed.id));
         drop(expiring);
+        let count = |upload: &Publication| (upload.id, upload.segments.len());
+        let mut published = self.folder.published.lock().unwrap();
+        published.extend(uploads.iter().map(count));
+        drop(published);
         self.store().publish(uploads)
+    }
+
+    fn is_kept(&self, id: &UploadId) -> Result<bool, StoreError> {
+        let segments = self.folder.published.lock().unwrap().get(id).copied();
+        let files = self.store().open(id)?.files()?;
+        Ok(segments.is_some_and(|segments| files.len() == segments + 1))
     }
 
     fn settle(&self, id: &UploadId) -> Result<(), StoreError> {
