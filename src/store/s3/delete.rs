@@ -2,6 +2,7 @@
 
 use super::folder::Folder;
 use super::keys;
+use super::removal::Removal;
 use super::store::S3Store;
 use super::unfinished::{self, Doing};
 use crate::store::{StoreError, UploadId};
@@ -10,15 +11,32 @@ impl S3Store {
     /// Removes the manifest, which makes the upload gone, and then the rest. Nothing in a bucket can be overwritten where it lies: where
     /// the bucket keeps versions, what is removed here can be read until these are removed too.
     pub(super) fn delete_published(&self, id: &UploadId) -> Result<(), StoreError> {
-        let folder = Folder::list(&self.bucket, id)?;
-        if folder.meta.is_some() {
-            unfinished::begin(self, id, Doing::Deleting)?;
-            self.bucket.delete(&keys::meta(id))?;
-        } else if unfinished::doing(self, id)? != Some(Doing::Deleting) {
+        let is_published = match self.bucket.head(&keys::meta(id)) {
+            Ok(_) => true,
+            Err(StoreError::NotFound) => false,
+            Err(error) => return Err(error),
+        };
+        if !is_published && unfinished::doing(self, id)? != Some(Doing::Deleting) {
             return Err(StoreError::NotFound);
         }
-        self.remove_folder(&folder)?;
-        unfinished::end(self, id)
+        let Some(removal) = Removal::take(self, id, Doing::Deleting)? else {
+            return Err(StoreError::NotFound);
+        };
+        let folder = Folder::list(&self.bucket, id)?;
+        if folder.meta.is_some() {
+            self.bucket.delete(&keys::meta(id))?;
+        }
+        // Of several who do this at once, one tells of it.
+        let was_there = folder.len() > 0 || removal.taken_over;
+        if !removal.remove(&folder)? {
+            return Err(StoreError::NotFound);
+        }
+        removal.end()?;
+        if was_there {
+            Ok(())
+        } else {
+            Err(StoreError::NotFound)
+        }
     }
 
     /// Whether a published upload has all its segments, and nobody is at deleting it. That is looked for first: who has come to the

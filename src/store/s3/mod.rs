@@ -18,6 +18,7 @@ mod quota;
 mod reader;
 mod recent;
 mod records;
+mod removal;
 mod rewrap;
 mod sessions;
 mod settings;

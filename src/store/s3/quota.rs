@@ -5,8 +5,8 @@
 //! end servers take little more than they need, so that none keeps from the others what it does not use.
 //!
 //! The record is made by measuring, once, before the first server serves. What a server has in hand nobody else can use: at most 2 GiB,
-//! and at most a quarter of the quota. One that is killed leaves that taken, and what it was writing; and an update whose answer is
-//! lost leaves taken what it was about. That stays so until it is measured anew: stop every server, remove the object
+//! and at most a quarter of the quota. One that is killed leaves that taken, and what it was writing; and an update, or a
+//! segment, whose answer is lost leaves taken what it was about; and of what two servers delete at once, part may stay taken. That stays so until it is measured anew: stop every server, remove the object
 //! `records/usage/quota` below the store's prefix, and start them again. It is also measured anew when a server was started without
 //! a quota in between, which counts nothing.
 

@@ -38,8 +38,11 @@ impl S3Store {
         match replaced {
             Ok(()) => {
                 self.remove_old(id, &old, &names)?;
-                self.quota.give_back(sizes.iter().sum());
-                unfinished::end(self, id)
+                if self.counts_still(id)? {
+                    self.quota.give_back(sizes.iter().sum());
+                    unfinished::end(self, id)?;
+                }
+                Ok(())
             }
             Err(error) => {
                 // What can be told of it is: where it cannot, sweeping looks which ones are the upload's.
@@ -48,6 +51,19 @@ impl S3Store {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Whether nobody deletes the upload, or has: they count no more what they find of it. Whoever begins with that from here on finds
+    /// the old segments gone.
+    fn counts_still(&self, id: &UploadId) -> Result<bool, StoreError> {
+        if unfinished::doing(self, id)? == Some(Doing::Deleting) {
+            return Ok(false);
+        }
+        match self.bucket.head(&keys::meta(id)) {
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

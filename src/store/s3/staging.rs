@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::folder::{self, Folder};
 use super::published::S3Staged;
 use super::store::S3Store;
-use super::writer::S3Writer;
+use super::writer::{S3Writer, is_not_done};
 use super::{keys, unfinished};
 use crate::store::{SealedUpload, SegmentName, SegmentWriter, Staging, StoreError, UploadId};
 
@@ -35,17 +35,10 @@ impl S3Store {
             return Ok(());
         }
         let folder = Folder::list(&self.bucket, id)?;
-        if folder.meta.is_none() {
-            self.remove_folder(&folder)?;
+        if folder.meta.is_none() && folder.len() > 0 {
+            self.clear_unpublished(id)?;
         }
         unfinished::staged_no_more(self, id);
-        Ok(())
-    }
-
-    /// Removes everything in a folder, and counts it no more.
-    pub(super) fn remove_folder(&self, folder: &Folder) -> Result<(), StoreError> {
-        let bytes = folder.remove(&self.bucket)?;
-        self.quota.give_back(bytes);
         Ok(())
     }
 
@@ -187,7 +180,9 @@ impl Staging for S3Store {
                 Ok(())
             }
             Err(error) => {
-                self.quota.give_back(size);
+                if is_not_done(&error) {
+                    self.quota.give_back(size);
+                }
                 Err(error)
             }
         }

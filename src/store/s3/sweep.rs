@@ -127,8 +127,12 @@ impl DaySweep<'_> {
             let before = self.before;
             let old = |modified| modified < before;
             let (rest, _) = unfinished::unnamed(self.store, id, folder, old)?;
-            self.store.remove_folder(&rest)?;
-            self.removed += rest.len();
+            if rest.len() > 0 {
+                let store = self.store;
+                self.removed += store.clear(id, |folder| {
+                    unfinished::unnamed(store, id, &folder, old).map(|(rest, _)| rest)
+                })?;
+            }
             return Ok(());
         }
         if unfinished::has_session(self.store, id)? {
@@ -139,8 +143,7 @@ impl DaySweep<'_> {
             return Ok(());
         }
         // Published in the meantime it is not: nothing of it has changed for longer than anybody works on an upload.
-        self.store.remove_folder(folder)?;
-        self.removed += folder.len();
+        self.removed += self.store.clear_unpublished(id)?;
         Ok(())
     }
 }

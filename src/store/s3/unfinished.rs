@@ -3,10 +3,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::bucket::Notes;
+use super::bucket::{ETag, Notes};
 use super::folder::Folder;
 use super::keys;
 use super::notes::{self, Named};
+use super::removal::Removal;
 use super::store::S3Store;
 use super::sweep::given_up_before;
 use crate::store::{SessionStore, StoreError, UploadId};
@@ -18,12 +19,14 @@ pub(super) enum Doing {
     Deleting,
     /// Putting other segments in the place of its own.
     Rewrapping,
+    /// Removing what was staged or written for nothing.
+    Clearing,
     /// Writing it, though its id is an old one: it comes from another store. Sweeping, which looks at each day once, has been there.
     Staging,
 }
 
-/// Bytes of the longest word for it.
-const LONGEST: u64 = 16;
+/// Bytes of the longest note: the word for it, and what tells notes apart where that matters.
+pub(super) const LONGEST: u64 = 64;
 
 /// Nobody is at work on one segment, nor on removing an upload, for as long as that.
 const LONGEST_WORK: Duration = Duration::from_hours(24);
@@ -35,17 +38,24 @@ const AT_ONCE: usize = 1000;
 const OLD: Duration = Duration::from_hours(48);
 
 impl Doing {
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
+            Self::Clearing => "clearing",
             Self::Deleting => "deleting",
             Self::Rewrapping => "rewrapping",
             Self::Staging => "staging",
         }
     }
 
-    fn of(word: &[u8]) -> Option<Self> {
-        [Self::Deleting, Self::Rewrapping, Self::Staging]
-            .into_iter()
+    fn of(note: &[u8]) -> Option<Self> {
+        let word = note.split(|byte| *byte == b' ').next()?;
+        let all = [
+            Self::Deleting,
+            Self::Rewrapping,
+            Self::Clearing,
+            Self::Staging,
+        ];
+        all.into_iter()
             .find(|doing| doing.word().as_bytes() == word)
     }
 }
@@ -65,8 +75,16 @@ pub(super) fn end(store: &S3Store, id: &UploadId) -> Result<(), StoreError> {
 
 /// What somebody began with an upload, and has not come to the end of.
 pub(super) fn doing(store: &S3Store, id: &UploadId) -> Result<Option<Doing>, StoreError> {
+    Ok(note(store, id)?.and_then(|(doing, _)| doing))
+}
+
+/// The same, and which note says so, also where it cannot be understood.
+pub(super) fn note(
+    store: &S3Store,
+    id: &UploadId,
+) -> Result<Option<(Option<Doing>, ETag)>, StoreError> {
     match store.bucket.get(&keys::unfinished(id), LONGEST) {
-        Ok(object) => Ok(Doing::of(&object.bytes)),
+        Ok(object) => Ok(Some((Doing::of(&object.bytes), object.etag))),
         Err(StoreError::NotFound) => Ok(None),
         Err(error) => Err(error),
     }
@@ -115,7 +133,7 @@ pub(super) fn sweep(
         if age < LONGEST_WORK {
             continue;
         }
-        let Some(doing) = doing(store, &id)? else {
+        let Some((Some(doing), etag)) = note(store, &id)? else {
             continue;
         };
         let is_given_up =
@@ -123,10 +141,13 @@ pub(super) fn sweep(
         if doing == Doing::Staging && !is_given_up {
             continue;
         }
-        let (gone, is_over) = go_on(store, &id, doing, now)?;
+        let Some(removal) = Removal::take_up(store, &id, doing, &etag)? else {
+            continue;
+        };
+        let (gone, is_over) = go_on(store, &id, doing, &removal, now)?;
         removed += gone;
         if is_over {
-            end(store, &id)?;
+            removal.end()?;
         }
     }
     Ok(removed)
@@ -137,6 +158,7 @@ fn go_on(
     store: &S3Store,
     id: &UploadId,
     doing: Doing,
+    removal: &Removal<'_>,
     now: SystemTime,
 ) -> Result<(usize, bool), StoreError> {
     let folder = Folder::list(&store.bucket, id)?;
@@ -144,14 +166,15 @@ fn go_on(
         let before = now.checked_sub(LONGEST_WORK);
         let old = |modified| before.is_some_and(|before| modified < before);
         let (rest, young) = unnamed(store, id, &folder, old)?;
-        store.remove_folder(&rest)?;
-        return Ok((rest.len(), young == 0));
+        let lasts = removal.remove(&rest)?;
+        return Ok((rest.len(), lasts && young == 0));
     }
-    if doing == Doing::Staging && has_session(store, id)? {
+    let may_come = matches!(doing, Doing::Staging | Doing::Clearing);
+    if may_come && has_session(store, id)? {
         return Ok((0, true));
     }
-    store.remove_folder(&folder)?;
-    Ok((folder.len(), true))
+    let lasts = removal.remove(&folder)?;
+    Ok((folder.len(), lasts))
 }
 
 /// Whether more of a staged upload may come.
@@ -208,9 +231,17 @@ mod tests {
 
     #[test]
     fn words_are_read_as_they_are_written() {
-        for doing in [Doing::Deleting, Doing::Rewrapping, Doing::Staging] {
+        let all = [
+            Doing::Deleting,
+            Doing::Rewrapping,
+            Doing::Clearing,
+            Doing::Staging,
+        ];
+        for doing in all {
             assert_eq!(Doing::of(doing.word().as_bytes()), Some(doing));
-            assert!(doing.word().len() as u64 <= LONGEST);
+            let told_apart = format!("{} {}", doing.word(), keys::tag());
+            assert_eq!(Doing::of(told_apart.as_bytes()), Some(doing));
+            assert!(told_apart.len() as u64 <= LONGEST);
         }
         assert_eq!(Doing::of(b""), None);
     }

@@ -34,7 +34,8 @@ pub(super) struct S3Writer {
     sent: u32,
     /// Bytes that it counts for in the quota.
     size: u64,
-    is_finished: bool,
+    /// Whether it may be there: then it counts, until somebody finds and removes it.
+    may_be_there: bool,
 }
 
 impl S3Writer {
@@ -52,7 +53,7 @@ impl S3Writer {
             parts: None,
             sent: 0,
             size: 0,
-            is_finished: false,
+            may_be_there: false,
         }
     }
 
@@ -110,6 +111,14 @@ impl S3Writer {
     }
 }
 
+/// Whether after this error nothing was written, nor will be: an engine that does not answer may have heard.
+pub(super) fn is_not_done(error: &StoreError) -> bool {
+    !matches!(
+        error,
+        StoreError::Unavailable { .. } | StoreError::Io { .. } | StoreError::Unsettled { .. }
+    )
+}
+
 /// Bytes of the part behind so many others. An engine takes 10,000 of them: where segments end, none has so many, but what comes from
 /// another store may be so large that they have to grow.
 fn part_size(first: u64, sent: u32) -> u64 {
@@ -160,21 +169,22 @@ impl SegmentWriter for S3Writer {
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
-        match self.parts.take() {
+        let finished = match self.parts.take() {
             None => {
                 let body = self.buffer.take(&self.under_way, None);
-                self.bucket.put(&self.key, body, &Notes::default())?;
+                self.bucket.put(&self.key, body, &Notes::default())
             }
-            Some(parts) => self.complete(parts)?,
-        }
-        self.is_finished = true;
-        Ok(())
+            Some(parts) => self.complete(parts),
+        };
+        // What was sent in parts is there only when they were put together.
+        self.may_be_there = self.parts.is_none() && !finished.as_ref().is_err_and(is_not_done);
+        finished
     }
 }
 
 impl Drop for S3Writer {
     fn drop(&mut self) {
-        if !self.is_finished {
+        if !self.may_be_there {
             self.quota.give_back(self.size);
         }
         if let Some(parts) = self.parts.take() {
