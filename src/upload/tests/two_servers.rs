@@ -1,5 +1,7 @@
 //! Two servers at one store.
 
+mod given_up;
+
 use super::shared_folder::SharedFolder;
 use super::*;
 use crate::grant::LinkSecret;
