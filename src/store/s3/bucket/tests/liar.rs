@@ -275,7 +275,7 @@ impl Listing {
                     .get(after.len().saturating_sub(9)..)
                     .unwrap_or_default();
                 let from = digits.parse().unwrap_or(0) + 1;
-                let keys = (from..from + most).map(|n| format!("{prefix}{n:09}"));
+                let keys = (from..from + most).map(|n| format!("{prefix}_{n:09}"));
                 let keys: Vec<_> = keys.collect();
                 let inside: String = keys.iter().map(|key| object(key)).collect();
                 Some(list(&inside, &keys[most - 1]))
