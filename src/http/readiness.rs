@@ -83,7 +83,7 @@ fn means(engine: &EngineStatus) -> Vec<&'static str> {
         "Two servers that go on with one upload at the same time: the engine lets one of them, and the other one acknowledges nothing."
     } else {
         "Two servers that go on with one upload at the same time take turns by tickets, since the engine has no conditional writes: \
-         one that stands still for half a minute may lose its turn. No upload is mixed up by it: what is published is bound by its manifest."
+         one that stands still for more than half a minute, or a write that the engine does so late, may go over what another wrote. No upload is mixed up by it: what is published is bound by its manifest."
     };
     let durable = "What is acknowledged is as durable as the engine makes what it acknowledges. Sealslot adds nothing to that.";
     let on_the_way = match engine.checksum {

@@ -105,7 +105,8 @@ pub trait Store: Staging + SessionStore + RecordStore {
     /// Opens a published upload for reading, or says [`StoreError::NotFound`].
     fn open(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError>;
 
-    /// The same for many, in this order; a store that is far away asks for several at a time.
+    /// The same for many, in this order; a store that is far away asks for several at a time, and may refuse one whose manifest is
+    /// too long for that. What comes back is in memory at the same time: ask for some tens.
     fn open_all(&self, ids: &[UploadId]) -> Vec<Result<Box<dyn SealedUpload>, StoreError>> {
         ids.iter().map(|id| self.open(id)).collect()
     }
@@ -238,7 +239,7 @@ pub struct Expiring {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EngineStatus {
     /// Whether two servers that go on with one upload are told apart by the engine itself. Where not, they take turns, and one that
-    /// stands still for half a minute may lose its turn.
+    /// stands still for more than half a minute, or a write that the engine does so late, may go over what another wrote.
     pub conditional_writes: bool,
     /// What finds damage on the way to the engine: `crc64nvme`, `sha256` or `none`.
     pub checksum: &'static str,

@@ -76,6 +76,8 @@ use crate::store::{
 
 /// Bytes that an upload takes beside its sealed content, roughly: headers and manifest.
 const SEALED_AROUND: u64 = 4096;
+/// Uploads of a list whose manifests are in memory at the same time.
+const OPEN_AT_ONCE: usize = 64;
 
 /// What the uploader gets in return: proof that the upload is sealed and on disk. Without `Debug`: it holds a name.
 #[derive(Clone, Serialize)]
@@ -299,10 +301,13 @@ impl Uploads {
     ) -> Result<(Vec<Summary>, Option<UploadId>), StoreError> {
         let ids = self.store.list(after, limit)?;
         let next = ids.last().copied().filter(|_| ids.len() == limit);
-        let opened = self.store.open_all(&ids);
-        let summaries = ids.iter().zip(opened);
-        let summaries = summaries.filter_map(|(id, opened)| self.summary(id, opened).transpose());
-        Ok((summaries.collect::<Result<_, _>>()?, next))
+        let mut summaries = Vec::with_capacity(ids.len());
+        for some in ids.chunks(OPEN_AT_ONCE) {
+            for (id, opened) in some.iter().zip(self.store.open_all(some)) {
+                summaries.extend(self.summary(id, opened)?);
+            }
+        }
+        Ok((summaries, next))
     }
 
     /// `None` where the upload was deleted since it was listed.
@@ -311,6 +316,11 @@ impl Uploads {
         id: &UploadId,
         opened: Result<Box<dyn SealedUpload>, StoreError>,
     ) -> Result<Option<Summary>, StoreError> {
+        // One that could not be opened with the others may be too long for that.
+        let opened = match opened {
+            Err(StoreError::Refused { .. }) => self.store.open(id),
+            opened => opened,
+        };
         let read = self.read_opened(id, opened, |upload| {
             let meta = upload.open(SealedFile::Meta)?;
             let entry = MetaEntry {

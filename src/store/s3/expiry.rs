@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::bucket::{Bucket, Notes};
+use super::walk::Walk;
 use crate::store::{Day, Expiring, StoreError, UploadId};
 
 const FOLDER: &str = "expiry/";
@@ -43,6 +44,7 @@ impl Expiries {
         limit: usize,
     ) -> Result<Vec<Expiring>, StoreError> {
         let mut found = Vec::new();
+        let mut walk = Walk::through(FOLDER, usize::MAX);
         let mut after: Option<String> = None;
         while found.len() < limit {
             let most = (limit - found.len()).min(PAGE);
@@ -51,8 +53,11 @@ impl Expiries {
                 // Whatever else lies there is none of ours.
                 match parse(&object.key) {
                     Some(expiring) if expiring.time > until => return Ok(found),
-                    Some(expiring) => found.push(expiring),
-                    None => {}
+                    Some(expiring) => {
+                        walk.ours()?;
+                        found.push(expiring);
+                    }
+                    None => walk.stranger()?,
                 }
             }
             match page.objects.last() {

@@ -10,11 +10,14 @@ use bytes::Bytes;
 
 use super::bucket::{Bucket, Notes};
 use super::store::S3Store;
+use super::walk::Walk;
 use crate::store::{LogStore, MAX_PIECE, RecordName, StoreError};
 
 const FOLDER: &str = "audit/";
 /// Names asked for at a time.
 const PAGE: usize = 1000;
+/// Logs in one bucket: one for each node that there ever was.
+const MOST_LOGS: usize = 1_000_000;
 
 impl LogStore for S3Store {
     fn put_piece(&self, log: &RecordName, number: u32, bytes: &[u8]) -> Result<(), StoreError> {
@@ -39,13 +42,17 @@ impl LogStore for S3Store {
         let folder = folder(log);
         let mut after = after.map(|after| key(log, after));
         let mut pieces = Vec::new();
+        let mut walk = Walk::through(&folder, usize::MAX);
         loop {
             let most = most - pieces.len();
             let page = self
                 .bucket
                 .list(&folder, after.as_deref(), most.min(PAGE))?;
-            let listed = page.objects.iter();
-            pieces.extend(listed.filter_map(|object| number(object.key.strip_prefix(&folder)?)));
+            for object in &page.objects {
+                let number = object.key.strip_prefix(&folder).and_then(number);
+                walk.met(number.is_some())?;
+                pieces.extend(number);
+            }
             match page.objects.last() {
                 Some(last) if page.more && most > page.objects.len() => {
                     after = Some(last.key.clone());
@@ -67,10 +74,15 @@ impl LogStore for S3Store {
 
 fn names(bucket: &Bucket) -> Result<Vec<RecordName>, StoreError> {
     let mut names = Vec::new();
+    let mut walk = Walk::through(FOLDER, MOST_LOGS);
     let mut after: Option<String> = None;
     loop {
         let page = bucket.folders(FOLDER, after.as_deref(), PAGE)?;
-        names.extend(page.names.iter().filter_map(|name| name.parse().ok()));
+        for name in &page.names {
+            let name = name.parse().ok();
+            walk.met(name.is_some())?;
+            names.extend(name);
+        }
         match page.names.last() {
             Some(last) if page.more => after = Some(last.clone()),
             _ => return Ok(names),

@@ -31,6 +31,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod unfinished;
+mod walk;
 mod writer;
 
 pub use bucket::{Checksum, EndpointError, Engine, RequestCounts};

@@ -63,53 +63,69 @@ impl S3Store {
                 return None;
             }
             let created = self.create_meta(upload, notes);
-            if let Err(error) = &created {
+            if let Err(failure) = &created {
                 failed.store(true, Relaxed);
-                if !is_certain(error) {
+                if !failure.is_certain {
                     self.unsettled.insert(upload.id);
                 }
             }
             Some(created)
         });
         let tried: Vec<_> = committed.into_iter().flatten().collect();
-        let may_be_there = |tried: &Result<(), StoreError>| match tried {
+        let may_be_there = |tried: &Result<(), Failure>| match tried {
             Ok(()) => true,
-            Err(error) => !is_certain(error),
+            Err(failure) => !failure.is_certain,
         };
         let visible = tried.iter().any(may_be_there);
         match tried.into_iter().find_map(Result::err) {
             None => Ok(()),
-            Some(error) if !visible => Err(error),
-            Some(error) => Err(StoreError::Unsettled {
-                source: Box::new(error),
+            Some(failure) if !visible => Err(failure.error),
+            Some(failure) => Err(StoreError::Unsettled {
+                source: Box::new(failure.error),
             }),
+        }
+    }
+
+    /// Tries until the engine has said whether it did it: what it was asked and did not answer, it may yet do when the upload was given
+    /// up and its segments are gone.
+    fn create_meta(&self, upload: &Publication, notes: &Notes) -> Result<(), Failure> {
+        let until = Instant::now() + self.patience();
+        let mut is_first = true;
+        loop {
+            let meta = Bytes::copy_from_slice(&upload.meta);
+            let (created, is_certain) =
+                (self.bucket).create_surely(&keys::meta(&upload.id), meta, notes);
+            let Err(error) = created else {
+                return Ok(());
+            };
+            // A refusal says nothing of what was asked before it and not answered.
+            let is_certain = matches!(error, StoreError::Exists) || (is_certain && is_first);
+            is_first = false;
+            if is_certain || Instant::now() >= until {
+                return Err(Failure { error, is_certain });
+            }
+            tracing::debug!(id = %upload.id, %error, "trying again to publish");
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Long enough for the ticket of the first try to die, where the engine takes those.
+    fn patience(&self) -> Duration {
+        if self.bucket.engine().conditional_writes {
+            self.patience
+        } else {
+            self.patience * 2
         }
     }
 }
 
-impl S3Store {
-    /// Tries until the engine has said whether it did it: what it was asked and did not answer, it may yet do when the upload was given
-    /// up and its segments are gone.
-    fn create_meta(&self, upload: &Publication, notes: &Notes) -> Result<(), StoreError> {
-        let until = Instant::now() + self.patience;
-        loop {
-            let meta = Bytes::copy_from_slice(&upload.meta);
-            match self.bucket.create(&keys::meta(&upload.id), meta, notes) {
-                Err(error) if !is_certain(&error) && Instant::now() < until => {
-                    tracing::debug!(id = %upload.id, %error, "trying again to publish");
-                    std::thread::sleep(PAUSE);
-                }
-                created => return created,
-            }
-        }
-    }
+/// Why an upload was not published.
+struct Failure {
+    error: StoreError,
+    /// Nothing was put, nor will be: an engine that does not answer may still have heard.
+    is_certain: bool,
 }
 
 fn size_of_meta(upload: &Publication) -> u64 {
     upload.meta.len() as u64
-}
-
-/// Whether after this error nothing was put, nor will be: an engine that does not answer may still have heard.
-fn is_certain(error: &StoreError) -> bool {
-    matches!(error, StoreError::Exists)
 }

@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use self::shares::Shares;
 use super::bucket::Bucket;
+use super::keys;
 use super::records::Records;
+use super::walk::Walk;
 use crate::store::StoreError;
 
 /// Keys asked for at a time, as many as engines give.
@@ -123,11 +125,15 @@ type Beat<'a> = dyn FnMut(u64) -> Result<(), StoreError> + 'a;
 fn measure(bucket: &Bucket, beat: &mut Beat<'_>) -> Result<u64, StoreError> {
     let mut bytes = 0_u64;
     let mut after: Option<String> = None;
+    let mut walk = Walk::through(UPLOADS, usize::MAX);
     loop {
         let page = bucket.list(UPLOADS, after.as_deref(), PAGE)?;
-        let sealed = page.objects.iter();
-        let sealed = sealed.filter(|object| object.key.ends_with(SEALED));
-        bytes = sealed.fold(bytes, |sum, object| sum.saturating_add(object.size));
+        for object in &page.objects {
+            if object.key.ends_with(SEALED) {
+                bytes = bytes.saturating_add(object.size);
+            }
+            walk.met(keys::in_folder(&object.key).is_some())?;
+        }
         match page.objects.last() {
             Some(last) if page.more => after = Some(last.key.clone()),
             _ => return Ok(bytes),

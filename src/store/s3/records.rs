@@ -24,10 +24,13 @@ use self::envelope::{Envelope, MAX_ENVELOPE};
 use self::together::{Found, Place, Together};
 use super::bucket::{Bucket, ETag, Notes, Object};
 use super::store::S3Store;
+use super::walk::Walk;
 use crate::store::{Change, Collection, MAX_RECORD, RecordName, RecordStore, StoreError};
 
 /// Keys asked for at a time, as many as engines give.
 const PAGE: usize = 1000;
+/// Records of one collection that are listed.
+const MOST: usize = 1_000_000;
 /// When others than who put it look after what says that a record is removed. Engines tell whole seconds.
 const ABANDONED: Duration = Duration::from_secs(61);
 /// When whoever put it leaves that to them: deleting it is to be over long before.
@@ -87,16 +90,17 @@ impl RecordStore for Records {
     fn records(&self, collection: Collection) -> Result<Vec<RecordName>, StoreError> {
         let folder = folder(collection);
         let mut names = Vec::new();
+        let mut walk = Walk::through(&folder, MOST);
         let mut after: Option<String> = None;
         loop {
             let page = self.bucket.list(&folder, after.as_deref(), PAGE)?;
-            let listed = page.objects.iter();
-            // Whatever else lies there is none of ours.
-            names.extend(
-                listed.filter_map(|object| {
-                    object.key.strip_prefix(&folder)?.parse::<RecordName>().ok()
-                }),
-            );
+            for object in &page.objects {
+                let name = object.key.strip_prefix(&folder);
+                let name = name.and_then(|name| name.parse::<RecordName>().ok());
+                // Whatever else lies there is none of ours.
+                walk.met(name.is_some())?;
+                names.extend(name);
+            }
             match page.objects.last() {
                 Some(last) if page.more => after = Some(last.key.clone()),
                 _ => return Ok(names),

@@ -24,6 +24,7 @@ use bytes::Bytes;
 use self::names::{EntryName, NewestFirst, folder, head_key};
 use super::bucket::{Bucket, Notes};
 use super::store::S3Store;
+use super::walk::Walk;
 use crate::store::{ENTRY_SIZE, EntryBytes, SessionStore, StoreError, UploadId};
 
 /// The longest head that is read, in bytes.
@@ -154,25 +155,28 @@ impl Sessions {
     /// The name of the newest entry; `None` where there is none.
     fn newest(&self, id: &UploadId) -> Result<Option<EntryName>, StoreError> {
         let folder = folder(id);
-        let mut after = None;
+        let mut walk = Walk::through(&folder, usize::MAX);
+        let (mut after, mut most) = (None, 1);
         loop {
-            let page = self.bucket.list(&folder, after.as_deref(), 1)?;
-            let Some(object) = page.objects.into_iter().next() else {
-                return Ok(None);
-            };
-            match NewestFirst::parse(&object.key[folder.len().min(object.key.len())..]) {
-                NewestFirst::Entry(name) => {
-                    self.remember(id, name.generation());
-                    return Ok(Some(name));
+            let page = self.bucket.list(&folder, after.as_deref(), most)?;
+            for object in &page.objects {
+                match NewestFirst::parse(&object.key[folder.len()..]) {
+                    NewestFirst::Entry(name) => {
+                        self.remember(id, name.generation());
+                        return Ok(Some(name));
+                    }
+                    NewestFirst::Head => {
+                        self.remember(id, 0);
+                        return Ok(None);
+                    }
+                    NewestFirst::Other => walk.stranger()?,
                 }
-                NewestFirst::Head => {
-                    self.remember(id, 0);
-                    return Ok(None);
-                }
-                // Nothing of ours.
-                NewestFirst::Other if page.more => after = Some(object.key),
-                NewestFirst::Other => return Ok(None),
             }
+            match page.objects.last() {
+                Some(last) if page.more => after = Some(last.key.clone()),
+                _ => return Ok(None),
+            }
+            most = PAGE;
         }
     }
 
@@ -190,14 +194,17 @@ impl Sessions {
     fn remove_older(&self, id: &UploadId, newest: EntryName) -> Result<(), StoreError> {
         let folder = folder(id);
         let mut after = newest.key(id);
-        loop {
+        let mut walk = Walk::through(&folder, usize::MAX);
+        for _ in 0..MAX_PAGES {
             let page = self.bucket.list(&folder, Some(&after), PAGE)?;
             let mut removed = Vec::new();
             for object in &page.objects {
                 let NewestFirst::Entry(name) = NewestFirst::parse(&object.key[folder.len()..])
                 else {
+                    walk.stranger()?;
                     continue;
                 };
+                walk.ours()?;
                 if name.generation() == newest.generation() {
                     continue;
                 }
@@ -211,9 +218,10 @@ impl Sessions {
             self.bucket.delete_all(&removed)?;
             match page.objects.last() {
                 Some(last) if page.more => after.clone_from(&last.key),
-                _ => return Ok(()),
+                _ => break,
             }
         }
+        Ok(())
     }
 
     fn remove(&self, id: &UploadId) -> Result<(), StoreError> {

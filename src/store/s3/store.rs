@@ -24,6 +24,8 @@ use crate::store::{
 
 /// Bytes of the largest manifest that is read; the largest that is written is smaller.
 const MAX_META: u64 = 64 << 20;
+/// Bytes of a manifest that is read together with others: that of an upload with thousands of segments is longer.
+const MAX_META_OF_MANY: u64 = 1 << 20;
 
 /// The store in a bucket, which any number of processes may have open at once.
 ///
@@ -163,7 +165,7 @@ impl Store for S3Store {
 
     fn open_all(&self, ids: &[UploadId]) -> Vec<Result<Box<dyn SealedUpload>, StoreError>> {
         let keys: Vec<String> = ids.iter().map(keys::meta).collect();
-        let metas = self.bucket.get_all(&keys, MAX_META);
+        let metas = self.bucket.get_all(&keys, MAX_META_OF_MANY);
         let opened = ids.iter().zip(metas).map(|(id, meta)| {
             let upload = S3Upload::new(&self.bucket, &self.memory, id, meta?);
             Ok(Box::new(upload) as Box<dyn SealedUpload>)

@@ -7,6 +7,7 @@ use super::folder::Folder;
 use super::keys;
 use super::store::S3Store;
 use super::unfinished;
+use super::walk::Walk;
 use crate::store::{Day, StoreError, UploadId};
 
 const PAGE: usize = 1000;
@@ -82,13 +83,14 @@ impl DaySweep<'_> {
     fn run(&mut self, day: Day) -> Result<(), StoreError> {
         let prefix = keys::day(day);
         let mut after: Option<String> = None;
+        let mut walk = Walk::through(&prefix, usize::MAX);
         let mut current: Option<(UploadId, Folder)> = None;
         loop {
             let bucket = &self.store.bucket;
             let page = bucket.list(&prefix, after.as_deref(), PAGE)?;
             after = page.objects.last().map(|last| last.key.clone());
             for object in page.objects {
-                self.add(&mut current, object)?;
+                self.add(&mut walk, &mut current, object)?;
             }
             if !page.more || after.is_none() {
                 break;
@@ -100,12 +102,14 @@ impl DaySweep<'_> {
     /// Puts an object to the others of its upload; the upload before it is complete then.
     fn add(
         &mut self,
+        walk: &mut Walk<'_>,
         current: &mut Option<(UploadId, Folder)>,
         object: Listed,
     ) -> Result<(), StoreError> {
         let Some((id, name)) = keys::in_folder(&object.key) else {
-            return Ok(());
+            return walk.stranger();
         };
+        walk.ours()?;
         let name = name.to_owned();
         if current.as_ref().is_none_or(|(before, _)| *before != id)
             && let Some((before, folder)) = current.replace((id, Folder::default()))

@@ -9,7 +9,7 @@ mod reading;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::bucket::Notes;
-use super::bucket::tests::{Liar, Lies, settings as settings_of};
+use super::bucket::tests::{Liar, Lies, Listing, settings as settings_of};
 use super::folder::Folder;
 use super::settings::S3Settings;
 use super::store::S3Store;

@@ -2,8 +2,11 @@
 //!
 //! A ticket is an object in a folder of the object that is to be written. Whoever put one and then finds no other there has the lock;
 //! everybody else takes theirs away and tries again after a while. A list shows every ticket that was put before it was asked for, so
-//! no two find themselves alone. Whoever has the lock finishes within [`HOLD`]; a ticket that is older than [`DEAD`] by the engine's
-//! own clock is of somebody who died, and anybody may take it away.
+//! no two find themselves alone. Whoever has the lock asks for nothing more after [`HOLD`]; a ticket that is older than [`DEAD`] by
+//! the engine's own clock is of somebody who died, and anybody may take it away.
+//!
+//! A write that came to no answer may yet be done by the engine. Its ticket stays, so that nobody else writes before it is dead. What
+//! an engine does later than that may go over what another wrote.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,10 +20,12 @@ use super::{ETag, Listed, Notes, random_name};
 
 /// How long whoever has a lock may write.
 const HOLD: Duration = Duration::from_secs(20);
-/// Older tickets do not count. A second more than half a minute: clocks of engines have whole ones.
-const DEAD: Duration = Duration::from_secs(31);
+/// Older tickets do not count. A write that began at the end of [`HOLD`] has the time left to be done, longer than one is waited for.
+const DEAD: Duration = Duration::from_mins(1);
 /// How long to try to get a lock.
 const WAIT: Duration = Duration::from_secs(20);
+/// How long to try to give up the place in the queue.
+const LEAVE: Duration = Duration::from_secs(5);
 /// How often to write again where another write was under way.
 const TRIES: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -49,7 +54,9 @@ pub(super) async fn create(
             Err(error) if error.is_conflict() => {}
             Err(error) => return Err(error),
         }
-        match found(requests, key, body).await? {
+        // What was put may be there, whatever is said now.
+        let found = found(requests, key, body).await;
+        match found.map_err(BucketError::in_doubt)? {
             // The answer to what wrote it was lost.
             Found::Same => return Ok(Written::Done),
             Found::Other(_) => return Ok(Written::Not),
@@ -77,7 +84,7 @@ pub(super) async fn replace(
         }
         match found(requests, key, body).await? {
             Found::Same => return Ok(Written::Done),
-            Found::Other(etag) if etag.as_ref() == Some(old) => pause(attempt).await,
+            Found::Other(etag) if etag == *old => pause(attempt).await,
             Found::Other(_) | Found::Nothing => return Ok(Written::Not),
         }
     }
@@ -91,14 +98,7 @@ pub(super) async fn create_in_turn(
     body: &Bytes,
     notes: &Notes,
 ) -> Result<Written, BucketError> {
-    let work = async {
-        match found(requests, key, body).await? {
-            Found::Same => Ok(Written::Done),
-            Found::Other(_) => Ok(Written::Not),
-            Found::Nothing => put(requests, key, body, notes).await,
-        }
-    };
-    locked(requests, key, work).await
+    in_turn(requests, key, body, notes, None).await
 }
 
 /// [`replace`] where the engine has no conditions.
@@ -109,26 +109,45 @@ pub(super) async fn replace_in_turn(
     body: &Bytes,
     notes: &Notes,
 ) -> Result<Written, BucketError> {
-    let work = async {
-        match found(requests, key, body).await? {
-            Found::Same => Ok(Written::Done),
-            Found::Other(etag) if etag.as_ref() == Some(old) => {
-                put(requests, key, body, notes).await
-            }
-            Found::Other(_) | Found::Nothing => Ok(Written::Not),
-        }
-    };
-    locked(requests, key, work).await
+    in_turn(requests, key, body, notes, Some(old)).await
 }
 
-async fn put(
+/// Puts an object in the place of `old`, or where there is none, while nobody else does.
+async fn in_turn(
     requests: &Requests,
     key: &str,
     body: &Bytes,
     notes: &Notes,
+    old: Option<&ETag>,
 ) -> Result<Written, BucketError> {
-    let put = requests.put(key, body.clone().into(), notes, &Condition::Always);
-    put.await.map(|_| Written::Done)
+    let ticket = match lock(requests, key).await {
+        Err(BucketError::Contended) => {
+            // The lock may be of a write like this one, which came to no answer and was done all the same.
+            return match found(requests, key, body).await? {
+                Found::Same => Ok(Written::Done),
+                Found::Other(_) | Found::Nothing => Err(BucketError::Contended),
+            };
+        }
+        ticket => ticket?,
+    };
+    let looking = timeout_at(ticket.until, found(requests, key, body)).await;
+    let written = match looking.unwrap_or(Err(BucketError::TimedOut)) {
+        Ok(Found::Same) => Ok(Written::Done),
+        Ok(there) if there.is_as_expected(old) => {
+            let put = requests.put(key, body.clone().into(), notes, &Condition::Always);
+            let put = timeout_at(ticket.until, put).await;
+            match put.unwrap_or(Err(BucketError::TimedOut)) {
+                // The engine may yet do it: the ticket stays.
+                Err(error) if error.is_passing() => return Err(error),
+                put => put.map(|_| Written::Done),
+            }
+        }
+        Ok(_) => Ok(Written::Not),
+        Err(error) => Err(error),
+    };
+    // What stays there dies of old age.
+    let _ = timeout(LEAVE, requests.delete(&ticket.key)).await;
+    written
 }
 
 /// What is where something was to be written.
@@ -136,17 +155,28 @@ enum Found {
     Nothing,
     /// The same bytes: no two writers have the same.
     Same,
-    /// Others, and what they are told apart by unless they are more.
-    Other(Option<ETag>),
+    /// Others, and what they are told apart by.
+    Other(ETag),
+}
+
+impl Found {
+    /// Whether it is `old` that is there, or nothing where nothing was expected.
+    fn is_as_expected(&self, old: Option<&ETag>) -> bool {
+        match self {
+            Self::Nothing => old.is_none(),
+            Self::Same => false,
+            Self::Other(etag) => Some(etag) == old,
+        }
+    }
 }
 
 async fn found(requests: &Requests, key: &str, body: &Bytes) -> Result<Found, BucketError> {
     // What is there may be longer, and is another's then; to read a little more of it tells which.
     match requests.get(key, body.len() as u64).await {
         Ok(object) if object.bytes == *body => Ok(Found::Same),
-        Ok(object) => Ok(Found::Other(Some(object.etag))),
+        Ok(object) => Ok(Found::Other(object.etag)),
         Err(BucketError::TooLong(_)) => match requests.head(key).await {
-            Ok(head) => Ok(Found::Other(Some(head.etag))),
+            Ok(head) => Ok(Found::Other(head.etag)),
             Err(error) if error.is_missing() => Ok(Found::Nothing),
             Err(error) => Err(error),
         },
@@ -162,19 +192,6 @@ async fn pause(attempt: u32) {
     sleep(most.mul_f64(0.5 + part / 2.0)).await;
 }
 
-/// Does something while nobody else does.
-async fn locked<T>(
-    requests: &Requests,
-    key: &str,
-    work: impl Future<Output = Result<T, BucketError>>,
-) -> Result<T, BucketError> {
-    let ticket = lock(requests, key).await?;
-    let done = timeout_at(ticket.until, work).await;
-    // What stays there dies of old age.
-    let _ = requests.delete(&ticket.key).await;
-    done.unwrap_or(Err(BucketError::TimedOut))
-}
-
 struct Ticket {
     key: String,
     until: Instant,
@@ -182,32 +199,30 @@ struct Ticket {
 
 async fn lock(requests: &Requests, key: &str) -> Result<Ticket, BucketError> {
     let folder = format!("locks/{key}/");
-    let waiting = async {
-        for attempt in 0.. {
-            // Before it is put: from then on it grows old.
-            let until = Instant::now() + HOLD;
-            let key = format!("{folder}{}", ticket_name()?);
-            requests
-                .put(
-                    &key,
-                    Bytes::new().into(),
-                    &Notes::default(),
-                    &Condition::Always,
-                )
-                .await?;
-            let alone = is_alone(requests, &folder, &key).await;
-            if matches!(alone, Ok(true)) {
-                return Ok(Ticket { key, until });
-            }
-            let _ = requests.delete(&key).await;
-            alone?;
-            pause(attempt).await;
+    let end = Instant::now() + WAIT;
+    let none = Notes::default();
+    for attempt in 0.. {
+        // Before it is put: from then on it grows old.
+        let until = Instant::now() + HOLD;
+        let key = format!("{folder}{}", ticket_name()?);
+        let trying = async {
+            let empty = Bytes::new().into();
+            requests.put(&key, empty, &none, &Condition::Always).await?;
+            is_alone(requests, &folder, &key).await
+        };
+        let alone = timeout_at(end, trying).await;
+        let alone = alone.unwrap_or(Err(BucketError::Contended));
+        if matches!(alone, Ok(true)) {
+            return Ok(Ticket { key, until });
         }
-        Err(BucketError::Contended)
-    };
-    timeout(WAIT, waiting)
-        .await
-        .unwrap_or(Err(BucketError::Contended))
+        // Nothing was written under it, so that it need not hold up anybody.
+        let _ = timeout(LEAVE, requests.delete(&key)).await;
+        alone?;
+        if timeout_at(end, pause(attempt)).await.is_err() {
+            break;
+        }
+    }
+    Err(BucketError::Contended)
 }
 
 fn ticket_name() -> Result<String, BucketError> {

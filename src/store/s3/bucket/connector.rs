@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{HeaderValue, USER_AGENT};
 use http::{Method, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
@@ -35,6 +35,8 @@ use super::health::Health;
 
 /// How fast a body moves at the least, in bytes a second: what a long one may take more.
 const SLOWEST: u64 = 256 << 10;
+/// Bytes of an answer that come at least in the time for a stall.
+const LEAST: usize = 16 << 10;
 /// Connections to one host that nobody uses are kept so long: shorter than engines do.
 const IDLE: Duration = Duration::from_secs(20);
 const MAX_IDLE: usize = 64;
@@ -51,7 +53,7 @@ pub(super) struct Deadlines {
     pub(super) ask: Duration,
     /// Until an answer begins to come otherwise.
     pub(super) act: Duration,
-    /// Between two pieces of an answer.
+    /// In which at least [`LEAST`] bytes of an answer have to come.
     pub(super) stall: Duration,
     /// In which a request that failed is sent again.
     pub(super) retry: Duration,
@@ -59,6 +61,8 @@ pub(super) struct Deadlines {
     pub(super) rest_after: Duration,
     /// For the question whether it answers.
     pub(super) check: Duration,
+    /// For a list, with all its pages.
+    pub(super) list: Duration,
 }
 
 impl Default for Deadlines {
@@ -71,6 +75,7 @@ impl Default for Deadlines {
             retry: Duration::from_secs(15),
             rest_after: Duration::from_secs(10),
             check: Duration::from_secs(2),
+            list: Duration::from_secs(45),
         }
     }
 }
@@ -227,17 +232,31 @@ fn refusal(answer: &Response<Bytes>, may_tell_later: bool) -> Option<Answer> {
 }
 
 /// Reads a body of at most so many bytes.
-async fn collect(mut body: Incoming, most: u64, stall: Duration) -> Result<Bytes, BucketError> {
+pub(super) async fn collect<B>(
+    mut body: B,
+    most: u64,
+    stall: Duration,
+) -> Result<Bytes, BucketError>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
+{
     let announced = body.size_hint().lower();
     if announced > most {
         return Err(BucketError::TooLong(most));
     }
     let whole = TokioInstant::now() + stall + stall + Deadlines::moving(most);
     let mut all = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(0));
+    let (mut until, mut before) = (TokioInstant::now() + stall, 0);
     loop {
-        let next = whole.min(TokioInstant::now() + stall);
-        let frame = timeout_at(next, body.frame()).await;
-        let Some(frame) = frame.map_err(|_| BucketError::TimedOut)? else {
+        let Ok(frame) = timeout_at(until.min(whole), body.frame()).await else {
+            // Something always comes where an engine sends a byte now and then.
+            if TokioInstant::now() >= whole || all.len() - before < LEAST {
+                return Err(BucketError::TimedOut);
+            }
+            (until, before) = (until + stall, all.len());
+            continue;
+        };
+        let Some(frame) = frame else {
             return Ok(all.freeze());
         };
         let frame = frame.map_err(|error| BucketError::Broken(error.into()))?;
@@ -286,7 +305,10 @@ impl HttpService for Connector {
             Ok(answer) => {
                 let (mut head, body) = answer.into_parts();
                 // What cannot be done will not be done when it is asked for again, as other errors of its kind may.
-                if head.status == StatusCode::NOT_IMPLEMENTED {
+                if matches!(
+                    head.status,
+                    StatusCode::NOT_IMPLEMENTED | StatusCode::INSUFFICIENT_STORAGE
+                ) {
                     head.status = StatusCode::METHOD_NOT_ALLOWED;
                 }
                 // Of an error's body everything of use has been noted, and it may be of any kind.

@@ -52,7 +52,7 @@ impl Engine {
         );
         if !self.conditional_writes {
             tracing::warn!(
-                "the engine has no conditional writes: servers that write the same record take turns by tickets, and one that stands still for half a minute may write over what another wrote"
+                "the engine has no conditional writes: servers that write the same record take turns by tickets, and one that stands still for more than half a minute in its turn, or a write that the engine does so late, may go over what another wrote"
             );
         }
         if self.checksum == Checksum::None {

@@ -9,7 +9,7 @@ use crate::store::StoreError;
 /// Why an engine did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::store::s3) enum BucketError {
-    /// Nobody is there, or somebody who cannot show that it is him.
+    /// Nobody is there, or somebody who cannot show that it is the engine.
     #[error(
         "cannot connect to the engine; check its address, that it runs, and which certificate authority is trusted"
     )]
@@ -43,7 +43,7 @@ pub(in crate::store::s3) enum BucketError {
     Unfit(&'static str),
     /// There is no such bucket.
     #[error(
-        "there is no bucket {bucket} at {engine}; create it, or correct its name or AWS_ENDPOINT_URL_S3"
+        "there is no bucket {bucket} at {engine}; create it, or correct its name or --store-endpoint"
     )]
     NoBucket {
         /// Its name.
@@ -74,7 +74,7 @@ pub(in crate::store::s3) enum BucketError {
         answer: Answer,
     },
     /// Signed for another region.
-    #[error("the bucket {bucket} is in another region than {region}{}; set AWS_REGION to its region", hint(right.as_deref()))]
+    #[error("the bucket {bucket} is in another region than {region}{}; set --store-region (or AWS_REGION) to its region", hint(right.as_deref()))]
     Region {
         /// Its name.
         bucket: String,
@@ -102,6 +102,8 @@ pub(in crate::store::s3) struct Answer {
     pub(super) code: String,
     /// In which region the bucket is, where the engine says that.
     pub(super) region: Option<String>,
+    /// Whether an attempt before it, of the same call, came to no answer that says what was done.
+    pub(super) after_doubt: bool,
 }
 
 impl fmt::Display for Answer {
@@ -132,6 +134,7 @@ impl Answer {
             status,
             code: element("<Code>", "</Code>").unwrap_or_default(),
             region: region.or_else(|| element("<Region>", "</Region>")),
+            after_doubt: false,
         }
     }
 
@@ -141,6 +144,13 @@ impl Answer {
         (self.status >= 500 && self.status != 501)
             || matches!(self.status, 408 | 429)
             || codes.contains(&&*self.code)
+    }
+
+    /// Whether it was not done, nor will be. Who says that it is busy, or that there is no room, has not begun.
+    pub(super) fn is_definite(&self) -> bool {
+        (400..500).contains(&self.status) && self.status != 408
+            || self.is_full()
+            || self.code == "SlowDown"
     }
 
     fn is_full(&self) -> bool {
@@ -185,6 +195,23 @@ impl BucketError {
                 || answer.code == "NotImplemented"
                 || answer.code == "MethodNotAllowed"
         })
+    }
+
+    /// Whether it was refused for good: nothing was done, nor will be.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.answer().is_some_and(|answer| {
+            answer.is_definite()
+                && !answer.after_doubt
+                && (answer.is_full() || !answer.is_passing())
+        })
+    }
+
+    /// The same where something may have been done before it.
+    pub(super) fn in_doubt(mut self) -> Self {
+        if let Self::Answered(answer) = &mut self {
+            answer.after_doubt = true;
+        }
+        self
     }
 
     /// Whether it may go well later, without anybody doing anything.

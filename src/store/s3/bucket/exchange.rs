@@ -1,7 +1,7 @@
 //! One call of the store as the requests see that are sent for it: what bounds them, and what became of the last one.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub(super) struct Call {
     /// Whether the body is damaged before it is sent, which the engine should notice.
     pub(super) damage: bool,
     attempts: AtomicU32,
+    /// Whether an attempt came to no answer that says what was done.
+    in_doubt: AtomicBool,
     failure: Mutex<Option<BucketError>>,
 }
 
@@ -35,12 +37,19 @@ impl Call {
     }
 
     /// Notes how the attempt failed.
-    pub(super) fn note(&self, failure: Option<BucketError>) {
+    pub(super) fn note(&self, mut failure: Option<BucketError>) {
+        if let Some(BucketError::Answered(answer)) = &mut failure {
+            answer.after_doubt = self.in_doubt.load(Ordering::Relaxed);
+            if !answer.is_definite() {
+                self.in_doubt.store(true, Ordering::Relaxed);
+            }
+        }
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
     /// Notes why there is no answer. That no further attempt is made says less than why the ones before it failed.
     pub(super) fn note_last(&self, failure: BucketError) {
+        self.in_doubt.store(true, Ordering::Relaxed);
         let mut noted = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         if !matches!(failure, BucketError::Resting) || noted.is_none() {
             *noted = Some(failure);
@@ -65,6 +74,7 @@ fn call(most: u64, damage: bool) -> Arc<Call> {
         most: most.max(SHORT_ANSWER),
         damage,
         attempts: AtomicU32::new(0),
+        in_doubt: AtomicBool::new(false),
         failure: Mutex::new(None),
     })
 }

@@ -9,6 +9,9 @@ use super::{ETag, Folders, Listed, Page};
 /// Pages that an engine may answer beyond those that are needed: some have fewer keys than were asked for.
 const MORE_PAGES: usize = 1000;
 
+/// An engine lists something else than it was asked for.
+const FOREIGN: BucketError = BucketError::Unfit("its list has objects that nobody asked for");
+
 /// Keys that begin with `prefix`, in order, behind `after`, at most `most`.
 pub(super) async fn objects(
     requests: &Requests,
@@ -21,6 +24,9 @@ pub(super) async fn objects(
     while let Some(answer) = pages.next(requests, prefix, page.objects.len()).await? {
         for object in answer.result.objects {
             let key = requests.listed(&object.location)?;
+            if !key.starts_with(prefix) {
+                return Err(FOREIGN);
+            }
             let last = page
                 .objects
                 .last()
@@ -57,7 +63,7 @@ pub(super) async fn folders(
     while let Some(answer) = pages.next(requests, prefix, found.names.len()).await? {
         for folder in answer.result.common_prefixes {
             let key = requests.listed(&folder)?;
-            let name = key.strip_prefix(prefix).unwrap_or_default();
+            let name = key.strip_prefix(prefix).ok_or(FOREIGN)?;
             let sorted = format!("{name}/");
             if !follows(last.as_deref(), &sorted, found.names.is_empty())? {
                 continue;

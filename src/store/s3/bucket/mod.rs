@@ -1,12 +1,12 @@
 //! The client of a bucket: requests with deadlines, retries and bounds, and what the engine behind it is found to keep.
 //!
 //! All calls block, for a bounded time: call from a thread that may.
-#![allow(dead_code, reason = "the store over it is on its way")]
 #![expect(clippy::needless_pass_by_value, reason = "bodies are handed over")]
 
 mod client;
 mod conditional;
 mod connector;
+mod copy;
 mod counts;
 mod endpoint;
 mod engine;
@@ -52,8 +52,6 @@ const READ_AT_ONCE: usize = 32;
 const DELETE_AT_ONCE: usize = 16;
 /// So few are deleted sooner one by one.
 const FEW: usize = 3;
-/// What is copied through here is read in such pieces.
-const COPY_PIECE: u64 = 8 << 20;
 /// How long an answer shows that the engine answers.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -144,20 +142,29 @@ impl Bucket {
     /// Puts an object where there is none: [`StoreError::Exists`] where there is. One with the same bytes is taken for what this
     /// call put there and heard no answer to.
     pub(super) fn create(&self, key: &str, body: Bytes, notes: &Notes) -> Result<(), StoreError> {
+        self.create_surely(key, body, notes).0
+    }
+
+    /// The same, and whether what it gives is certain: the engine neither did it nor may yet do it where it failed.
+    pub(super) fn create_surely(
+        &self,
+        key: &str,
+        body: Bytes,
+        notes: &Notes,
+    ) -> (Result<(), StoreError>, bool) {
         let requests = &self.0.requests;
         let written = if self.0.engine.conditional_writes {
-            self.call(
-                "store",
-                key,
-                conditional::create(requests, key, &body, notes),
-            )
+            self.wait(conditional::create(requests, key, &body, notes))
         } else {
-            let create = conditional::create_in_turn(requests, key, &body, notes);
-            self.call("store", key, create)
+            self.wait(conditional::create_in_turn(requests, key, &body, notes))
         };
-        match written? {
-            Written::Done => Ok(()),
-            Written::Not => Err(StoreError::Exists),
+        match written {
+            Ok(Written::Done) => (Ok(()), true),
+            Ok(Written::Not) => (Err(StoreError::Exists), true),
+            Err(error) => {
+                let is_certain = error.is_refusal();
+                (Err(self.failed("store", key, error)), is_certain)
+            }
         }
     }
 
@@ -242,7 +249,8 @@ impl Bucket {
         results.into_iter().collect()
     }
 
-    /// Objects whose keys begin with `prefix`, in the order of their keys, where that is the same with and without folders: those after `after` (a whole key) only, at most `most`.
+    /// Objects whose keys begin with `prefix`, in the order of their keys, where that is the same with and without folders: those
+    /// after `after` (a whole key) only, at most `most`.
     pub(super) fn list(
         &self,
         prefix: &str,
@@ -250,6 +258,7 @@ impl Bucket {
         most: usize,
     ) -> Result<Page, StoreError> {
         let listing = list::objects(&self.0.requests, prefix, after, most);
+        let listing = self.in_time_for_lists(listing);
         self.call("list", prefix, listing)
     }
 
@@ -262,43 +271,16 @@ impl Bucket {
         most: usize,
     ) -> Result<Folders, StoreError> {
         let listing = list::folders(&self.0.requests, prefix, after, most);
+        let listing = self.in_time_for_lists(listing);
         self.call("list", prefix, listing)
     }
 
-    /// Copies an object, with its notes, over whatever is there: in the engine, or through here where that cannot.
-    pub(super) fn copy(&self, from: &str, to: &str) -> Result<(), StoreError> {
-        match self.wait(self.0.requests.copy(from, to)) {
-            Err(error) if error.is_unsupported() => self.copy_through(from, to),
-            copied => copied.map_err(|error| self.failed("copy", from, error)),
-        }
-    }
-
-    fn copy_through(&self, from: &str, to: &str) -> Result<(), StoreError> {
-        let head = self.head(from)?;
-        if head.size <= COPY_PIECE {
-            let object = self.get(from, COPY_PIECE)?;
-            return self.put(to, object.bytes, &object.notes);
-        }
-        let begun = self.0.requests.begin_parts(to, &head.notes);
-        let id = self.call("begin", to, begun)?;
-        let mut parts = Parts::new(self.clone(), to, id);
-        let mut at = 0;
-        while at < head.size {
-            let end = head.size.min(at + COPY_PIECE);
-            let sent = self.range(from, at..end).and_then(|piece| {
-                if piece.len() as u64 == end - at {
-                    parts.send(piece.into())
-                } else {
-                    Err(StoreError::Replaced)
-                }
-            });
-            if let Err(error) = sent {
-                parts.abort();
-                return Err(error);
-            }
-            at = end;
-        }
-        parts.complete()
+    async fn in_time_for_lists<T>(
+        &self,
+        listing: impl Future<Output = Result<T, BucketError>>,
+    ) -> Result<T, BucketError> {
+        let listed = timeout(self.0.deadlines.list, listing).await;
+        listed.unwrap_or(Err(BucketError::TimedOut))
     }
 
     /// Begins an object that is sent in parts.

@@ -95,7 +95,18 @@ struct Trial {
 }
 
 /// Names of what a probe may leave.
-const NAMES: [&str; 7] = ["note", "one", "many", "none", "damaged", "whole", "parts"];
+const NAMES: [&str; 8] = [
+    "note",
+    "one",
+    "many",
+    "none",
+    "damaged-0",
+    "damaged-1",
+    "whole",
+    "parts",
+];
+/// Of what is damaged on its way, one for each way to notice it: what one lets through the next must not find.
+const DAMAGED: [&str; 2] = ["damaged-0", "damaged-1"];
 
 impl Trial {
     fn key(&self, name: &str) -> String {
@@ -226,8 +237,8 @@ impl Trial {
         } else {
             [Checksum::Crc64Nvme, Checksum::Sha256]
         };
-        for checksum in candidates {
-            if self.notices(self.requests(checksum)).await? {
+        for (checksum, damaged) in candidates.into_iter().zip(DAMAGED) {
+            if self.notices(self.requests(checksum), damaged).await? {
                 return Ok(checksum);
             }
         }
@@ -235,7 +246,7 @@ impl Trial {
     }
 
     /// Whether what is whole is stored, and what is damaged is not.
-    async fn notices(&self, requests: &Requests) -> Result<bool, BucketError> {
+    async fn notices(&self, requests: &Requests, damaged: &str) -> Result<bool, BucketError> {
         let body = Bytes::from_static(b"as it was sent");
         let (key, none) = (self.key("whole"), Notes::default());
         let put = requests
@@ -246,7 +257,7 @@ impl Trial {
             Err(error) if error_ends(&error) => return Err(error),
             Err(_) => return Ok(false),
         }
-        let key = self.key("damaged");
+        let key = self.key(damaged);
         match requests.put_damaged(&key, body).await {
             Ok(()) => Ok(false),
             Err(error) if error_ends(&error) => Err(error),

@@ -5,7 +5,11 @@ use std::time::SystemTime;
 
 use super::names::{FOLDER, NewestFirst, split};
 use super::{PAGE, Sessions};
+use crate::store::s3::walk::Walk;
 use crate::store::{StoreError, UploadId};
+
+/// Objects of all session records of a store.
+const MOST: usize = 20_000_000;
 
 impl Sessions {
     /// Those of uploads that began in this time, in order. Lists nothing else.
@@ -27,13 +31,16 @@ impl Sessions {
         is_past: impl Fn(&UploadId) -> bool,
     ) -> Result<Vec<UploadId>, StoreError> {
         let mut ids = Vec::new();
+        let mut walk = Walk::through(FOLDER, MOST);
         loop {
             let page = self.bucket.list(FOLDER, after.as_deref(), PAGE)?;
             for object in &page.objects {
                 // Whatever else lies there is none of ours.
                 let Some((id, name)) = split(&object.key) else {
+                    walk.stranger()?;
                     continue;
                 };
+                walk.ours()?;
                 if is_past(&id) {
                     return Ok(ids);
                 }
@@ -56,14 +63,17 @@ impl Sessions {
     ) -> Result<usize, StoreError> {
         let mut swept = 0;
         let mut after: Option<String> = None;
+        let mut walk = Walk::through(FOLDER, MOST);
         // Whose entries were seen last, and no head behind them yet.
         let mut open: Option<UploadId> = None;
         'pages: loop {
             let page = self.bucket.list(FOLDER, after.as_deref(), PAGE)?;
             for object in &page.objects {
                 let Some((id, name)) = split(&object.key) else {
+                    walk.stranger()?;
                     continue;
                 };
+                walk.ours()?;
                 if open.is_some_and(|open| open != id) {
                     swept += self.sweep_one(open.take())?;
                 }

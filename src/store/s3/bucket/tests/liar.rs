@@ -37,8 +37,26 @@ pub(in crate::store::s3) struct Lies {
     pub(in crate::store::s3) drops_answers: u32,
     /// So many requests are never answered.
     pub(in crate::store::s3) hangs: u32,
+    /// Writes to what has this name are never answered, and not done.
+    pub(in crate::store::s3) swallows: Option<&'static str>,
+    /// Writes to what has this name are answered with 403.
+    pub(in crate::store::s3) refuses_key: Option<&'static str>,
+    pub(in crate::store::s3) listing: Listing,
     /// How long writes take.
     pub(in crate::store::s3) delay: Duration,
+}
+
+/// How it lists.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::store::s3) enum Listing {
+    #[default]
+    Truly,
+    /// What nobody asked for.
+    Foreign,
+    /// Page after page with nothing in it, each after a while.
+    Empty,
+    /// Page after page of names that mean nothing.
+    Endless,
 }
 
 #[derive(Clone)]
@@ -149,12 +167,19 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
     let is_write = head.method == Method::PUT;
-    let (hangs, delay) = {
+    let is_own = |name: Option<&str>| {
+        is_write && name.is_some_and(|name| head.uri.path() == format!("/bucket/at/p/{name}"))
+    };
+    let (hangs, delay, is_slow) = {
         let mut state = state.lock().unwrap();
         state.requests += 1;
-        let hangs = take_one(&mut state.lies.hangs);
-        (hangs, state.lies.delay)
+        let hangs = take_one(&mut state.lies.hangs) || is_own(state.lies.swallows);
+        let is_slow = matches!(state.lies.listing, Listing::Empty);
+        (hangs, state.lies.delay, is_slow)
     };
+    if is_slow {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     if hangs {
         tokio::time::sleep(Duration::from_mins(1)).await;
     }
@@ -164,6 +189,9 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     let mut state = state.lock().unwrap();
     if let Some((status, code)) = state.lies.refuses {
         return Ok(failure(status, code));
+    }
+    if is_own(state.lies.refuses_key) {
+        return Ok(failure(403, "AccessDenied"));
     }
     if take_one(&mut state.lies.slow_down) {
         return Ok(failure(503, "SlowDown"));
@@ -218,6 +246,42 @@ fn decoded(text: &str) -> String {
         decoded += rest;
     }
     decoded
+}
+
+impl Listing {
+    fn answer(self, prefix: &str, after: &str, most: usize) -> Option<Answer> {
+        let object = |key: &str| {
+            format!(
+                "<Contents><Key>{key}</Key><Size>1</Size><ETag>\"e\"</ETag><LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
+            )
+        };
+        let list = |inside: &str, token: &str| {
+            xml(format!(
+                "<ListBucketResult>{inside}<NextContinuationToken>{token}</NextContinuationToken></ListBucketResult>"
+            ))
+        };
+        match self {
+            Self::Truly => None,
+            Self::Foreign => {
+                let folder = "<CommonPrefixes><Prefix>at/p/s/</Prefix></CommonPrefixes>";
+                let inside = object("at/p/s") + folder;
+                Some(xml(format!(
+                    "<ListBucketResult>{inside}</ListBucketResult>"
+                )))
+            }
+            Self::Empty => Some(list("", "on")),
+            Self::Endless => {
+                let digits = after
+                    .get(after.len().saturating_sub(9)..)
+                    .unwrap_or_default();
+                let from = digits.parse().unwrap_or(0) + 1;
+                let keys = (from..from + most).map(|n| format!("{prefix}_{n:09}"));
+                let keys: Vec<_> = keys.collect();
+                let inside: String = keys.iter().map(|key| object(key)).collect();
+                Some(list(&inside, &keys[most - 1]))
+            }
+        }
+    }
 }
 
 impl State {
@@ -351,6 +415,9 @@ impl State {
             value("start-after").max(value("continuation-token")),
         );
         let most: usize = value("max-keys").parse().unwrap();
+        if let Some(answer) = self.lies.listing.answer(prefix, after, most) {
+            return answer;
+        }
         let (mut contents, mut last, mut found) = (String::new(), String::new(), 0);
         let mut more = false;
         for (key, object) in self.objects.range(after.to_owned()..) {

@@ -4,7 +4,9 @@ use std::thread;
 
 use bytes::Bytes;
 
-use super::{Bucket, lists_in_order, no_count_is_lost, none, only_one_creates, text};
+use super::lists::lists_in_order;
+use super::turns::{no_count_is_lost, only_one_creates};
+use super::{Bucket, none, text};
 use crate::store::StoreError;
 use crate::store::s3::testing;
 
