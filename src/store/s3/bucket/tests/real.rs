@@ -15,7 +15,7 @@ fn connect() -> Bucket {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn objects_are_kept_with_their_notes() {
     let bucket = connect();
     println!("{:?}", bucket.engine());
@@ -58,7 +58,7 @@ fn objects_are_kept_with_their_notes() {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn writers_take_turns() {
     let bucket = connect();
     only_one_creates(&bucket);
@@ -66,7 +66,7 @@ fn writers_take_turns() {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn lists_go_on_behind_what_is_known() {
     let bucket = connect();
     lists_in_order(&bucket);
@@ -104,7 +104,7 @@ fn lists_go_on_behind_what_is_known() {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn parts_become_one_object() {
     let bucket = connect();
     let mut parts = bucket.begin_parts("whole").unwrap();
@@ -131,7 +131,7 @@ fn parts_become_one_object() {
 }
 
 #[test]
-#[ignore = "needs an S3-compatible server: tests/e2e/bucket runs it"]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn who_may_not_is_told_so() {
     let refused = |settings| {
         let error = Bucket::connect(&settings).err().unwrap();
