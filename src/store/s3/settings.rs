@@ -229,9 +229,15 @@ impl S3Settings {
     }
 }
 
+/// An address to be shown: what stands before an `@` may be a password.
+fn shown(text: &str) -> String {
+    let after = text.rsplit_once('@').map_or(text, |(_, after)| after);
+    after.chars().take(200).collect()
+}
+
 fn endpoint(text: &str, allow_http: bool) -> Result<Endpoint, S3SettingsError> {
-    let endpoint: Endpoint = (text.parse())
-        .map_err(|source| S3SettingsError::Endpoint(text.chars().take(200).collect(), source))?;
+    let endpoint: Endpoint =
+        (text.parse()).map_err(|source| S3SettingsError::Endpoint(shown(text), source))?;
     if endpoint.is_plain() && !endpoint.is_loopback() && !allow_http {
         return Err(S3SettingsError::PlainHttp(endpoint.to_string()));
     }

@@ -226,3 +226,9 @@ fn a_container_gives_credentials_over_its_own_link_only() {
         matches!(read.credentials, Credentials::ContainerPath(path) if path == "/v2/credentials")
     );
 }
+
+#[test]
+fn a_password_in_an_address_is_not_shown() {
+    assert_eq!(shown("https://key:p@ss@s3.example.org"), "s3.example.org");
+    assert_eq!(shown("ftp://s3.example.org"), "ftp://s3.example.org");
+}
