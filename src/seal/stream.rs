@@ -245,13 +245,45 @@ impl ChunkBuffer {
             })
     }
 
-    /// Seals a full buffer, none of whose chunks is the last one, and gives the sealed bytes. The buffer is empty then.
+    /// Bytes of memory that it takes.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// The whole chunks of what is held, in order.
+    pub fn whole_chunks(&self) -> impl Iterator<Item = &[u8]> {
+        self.plaintext().filter(|chunk| chunk.len() == CHUNK_SIZE)
+    }
+
+    /// Whether a whole chunk is held, and perhaps more.
+    pub fn has_whole_chunk(&self) -> bool {
+        self.filled >= CHUNK_SIZE
+    }
+
+    /// Moves what follows the last whole chunk to an empty buffer.
     ///
     /// # Panics
-    /// Where the buffer is not full: a short chunk can only be the last.
+    /// Where the other buffer is not empty.
+    pub fn move_rest(&mut self, next: &mut Self) {
+        assert!(next.is_empty(), "the rest comes first in the next buffer");
+        let start = place(self.filled - self.filled % CHUNK_SIZE);
+        let rest = &mut self.bytes[start..place(self.filled)];
+        next.fill(&mut &*rest);
+        rest.zeroize();
+        self.filled -= next.filled;
+    }
+
+    /// Seals whole chunks, none of which is the last one, and gives the sealed bytes. The buffer is empty then.
+    ///
+    /// # Panics
+    /// Where the last chunk held is not whole: a short chunk can only be the last.
     pub fn seal(&mut self, sealer: &mut PayloadSealer) -> Result<&[u8], SealError> {
-        assert!(self.is_full(), "only the last chunk may be short");
-        let end = self.chunks * SEALED_CHUNK_SIZE;
+        assert!(
+            self.filled.is_multiple_of(CHUNK_SIZE),
+            "only the last chunk may be short"
+        );
+        let end = place(self.filled);
         for chunk in self.bytes[..end].as_chunks_mut().0 {
             sealer.seal_chunk(chunk)?;
         }
@@ -286,6 +318,12 @@ impl ChunkBuffer {
             return;
         }
         let size = aim.max(self.bytes.len() * 4).max(FIRST_CAPACITY).min(limit);
+        // A slow upload never needs more than the chunk that it is at.
+        let size = if aim > SEALED_CHUNK_SIZE {
+            size
+        } else {
+            size.min(SEALED_CHUNK_SIZE)
+        };
         let mut grown = vec![0; size];
         grown[..self.bytes.len()].copy_from_slice(&self.bytes);
         self.bytes.zeroize();

@@ -224,6 +224,25 @@ fn a_buffer_starts_small() {
     assert!(buffer.spare(1).len() < 16 * 1024);
 }
 
+#[test]
+fn what_is_moved_on_is_erased_where_it_was() {
+    let (mut buffer, mut next) = (ChunkBuffer::new(4), ChunkBuffer::new(4));
+    buffer.fill(&mut &pattern(2 * 65536 + 100)[..]);
+    buffer.move_rest(&mut next);
+    assert_eq!((buffer.len(), next.len()), (2 * 65536, 100));
+    assert!(buffer.spare(100)[..100].iter().all(|byte| *byte == 0));
+    assert!(next.plaintext().next().unwrap() == &pattern(2 * 65536 + 100)[2 * 65536..]);
+}
+
+#[test]
+fn a_slow_payload_needs_room_for_one_chunk() {
+    let mut buffer = ChunkBuffer::new(8);
+    for _ in 0..65536 / 16 {
+        buffer.fill(&mut &[0; 16][..]);
+    }
+    assert!(buffer.room() <= SEALED_CHUNK_SIZE);
+}
+
 /// The buffer grows to just what a piece needs, and the tag of its last chunk needs room too.
 #[test]
 fn a_payload_may_end_anywhere_in_what_a_buffer_grew_to() {
@@ -318,18 +337,25 @@ proptest! {
 
     #[test]
     fn a_buffer_seals_alike_however_it_was_filled(
-        pieces in prop::collection::vec(1usize..200_000, 1..6),
+        pieces in prop::collection::vec((1usize..200_000, any::<bool>()), 1..6),
         chunks in 1usize..5,
     ) {
-        let plaintext = pattern(pieces.iter().sum());
+        let plaintext = pattern(pieces.iter().map(|(size, _)| size).sum());
         let Begun { mut prefix, mut sealer, file_key } =
             begin(&[identity().to_recipient().unwrap()], &[]).unwrap();
         let mut buffer = ChunkBuffer::new(chunks);
         let mut held = Vec::new();
         let mut rest = plaintext.as_slice();
-        for size in pieces {
+        for (size, early) in pieces {
             let (mut now, later) = rest.split_at(size);
             rest = later;
+            if early && buffer.has_whole_chunk() {
+                held.extend(buffer.whole_chunks().flatten().copied());
+                let mut next = ChunkBuffer::new(chunks);
+                buffer.move_rest(&mut next);
+                prefix.extend_from_slice(buffer.seal(&mut sealer).unwrap());
+                buffer = next;
+            }
             while !now.is_empty() {
                 if buffer.is_full() {
                     held.extend(buffer.plaintext().flatten().copied());

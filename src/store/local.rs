@@ -16,6 +16,7 @@
 //! in `staging/` without a session record is rubbish, and what is in `uploads/` is whole.
 
 mod data_folder;
+mod direct;
 mod directory;
 mod durable;
 mod erase;

@@ -1,5 +1,7 @@
 //! One segment on its way in: filled and hashed, sealed and written, while the next bytes arrive.
 
+use std::time::{Duration, Instant};
+
 use crc_fast::{CrcAlgorithm, Digest as CrcDigest};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
@@ -13,6 +15,10 @@ use crate::store::{SegmentName, SegmentWriter, StoreError};
 /// Chunks that one buffer holds: 512 KiB, large enough that handing it over and writing it costs little, small enough to
 /// stay in a core's cache while it is hashed, sealed and written. A segment has two: one is filled meanwhile.
 const BUFFER_CHUNKS: usize = 8;
+
+/// A buffer that does not fill within this goes off with the whole chunks that it holds, and is let go: a slow upload keeps the
+/// chunk that it is at, and nothing else.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Whose segment it is. It travels with the segment, onto the threads that seal and write: whatever must not happen before
 /// they are done hangs on its being dropped.
@@ -103,6 +109,8 @@ pub(super) struct Closed<O> {
 /// [`close`](Self::close), it leaves the last one without an end.
 pub(super) struct SegmentReceiver<O> {
     buffer: ChunkBuffer,
+    /// Since when the buffer is being filled.
+    since: Instant,
     digests: Digests,
     work: Work<O>,
 }
@@ -133,6 +141,7 @@ impl<O: Owner> SegmentReceiver<O> {
         };
         Self {
             buffer: ChunkBuffer::new(BUFFER_CHUNKS),
+            since: Instant::now(),
             digests,
             work: Work::Here(Box::new(segment), None),
         }
@@ -140,10 +149,16 @@ impl<O: Owner> SegmentReceiver<O> {
 
     /// Takes in bytes. Waits only where both buffers are full. After an error there is nothing more to do with it.
     pub(super) async fn write(&mut self, mut data: &[u8]) -> Result<(), ReceiveError> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        if self.buffer.has_whole_chunk() && self.since.elapsed() >= SLOW {
+            self.send_off(true).await?;
+        }
         while !data.is_empty() {
             // A full buffer goes off only now, when more follows: the last chunk is sealed otherwise.
             if self.buffer.is_full() {
-                self.send_off().await?;
+                self.send_off(false).await?;
             }
             self.buffer.fill(&mut data);
         }
@@ -166,19 +181,29 @@ impl<O: Owner> SegmentReceiver<O> {
         self.take_back().await.map(|(segment, _)| segment.owner)
     }
 
-    /// Hands the full buffer over to be sealed and written.
+    /// Hands the whole chunks in the buffer over to be sealed and written. `slow`: buffers are let go then.
     ///
-    /// It is hashed here and not there: hashing costs as much as sealing and writing together, and so the work of a
+    /// They are hashed here and not there: hashing costs as much as sealing and writing together, and so the work of a
     /// long upload is shared out evenly between two cores. It takes a fraction of a millisecond.
-    async fn send_off(&mut self) -> Result<(), ReceiveError> {
-        hash(&self.buffer, &mut self.digests);
+    async fn send_off(&mut self, slow: bool) -> Result<(), ReceiveError> {
+        hash(self.buffer.whole_chunks(), &mut self.digests);
         let (mut segment, empty) = self.take_back().await?;
-        let empty = empty.unwrap_or_else(|| ChunkBuffer::new(BUFFER_CHUNKS));
-        let mut full = std::mem::replace(&mut self.buffer, empty);
+        let empty = empty.filter(|_| !slow);
+        let mut next = empty.unwrap_or_else(|| ChunkBuffer::new(BUFFER_CHUNKS));
+        self.buffer.move_rest(&mut next);
+        let mut full = std::mem::replace(&mut self.buffer, next);
+        self.since = Instant::now();
         let after = self.digests.clone();
         self.work = Work::Away(tokio::task::spawn_blocking(move || {
             segment.absorb(&mut full, &after)?;
-            Ok((segment, full))
+            Ok((
+                segment,
+                if slow {
+                    ChunkBuffer::new(BUFFER_CHUNKS)
+                } else {
+                    full
+                },
+            ))
         }));
         Ok(())
     }
@@ -195,8 +220,8 @@ impl<O: Owner> SegmentReceiver<O> {
     }
 }
 
-fn hash(buffer: &ChunkBuffer, digests: &mut Digests) {
-    for chunk in buffer.plaintext() {
+fn hash<'a>(chunks: impl Iterator<Item = &'a [u8]>, digests: &mut Digests) {
+    for chunk in chunks {
         digests.update(chunk);
     }
 }
@@ -219,7 +244,7 @@ struct OpenSegment {
 }
 
 impl<O: Owner> Segment<O> {
-    /// Seals and writes a full buffer, behind which more comes. Blocks.
+    /// Seals and writes whole chunks, behind which more comes. Blocks.
     fn absorb(&mut self, buffer: &mut ChunkBuffer, after: &Digests) -> Result<(), ReceiveError> {
         let size = buffer.len() as u64;
         if self.size + size >= self.limit {
@@ -249,7 +274,7 @@ impl<O: Owner> Segment<O> {
         mut buffer: ChunkBuffer,
         mut digests: Digests,
     ) -> Result<Closed<O>, ReceiveError> {
-        hash(&buffer, &mut digests);
+        hash(buffer.plaintext(), &mut digests);
         let is_empty = self.open.is_none() && buffer.is_empty();
         let segment = if is_empty {
             None

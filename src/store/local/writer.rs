@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use rustix::io::Errno;
 
+use super::direct::Direct;
 use super::directory::Directory;
 use super::durable;
 use super::room::Room;
@@ -16,6 +17,10 @@ use crate::store::{SegmentWriter, StoreError};
 /// After so many bytes the disk is set to work on them. A short upload never gets there; a long one has little left to
 /// wait for in the end, and never fills the memory with what is still to be written.
 const WRITE_BEHIND: u64 = 32 * 1024 * 1024;
+
+/// A file that begins with so many bytes at once comes fast and is a long one: it is written past the page cache, as long as it goes
+/// on like that. A short one is one write, and a slow one must not hold the memory for it.
+const DIRECT_FROM: usize = 512 * 1024;
 
 /// So much is copied before it is looked whether the disk has enough left.
 const COPY_AT_ONCE: u64 = 64 * 1024 * 1024;
@@ -31,6 +36,8 @@ pub(super) struct LocalWriter {
     written: u64,
     unlooked: u64,
     behind: Option<JoinHandle<io::Result<()>>>,
+    /// Where it is written past the page cache.
+    direct: Option<Direct>,
 }
 
 impl LocalWriter {
@@ -56,11 +63,53 @@ impl LocalWriter {
             written: 0,
             unlooked: 0,
             behind: None,
+            direct: None,
         }
     }
 
     pub(super) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Hands bytes to the system, past the page cache where that pays and can be done.
+    fn hand_over(&mut self, mut sealed: &[u8]) -> io::Result<()> {
+        if sealed.len() < DIRECT_FROM {
+            self.end_direct()?;
+        } else if self.written == 0 {
+            self.direct = Direct::begin(&self.file);
+        }
+        if let Some(direct) = &mut self.direct {
+            match direct.write(&self.file, &mut sealed) {
+                Err(error) if is_refused(&error) => self.end_direct()?,
+                written => return written,
+            }
+        }
+        self.file.write_all(sealed)?;
+        self.unsynced += sealed.len() as u64;
+        if self.unsynced >= WRITE_BEHIND {
+            self.write_behind()?;
+        }
+        Ok(())
+    }
+
+    /// Hands over what waits for more.
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.direct.as_mut().map(|direct| direct.flush(&self.file));
+        match flushed {
+            Some(Err(error)) if is_refused(&error) => self.end_direct(),
+            Some(flushed) => flushed,
+            None => Ok(()),
+        }
+    }
+
+    /// From here on the file is written to through the page cache.
+    fn end_direct(&mut self) -> io::Result<()> {
+        match &self.direct {
+            Some(direct) => direct.end(&self.file)?,
+            None => return Ok(()),
+        }
+        self.direct = None;
+        Ok(())
     }
 
     /// Sets the disk to work on what was written so far, unless it still is on what was before that.
@@ -82,6 +131,8 @@ impl LocalWriter {
 
     /// Appends all of `source` from byte `at` on, without a way through this process where the file system can do that. Blocks.
     pub(super) fn append_from(&mut self, mut source: &File, at: u64) -> Result<(), StoreError> {
+        self.end_direct()
+            .map_err(|source| StoreError::io("write", &self.path, source))?;
         let failed = |source| StoreError::io("copy to", &self.path, source);
         let mut left = source
             .metadata()
@@ -131,13 +182,7 @@ impl SegmentWriter for LocalWriter {
             room.look(&mut self.unlooked, &self.file)?;
             room.take(size)?;
         }
-        let written = self.file.write_all(sealed).and_then(|()| {
-            self.unsynced += sealed.len() as u64;
-            if self.unsynced < WRITE_BEHIND {
-                return Ok(());
-            }
-            self.write_behind()
-        });
+        let written = self.hand_over(sealed);
         self.written += size;
         self.unlooked += size;
         if written.is_err()
@@ -146,6 +191,7 @@ impl SegmentWriter for LocalWriter {
             // Some of it may have been.
             room.resized(self.written, file.len());
             self.written = file.len();
+            self.direct = None;
         }
         written.map_err(|source| StoreError::io("write", &self.path, source))
     }
@@ -153,7 +199,8 @@ impl SegmentWriter for LocalWriter {
     fn sync(&mut self) -> Result<(), StoreError> {
         self.unsynced = 0;
         // fdatasync: it also makes the size durable, without which the bytes could not be read. Times do not matter.
-        self.join()
+        self.flush()
+            .and_then(|()| self.join())
             .and_then(|()| durable::sync_data(&self.file))
             .map_err(|source| StoreError::io("sync", &self.path, source))
     }
@@ -161,4 +208,18 @@ impl SegmentWriter for LocalWriter {
     fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
         self.sync()
     }
+}
+
+impl Drop for LocalWriter {
+    fn drop(&mut self) {
+        // What was counted and is not in the file will not be counted back with it.
+        if let (Some(room), Some(direct)) = (&self.room, &self.direct) {
+            room.resized(direct.unwritten(), 0);
+        }
+    }
+}
+
+/// Whether a file system knows `O_DIRECT`, and does not take it as it was done here.
+fn is_refused(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::INVAL.raw_os_error())
 }

@@ -1,0 +1,198 @@
+//! Writing past the page cache (`O_DIRECT`).
+//!
+//! A sealed file is written once, synced before it is acknowledged, and seldom read soon. A copy of it in the page cache serves
+//! nobody, and making it costs more than sealing does: pages have to be found, filled, written back and let go. Past the cache the
+//! disk takes the bytes from where they were sealed, and when the last ones are written, nothing is left to wait for but the disk's
+//! own cache.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+
+/// Place in memory, place in the file and length have to be multiples of this, in bytes. No disk has larger blocks; one that has is
+/// written to through the cache.
+const ALIGNMENT: usize = 4096;
+
+/// Bytes that go to the disk in one call: enough for its full speed, little enough to stay in a core's cache until then.
+const BLOCK: usize = 512 * 1024;
+
+/// A file that is written past the page cache, and what of it waits until it fills a block.
+///
+/// Dropped, it leaves out what still waits.
+pub(super) struct Direct {
+    /// Holds a [`BLOCK`] from `start` on, which is aligned.
+    bytes: Vec<u8>,
+    start: usize,
+    /// Bytes of it that wait.
+    waiting: usize,
+    /// Where in the file they belong: a multiple of [`ALIGNMENT`].
+    at: u64,
+    /// How many of them are in the file nevertheless, since it was flushed.
+    flushed: usize,
+}
+
+impl Direct {
+    /// Sets an empty file to be written past the cache, or `None` where its file system knows no such thing.
+    pub(super) fn begin(file: &File) -> Option<Self> {
+        set_direct(file, true).ok()?;
+        let bytes = vec![0; BLOCK + ALIGNMENT];
+        let start = bytes.as_ptr().align_offset(ALIGNMENT);
+        Some(Self {
+            bytes,
+            start,
+            waiting: 0,
+            at: 0,
+            flushed: 0,
+        })
+    }
+
+    /// Bytes that were taken in and are not in the file.
+    pub(super) fn unwritten(&self) -> u64 {
+        (self.waiting - self.flushed) as u64
+    }
+
+    /// Takes `data` in, moves `data` past what was taken, and writes each block that is full.
+    ///
+    /// `EINVAL` says that this file has to be written to through the cache after all: go on with [`end`](Self::end).
+    pub(super) fn write(&mut self, file: &File, data: &mut &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            let (now, later) = data.split_at(data.len().min(BLOCK - self.waiting));
+            let place = self.start + self.waiting;
+            self.bytes[place..place + now.len()].copy_from_slice(now);
+            self.waiting += now.len();
+            *data = later;
+            if self.waiting == BLOCK {
+                self.write_blocks(file)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all that waits, so that the file is whole up to here, and can go on.
+    pub(super) fn flush(&mut self, file: &File) -> io::Result<()> {
+        self.write_blocks(file)?;
+        if self.waiting > 0 {
+            // No whole block: it goes through the cache, and once more with the block that it becomes a part of.
+            set_direct(file, false)?;
+            file.write_all_at(self.held(), self.at)?;
+            set_direct(file, true)?;
+            self.flushed = self.waiting;
+        }
+        Ok(())
+    }
+
+    /// Writes all that waits, through the cache, where the file goes on from here.
+    pub(super) fn end(&self, mut file: &File) -> io::Result<()> {
+        set_direct(file, false)?;
+        file.write_all_at(self.held(), self.at)?;
+        file.seek(SeekFrom::Start(self.at + self.waiting as u64))?;
+        Ok(())
+    }
+
+    fn held(&self) -> &[u8] {
+        &self.bytes[self.start..self.start + self.waiting]
+    }
+
+    /// Writes what waits but for the end that fills no block, which it puts in front.
+    fn write_blocks(&mut self, file: &File) -> io::Result<()> {
+        let rest = self.waiting % ALIGNMENT;
+        while self.waiting > rest {
+            let blocks = &self.held()[..self.waiting - rest];
+            let written = match file.write_at(blocks, self.at) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            // On a full disk it may be less than asked for; what follows must be aligned all the same.
+            let written = written - written % ALIGNMENT;
+            if written == 0 {
+                return Err(Errno::INVAL.into());
+            }
+            let held = self.start..self.start + self.waiting;
+            self.bytes
+                .copy_within(held.start + written..held.end, self.start);
+            self.waiting -= written;
+            self.flushed = self.flushed.saturating_sub(written);
+            self.at += written as u64;
+        }
+        Ok(())
+    }
+}
+
+fn set_direct(file: &File, direct: bool) -> rustix::io::Result<()> {
+    let mut flags = fcntl_getfl(file)?;
+    flags.set(OFlags::DIRECT, direct);
+    fcntl_setfl(file, flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn written(pieces: &[usize], flushed: impl Fn(usize) -> bool) {
+        let file = tempfile::NamedTempFile::new_in(".").unwrap();
+        let mut direct = Direct::begin(file.as_file()).expect("this file system takes O_DIRECT");
+        let mut all = Vec::new();
+        for (number, size) in pieces.iter().enumerate() {
+            let piece: Vec<u8> = (0..*size).map(|byte| (byte % 251 + number) as u8).collect();
+            let mut left = &piece[..];
+            direct.write(file.as_file(), &mut left).unwrap();
+            assert!(left.is_empty() && direct.unwritten() < BLOCK as u64);
+            all.extend(piece);
+            if flushed(number) {
+                direct.flush(file.as_file()).unwrap();
+                assert_eq!(direct.unwritten(), 0);
+                assert!(std::fs::read(file.path()).unwrap() == all);
+            }
+        }
+        direct.end(file.as_file()).unwrap();
+        assert!(std::fs::read(file.path()).unwrap() == all);
+        let size = file.as_file().metadata().unwrap().size();
+        assert_eq!(size, all.len() as u64);
+        // Where it goes on.
+        assert_eq!(file.as_file().stream_position().unwrap(), size);
+    }
+
+    #[test]
+    fn a_file_is_what_was_written_to_it_in_whatever_pieces() {
+        let pieces = [
+            524_416,
+            1,
+            4095,
+            4096,
+            524_416,
+            524_415,
+            3 * BLOCK,
+            0,
+            70_000,
+        ];
+        written(&pieces, |_| false);
+        written(&pieces, |_| true);
+        written(&pieces, |number| number % 3 == 1);
+        written(&[], |_| true);
+        written(&[BLOCK], |_| true);
+    }
+
+    #[test]
+    fn what_a_flush_wrote_of_a_block_is_written_again_with_the_block() {
+        let file = tempfile::NamedTempFile::new_in(".").unwrap();
+        let mut direct = Direct::begin(file.as_file()).unwrap();
+        let byte = |place: usize| (place % 241) as u8;
+        let all: Vec<u8> = (0..20_000).map(byte).collect();
+        for (number, byte) in all.iter().enumerate() {
+            direct.write(file.as_file(), &mut &[*byte][..]).unwrap();
+            if number % 777 == 0 {
+                direct.flush(file.as_file()).unwrap();
+                assert!(direct.waiting < ALIGNMENT);
+            }
+        }
+        direct.end(file.as_file()).unwrap();
+        assert!(std::fs::read(file.path()).unwrap() == all);
+    }
+}
