@@ -3,6 +3,7 @@
 //! A chunk's nonce is its number and whether it is the last one. A (key, nonce) pair must never seal two plaintexts,
 //! so a [`PayloadSealer`] counts by itself, cannot be copied, stored or rewound, and is used up by the last chunk.
 
+use chacha20poly1305::aead::inout::InOutBuf;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
 use zeroize::Zeroize;
@@ -59,6 +60,16 @@ fn seal_in_place(cipher: &ChaCha20Poly1305, nonce: &Nonce, aad: &[u8], chunk: &m
     let (text, tag) = chunk.split_at_mut(chunk.len() - TAG_SIZE);
     let sealed = cipher
         .encrypt_inout_detached(nonce, aad, text.into())
+        .expect("64 KiB are not too many for the cipher");
+    tag.copy_from_slice(&sealed);
+}
+
+/// Seals a chunk from one place to another, which has 16 bytes more, for its tag.
+fn seal_between(cipher: &ChaCha20Poly1305, nonce: &Nonce, text: &[u8], sealed: &mut [u8]) {
+    let (place, tag) = sealed.split_at_mut(text.len());
+    let text = InOutBuf::new(text, place).expect("both are as long");
+    let sealed = cipher
+        .encrypt_inout_detached(nonce, NO_AAD, text)
         .expect("64 KiB are not too many for the cipher");
     tag.copy_from_slice(&sealed);
 }
@@ -126,6 +137,21 @@ impl PayloadSealer {
         Ok(())
     }
 
+    /// Seals a full chunk that is not the last one, from one place to another.
+    fn seal_chunk_to(
+        &mut self,
+        text: &[u8; CHUNK_SIZE],
+        sealed: &mut [u8; SEALED_CHUNK_SIZE],
+    ) -> Result<(), SealError> {
+        let number = self.next;
+        self.next = number.checked_add(1).ok_or(SealError::TooLong)?;
+        let nonce = chunk_nonce(number, false);
+        #[cfg(feature = "audit-seals")]
+        self.audit.record(&nonce, text);
+        seal_between(&self.cipher, &nonce, text, sealed);
+        Ok(())
+    }
+
     /// Seals the last chunk, and with it the payload. It is empty only where the whole payload is.
     fn seal_last(self, chunk: &mut [u8]) {
         self.seal(self.next, true, chunk);
@@ -159,11 +185,13 @@ pub fn reseal_as_last(
 ///
 /// It holds up to a number of chunks and starts small: a slow or short upload holds little. A full buffer is not
 /// sealed before more plaintext is known to follow, because the last chunk is sealed in another way than the others
-/// and must not be empty. Plaintext that was not sealed is erased when the buffer is dropped or grows.
+/// and must not be empty. Plaintext that was not sealed in place is erased when the buffer is dropped or grows.
 pub struct ChunkBuffer {
     bytes: Vec<u8>,
     chunks: usize,
     filled: usize,
+    /// Whether plaintext is left from what was sealed to another place.
+    stained: bool,
 }
 
 /// What a buffer holds at first: enough for a small upload, little for a slow one.
@@ -176,6 +204,7 @@ impl ChunkBuffer {
             bytes: Vec::new(),
             chunks: chunks.max(1),
             filled: 0,
+            stained: false,
         }
     }
 
@@ -279,16 +308,44 @@ impl ChunkBuffer {
     /// # Panics
     /// Where the last chunk held is not whole: a short chunk can only be the last.
     pub fn seal(&mut self, sealer: &mut PayloadSealer) -> Result<&[u8], SealError> {
-        assert!(
-            self.filled.is_multiple_of(CHUNK_SIZE),
-            "only the last chunk may be short"
-        );
-        let end = place(self.filled);
+        let end = self.sealed_len();
         for chunk in self.bytes[..end].as_chunks_mut().0 {
             sealer.seal_chunk(chunk)?;
         }
         self.filled = 0;
         Ok(&self.bytes[..end])
+    }
+
+    /// Bytes that the chunks held take when they are sealed.
+    ///
+    /// # Panics
+    /// As [`seal`](Self::seal).
+    pub fn sealed_len(&self) -> usize {
+        assert!(
+            self.filled.is_multiple_of(CHUNK_SIZE),
+            "only the last chunk may be short"
+        );
+        place(self.filled)
+    }
+
+    /// Seals whole chunks as [`seal`](Self::seal) does, to another place of [`sealed_len`](Self::sealed_len) bytes.
+    ///
+    /// # Panics
+    /// Where the place has another size, and as `seal`.
+    pub fn seal_to(
+        &mut self,
+        sealer: &mut PayloadSealer,
+        sealed: &mut [u8],
+    ) -> Result<(), SealError> {
+        assert_eq!(sealed.len(), self.sealed_len(), "it has to fit");
+        let texts = self.bytes.as_chunks::<SEALED_CHUNK_SIZE>().0;
+        for (text, sealed) in texts.iter().zip(sealed.as_chunks_mut().0) {
+            let text = text.first_chunk().expect("it is as long without its tag");
+            sealer.seal_chunk_to(text, sealed)?;
+        }
+        self.filled = 0;
+        self.stained = true;
+        Ok(())
     }
 
     /// Seals what is held as the end of the payload and gives the sealed bytes. The buffer is empty then.
@@ -333,7 +390,7 @@ impl ChunkBuffer {
 
 impl Drop for ChunkBuffer {
     fn drop(&mut self) {
-        if self.filled > 0 {
+        if self.filled > 0 || self.stained {
             self.bytes.zeroize();
         }
     }

@@ -269,6 +269,18 @@ pub trait SegmentWriter: Send {
     /// After an error it is unknown how much was written.
     fn write(&mut self, sealed: &[u8]) -> Result<(), StoreError>;
 
+    /// Where the next `size` bytes may be put instead of being handed to [`write`](Self::write), which spares a copy; `None` where
+    /// nothing is gained by it. What was put there is written by [`placed`](Self::placed), which has to follow.
+    fn place(&mut self, size: usize) -> Result<Option<&mut [u8]>, StoreError> {
+        let _ = size;
+        Ok(None)
+    }
+
+    /// Appends what was put into the [`place`](Self::place) that was given last, all of it. As [`write`](Self::write).
+    fn placed(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Makes the bytes written so far durable and closes the segment. Its name becomes durable when the upload is
     /// published. May block for as long as the disk needs to take what is not written back yet.
     fn finish(self: Box<Self>) -> Result<(), StoreError>;

@@ -252,8 +252,7 @@ impl<O: Owner> Segment<O> {
             return self.owner.ended(segment, after);
         }
         let (mut open, prefix) = self.reopen(true)?;
-        let sealed = buffer.seal(&mut open.sealer)?;
-        self.write(&mut *open.writer, prefix, sealed)?;
+        self.write_chunks(&mut open, prefix, buffer)?;
         self.size += size;
         let progress = Progress {
             key: &open.file_key,
@@ -334,6 +333,25 @@ impl<O: Owner> Segment<O> {
         ))
     }
 
+    /// Seals whole chunks to where they are written from, or in place where the writer does not say where that is.
+    fn write_chunks(
+        &mut self,
+        open: &mut OpenSegment,
+        prefix: Vec<u8>,
+        buffer: &mut ChunkBuffer,
+    ) -> Result<(), ReceiveError> {
+        let size = prefix.len() + buffer.sealed_len();
+        let Some(place) = open.writer.place(size)? else {
+            let sealed = buffer.seal(&mut open.sealer)?;
+            return Ok(self.write(&mut *open.writer, prefix, sealed)?);
+        };
+        let (head, sealed) = place.split_at_mut(prefix.len());
+        head.copy_from_slice(&prefix);
+        buffer.seal_to(&mut open.sealer, sealed)?;
+        self.sum(place, size - prefix.len());
+        Ok(open.writer.placed()?)
+    }
+
     fn write(
         &mut self,
         writer: &mut dyn SegmentWriter,
@@ -347,12 +365,16 @@ impl<O: Owner> Segment<O> {
             prefix.extend_from_slice(sealed);
             &prefix
         };
-        let last =
-            sealed.len() - sealed.len().min(SEALED_CHUNK_SIZE) + (bytes.len() - sealed.len());
+        self.sum(bytes, sealed.len());
+        writer.write(bytes)
+    }
+
+    /// Takes in the checksum of bytes that are about to be written; so many of them, at their end, are sealed chunks.
+    fn sum(&mut self, bytes: &[u8], sealed: usize) {
+        let last = bytes.len() - sealed.min(SEALED_CHUNK_SIZE);
         self.crc.update(&bytes[..last]);
         self.crc_before_last = self.crc.get_state();
         self.crc.update(&bytes[last..]);
         self.sealed_size += bytes.len() as u64;
-        writer.write(bytes)
     }
 }

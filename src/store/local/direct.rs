@@ -16,36 +16,34 @@ use rustix::io::Errno;
 /// written to through the cache.
 const ALIGNMENT: usize = 4096;
 
-/// Bytes that go to the disk in one call: enough for its full speed, little enough to stay in a core's cache until then.
-const BLOCK: usize = 512 * 1024;
-
 /// A file that is written past the page cache, and what of it waits until it fills a block.
 ///
 /// Dropped, it leaves out what still waits.
 pub(super) struct Direct {
-    /// Holds a [`BLOCK`] from `start` on, which is aligned.
+    /// From `start` on it is aligned.
     bytes: Vec<u8>,
     start: usize,
-    /// Bytes of it that wait.
+    /// Bytes that wait, from `start` on.
     waiting: usize,
     /// Where in the file they belong: a multiple of [`ALIGNMENT`].
     at: u64,
     /// How many of them are in the file nevertheless, since it was flushed.
     flushed: usize,
+    /// Bytes behind them that were asked for.
+    asked: usize,
 }
 
 impl Direct {
     /// Sets an empty file to be written past the cache, or `None` where its file system knows no such thing.
     pub(super) fn begin(file: &File) -> Option<Self> {
         set_direct(file, true).ok()?;
-        let bytes = vec![0; BLOCK + ALIGNMENT];
-        let start = bytes.as_ptr().align_offset(ALIGNMENT);
         Some(Self {
-            bytes,
-            start,
+            bytes: Vec::new(),
+            start: 0,
             waiting: 0,
             at: 0,
             flushed: 0,
+            asked: 0,
         })
     }
 
@@ -54,28 +52,54 @@ impl Direct {
         (self.waiting - self.flushed) as u64
     }
 
-    /// Takes `data` in, moves `data` past what was taken, and writes each block that is full.
+    /// Room for the next `size` bytes, behind those that wait.
+    pub(super) fn place(&mut self, size: usize) -> &mut [u8] {
+        if self.start + self.waiting + size > self.bytes.len() {
+            // Whatever waits between two pieces fills no block.
+            let larger = vec![0; size + self.waiting + 2 * ALIGNMENT];
+            let start = larger.as_ptr().align_offset(ALIGNMENT);
+            let smaller = std::mem::replace(&mut self.bytes, larger);
+            let held = self.start..self.start + self.waiting;
+            self.bytes[start..start + self.waiting].copy_from_slice(&smaller[held]);
+            self.start = start;
+        }
+        self.asked = size;
+        let place = self.start + self.waiting;
+        &mut self.bytes[place..place + size]
+    }
+
+    /// Takes in what was put into the place, and writes all of it but an end that fills no block.
     ///
     /// `EINVAL` says that this file has to be written to through the cache after all: go on with [`end`](Self::end).
-    pub(super) fn write(&mut self, file: &File, data: &mut &[u8]) -> io::Result<()> {
-        while !data.is_empty() {
-            let (now, later) = data.split_at(data.len().min(BLOCK - self.waiting));
-            let place = self.start + self.waiting;
-            self.bytes[place..place + now.len()].copy_from_slice(now);
-            self.waiting += now.len();
-            *data = later;
-            if self.waiting == BLOCK {
-                self.write_blocks(file)?;
+    pub(super) fn write(&mut self, file: &File) -> io::Result<()> {
+        self.waiting += std::mem::take(&mut self.asked);
+        let rest = self.waiting % ALIGNMENT;
+        let mut done = 0;
+        while self.waiting - done > rest {
+            let blocks = &self.held()[done..self.waiting - rest];
+            let written = match file.write_at(blocks, self.at + done as u64) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                // On a full disk it may be less than asked for; what follows has to be aligned all the same.
+                Ok(written) if written < ALIGNMENT => Err(Errno::INVAL.into()),
+                written => written,
+            };
+            match written {
+                Ok(written) => done += written - written % ALIGNMENT,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.pass(done);
+                    return Err(error);
+                }
             }
         }
+        self.pass(done);
         Ok(())
     }
 
     /// Writes all that waits, so that the file is whole up to here, and can go on.
     pub(super) fn flush(&mut self, file: &File) -> io::Result<()> {
-        self.write_blocks(file)?;
-        if self.waiting > 0 {
-            // No whole block: it goes through the cache, and once more with the block that it becomes a part of.
+        if self.waiting > self.flushed {
+            // It fills no block: it goes through the cache, and once more with the block that it becomes a part of.
             set_direct(file, false)?;
             file.write_all_at(self.held(), self.at)?;
             set_direct(file, true)?;
@@ -96,30 +120,14 @@ impl Direct {
         &self.bytes[self.start..self.start + self.waiting]
     }
 
-    /// Writes what waits but for the end that fills no block, which it puts in front.
-    fn write_blocks(&mut self, file: &File) -> io::Result<()> {
-        let rest = self.waiting % ALIGNMENT;
-        while self.waiting > rest {
-            let blocks = &self.held()[..self.waiting - rest];
-            let written = match file.write_at(blocks, self.at) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => written,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            // On a full disk it may be less than asked for; what follows must be aligned all the same.
-            let written = written - written % ALIGNMENT;
-            if written == 0 {
-                return Err(Errno::INVAL.into());
-            }
-            let held = self.start..self.start + self.waiting;
-            self.bytes
-                .copy_within(held.start + written..held.end, self.start);
-            self.waiting -= written;
-            self.flushed = self.flushed.saturating_sub(written);
-            self.at += written as u64;
-        }
-        Ok(())
+    /// So many of the bytes that wait are in the file.
+    fn pass(&mut self, written: usize) {
+        let held = self.start..self.start + self.waiting;
+        self.bytes
+            .copy_within(held.start + written..held.end, self.start);
+        self.waiting -= written;
+        self.flushed = self.flushed.saturating_sub(written);
+        self.at += written as u64;
     }
 }
 
@@ -141,9 +149,9 @@ mod tests {
         let mut all = Vec::new();
         for (number, size) in pieces.iter().enumerate() {
             let piece: Vec<u8> = (0..*size).map(|byte| (byte % 251 + number) as u8).collect();
-            let mut left = &piece[..];
-            direct.write(file.as_file(), &mut left).unwrap();
-            assert!(left.is_empty() && direct.unwritten() < BLOCK as u64);
+            direct.place(piece.len()).copy_from_slice(&piece);
+            direct.write(file.as_file()).unwrap();
+            assert!(direct.unwritten() < ALIGNMENT as u64);
             all.extend(piece);
             if flushed(number) {
                 direct.flush(file.as_file()).unwrap();
@@ -161,22 +169,12 @@ mod tests {
 
     #[test]
     fn a_file_is_what_was_written_to_it_in_whatever_pieces() {
-        let pieces = [
-            524_416,
-            1,
-            4095,
-            4096,
-            524_416,
-            524_415,
-            3 * BLOCK,
-            0,
-            70_000,
-        ];
+        let pieces = [524_416, 1, 4095, 4096, 524_416, 524_415, 3 << 19, 0, 70_000];
         written(&pieces, |_| false);
         written(&pieces, |_| true);
         written(&pieces, |number| number % 3 == 1);
         written(&[], |_| true);
-        written(&[BLOCK], |_| true);
+        written(&[1 << 19], |_| true);
     }
 
     #[test]
@@ -186,7 +184,8 @@ mod tests {
         let byte = |place: usize| (place % 241) as u8;
         let all: Vec<u8> = (0..20_000).map(byte).collect();
         for (number, byte) in all.iter().enumerate() {
-            direct.write(file.as_file(), &mut &[*byte][..]).unwrap();
+            direct.place(1)[0] = *byte;
+            direct.write(file.as_file()).unwrap();
             if number % 777 == 0 {
                 direct.flush(file.as_file()).unwrap();
                 assert!(direct.waiting < ALIGNMENT);

@@ -61,6 +61,15 @@ impl SegmentWriter for NotingWriter {
         self.suspects.note(&self.id, self.writer.write(sealed))
     }
 
+    fn place(&mut self, size: usize) -> Result<Option<&mut [u8]>, StoreError> {
+        // Nothing is written by it.
+        self.writer.place(size)
+    }
+
+    fn placed(&mut self) -> Result<(), StoreError> {
+        self.suspects.note(&self.id, self.writer.placed())
+    }
+
     fn finish(self: Box<Self>) -> Result<(), StoreError> {
         self.suspects.note(&self.id, self.writer.finish())
     }

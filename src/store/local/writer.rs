@@ -71,25 +71,49 @@ impl LocalWriter {
         &self.file
     }
 
-    /// Hands bytes to the system, past the page cache where that pays and can be done.
-    fn hand_over(&mut self, mut sealed: &[u8]) -> io::Result<()> {
-        if sealed.len() < DIRECT_FROM {
-            self.end_direct()?;
-        } else if self.written == 0 {
-            self.direct = Direct::begin(&self.file);
-        }
-        if let Some(direct) = &mut self.direct {
-            match direct.write(&self.file, &mut sealed) {
-                Err(error) if is_refused(&error) => self.end_direct()?,
-                written => return written,
-            }
-        }
+    /// Hands bytes to the system.
+    fn hand_over(&mut self, sealed: &[u8]) -> io::Result<()> {
+        self.end_direct()?;
         self.file.write_all(sealed)?;
         self.unsynced += sealed.len() as u64;
         if self.unsynced >= WRITE_BEHIND {
             self.write_behind()?;
         }
         Ok(())
+    }
+
+    /// Hands to the system what was put into its place.
+    fn hand_over_placed(&mut self) -> io::Result<()> {
+        let written = self.direct.as_mut().map(|direct| direct.write(&self.file));
+        match written {
+            Some(Err(error)) if is_refused(&error) => self.end_direct(),
+            Some(written) => written,
+            None => Ok(()),
+        }
+    }
+
+    /// Counts bytes that are about to be written, where there is room for them.
+    fn take_room(&mut self, size: usize) -> Result<(), StoreError> {
+        if let Some(room) = &self.room {
+            room.look(&mut self.unlooked, &self.file)?;
+            room.take(size as u64)?;
+        }
+        self.written += size as u64;
+        self.unlooked += size as u64;
+        Ok(())
+    }
+
+    /// Says what a write came to.
+    fn settle(&mut self, written: io::Result<()>) -> Result<(), StoreError> {
+        if written.is_err()
+            && let (Some(room), Ok(file)) = (&self.room, self.file.metadata())
+        {
+            // Some of it may have been.
+            room.resized(self.written, file.len());
+            self.written = file.len();
+            self.direct = None;
+        }
+        written.map_err(|source| StoreError::io("write", &self.path, source))
     }
 
     /// Hands over what waits for more.
@@ -177,23 +201,27 @@ impl LocalWriter {
 
 impl SegmentWriter for LocalWriter {
     fn write(&mut self, sealed: &[u8]) -> Result<(), StoreError> {
-        let size = sealed.len() as u64;
-        if let Some(room) = &self.room {
-            room.look(&mut self.unlooked, &self.file)?;
-            room.take(size)?;
-        }
+        self.take_room(sealed.len())?;
         let written = self.hand_over(sealed);
-        self.written += size;
-        self.unlooked += size;
-        if written.is_err()
-            && let (Some(room), Ok(file)) = (&self.room, self.file.metadata())
-        {
-            // Some of it may have been.
-            room.resized(self.written, file.len());
-            self.written = file.len();
-            self.direct = None;
+        self.settle(written)
+    }
+
+    fn place(&mut self, size: usize) -> Result<Option<&mut [u8]>, StoreError> {
+        if size < DIRECT_FROM {
+            return Ok(None);
         }
-        written.map_err(|source| StoreError::io("write", &self.path, source))
+        if self.written == 0 {
+            self.direct = Direct::begin(&self.file);
+        }
+        if self.direct.is_some() {
+            self.take_room(size)?;
+        }
+        Ok(self.direct.as_mut().map(|direct| direct.place(size)))
+    }
+
+    fn placed(&mut self) -> Result<(), StoreError> {
+        let written = self.hand_over_placed();
+        self.settle(written)
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
