@@ -442,6 +442,10 @@ impl Store for LocalStore {
         self.room.check(bytes, self.staging.handle())
     }
 
+    fn has_room_now(&self, bytes: u64) -> Option<Result<(), StoreError>> {
+        self.room.check_now(bytes)
+    }
+
     fn stored(&self) -> Result<u64, StoreError> {
         self.room.counted().map_or_else(|| self.measure(), Ok)
     }

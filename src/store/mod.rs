@@ -199,6 +199,11 @@ pub trait Store: Staging + SessionStore + RecordStore {
     /// It keeps nothing free for whoever asks: what is written is held to the quota all the same.
     fn has_room(&self, bytes: u64) -> Result<(), StoreError>;
 
+    /// The same where it can be told at once: this neither blocks nor asks anybody. `None`: ask [`has_room`](Self::has_room).
+    fn has_room_now(&self, _bytes: u64) -> Option<Result<(), StoreError>> {
+        None
+    }
+
     /// Bytes of all sealed files, staged and published. Where the store has no quota to hold them to it measures them first,
     /// which takes its time.
     fn stored(&self) -> Result<u64, StoreError>;
