@@ -84,6 +84,16 @@ pub trait Store: Staging + SessionStore + RecordStore {
         segment: &SegmentName,
     ) -> Result<Box<dyn SegmentWriter>, StoreError>;
 
+    /// The same for an upload of which nothing is promised before it is published, by whoever creates this: the store may leave to
+    /// [`publish`](Self::publish) what [finishing](SegmentWriter::finish) would make durable.
+    fn create_segment_to_publish(
+        &self,
+        id: &UploadId,
+        segment: &SegmentName,
+    ) -> Result<Box<dyn SegmentWriter>, StoreError> {
+        self.create_segment(id, segment)
+    }
+
     /// Makes staged uploads visible and durable, each with the bytes of its `meta.age`.
     ///
     /// Every writer of these uploads must have finished. An upload without segments needs no staging. When this
@@ -275,7 +285,7 @@ pub trait SegmentWriter: Send {
     fn write(&mut self, sealed: &[u8]) -> Result<(), StoreError>;
 
     /// Makes the bytes written so far durable and closes the segment. Its name becomes durable when the upload is
-    /// published. May block for as long as the disk needs to take what is not written back yet.
+    /// published, and so do the bytes where that was [agreed](Store::create_segment_to_publish). May block for as long as the disk needs to take what is not written back yet.
     fn finish(self: Box<Self>) -> Result<(), StoreError>;
 }
 
