@@ -95,9 +95,10 @@ fn make_rsa(
 ) -> Result<(KeypairFiles, NamedRecipient), Failure> {
     let bits = usize::try_from(args.bits).map_err(Failure::usage)?;
     let key = keys::generate(bits)?;
+    let recipient = ssh_rsa::Recipient::new(rsa::PublicKey::from(&key))
+        .map_err(|error| Failure::from_error(Exit::Other, &error))?;
     let path = args.output.as_deref().unwrap_or(Path::new("identity.pem"));
     let files = keys::write_keypair(path, &key, passphrase, &args.comment)?;
-    let recipient = ssh_rsa::Recipient::new(rsa::PublicKey::from(&key));
     let recipient = NamedRecipient::new(Recipient::SshRsa(recipient), &args.comment);
     Ok((files, recipient))
 }

@@ -230,6 +230,9 @@ fn take_place(call: Call<'_>) -> Result<Permit, Problem> {
 /// everything. What does not fit in the end is found when it is written.
 async fn room(app: &Arc<App>, length: Option<u64>) -> Result<Result<(), StoreError>, Problem> {
     let bytes = length.unwrap_or(0);
+    if let Some(told) = app.uploads.has_room_now(bytes) {
+        return Ok(told);
+    }
     app.blocking(move |app| app.uploads.has_room(bytes)).await
 }
 

@@ -49,8 +49,8 @@ pub fn write_keypair(
 ) -> Result<KeypairFiles, KeyError> {
     check_bits(usize::try_from(key.n().bit_width_vartime()).unwrap_or(usize::MAX))?;
     let files = files(path)?;
-    let recipient = Recipient::SshRsa(ssh_rsa::Recipient::new(rsa::PublicKey::from(key)));
-    let recipient = NamedRecipient::new(recipient, comment);
+    let recipient = ssh_rsa::Recipient::new(rsa::PublicKey::from(key)).map_err(make_error)?;
+    let recipient = NamedRecipient::new(Recipient::SshRsa(recipient), comment);
     let private_text = match passphrase {
         None => key.to_pkcs1_pem(LineEnding::LF).map_err(make_error)?,
         Some("") => return Err(KeyError::EmptyPassphrase),

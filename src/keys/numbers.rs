@@ -84,6 +84,11 @@ fn bit_length(number: &[u8]) -> u32 {
     bytes.saturating_mul(8) - first.leading_zeros()
 }
 
+/// A key that keeps the limits, and that cannot be computed with all the same.
+pub(super) fn unusable(place: &Place) -> KeyError {
+    invalid(place, rsa::Error::InvalidModulus)
+}
+
 fn invalid(place: &Place, source: rsa::Error) -> KeyError {
     KeyError::InvalidRsa {
         place: place.clone(),

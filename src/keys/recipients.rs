@@ -280,7 +280,7 @@ fn from_ssh(rest: &str, place: &Place) -> Result<NamedRecipient, KeyError> {
             source: None,
         });
     };
-    Ok(rsa_recipient(numbers::public_key(n, e, place)?, comment))
+    rsa_recipient(numbers::public_key(n, e, place)?, comment, place)
 }
 
 fn from_pem(block: &PemBlock<'_>, place: &Place) -> Result<NamedRecipient, KeyError> {
@@ -310,11 +310,17 @@ fn from_pem(block: &PemBlock<'_>, place: &Place) -> Result<NamedRecipient, KeyEr
     }
     let key = RsaPublicKeyRef::from_der(pkcs1_der).map_err(bad)?;
     let (n, e) = (key.modulus.as_bytes(), key.public_exponent.as_bytes());
-    Ok(rsa_recipient(numbers::public_key(n, e, place)?, ""))
+    rsa_recipient(numbers::public_key(n, e, place)?, "", place)
 }
 
-fn rsa_recipient(key: rsa::PublicKey, comment: &str) -> NamedRecipient {
-    NamedRecipient::new(Recipient::SshRsa(ssh_rsa::Recipient::new(key)), comment)
+fn rsa_recipient(
+    key: rsa::PublicKey,
+    comment: &str,
+    place: &Place,
+) -> Result<NamedRecipient, KeyError> {
+    let key = ssh_rsa::Recipient::new(key)
+        .map_err(|ssh_rsa::UnusablePublicKey| numbers::unusable(place))?;
+    Ok(NamedRecipient::new(Recipient::SshRsa(key), comment))
 }
 
 fn malformed(

@@ -138,7 +138,7 @@ pub enum SealError {
     Randomness(#[source] getrandom::Error),
     /// RSA-OAEP refused the key.
     #[error("the file key could not be wrapped for an RSA recipient: check the public key")]
-    Rsa(#[source] rsa::errors::Error),
+    Rsa(#[source] aws_lc_rs::error::Unspecified),
     /// HPKE refused the key.
     #[error("the file key could not be wrapped for a post-quantum recipient: check the public key")]
     Hpke(#[source] hpke::HpkeError),

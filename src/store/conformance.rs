@@ -26,10 +26,14 @@ type Case = fn(&dyn Place);
 
 /// Runs every case, each in a new place.
 pub(crate) fn run<P: Place>(new_place: impl Fn() -> P) {
-    let cases: [(&str, Case); 27] = [
+    let cases: [(&str, Case); 28] = [
         (
             "invisible before, whole after",
             invisible_before_whole_after,
+        ),
+        (
+            "what is created to be published is there then",
+            what_is_created_to_be_published_is_there_then,
         ),
         ("upload without segments", upload_without_segments),
         ("reads at every boundary", reads_at_every_boundary),
@@ -248,6 +252,24 @@ fn invisible_before_whole_after(place: &dyn Place) {
             "segment {missing}"
         );
     }
+}
+
+fn what_is_created_to_be_published_is_there_then(place: &dyn Place) {
+    let store = place.open();
+    let (id, dropped) = (id(), id());
+    for id in [&id, &dropped] {
+        let name = name_of(&*store, id, 0);
+        let mut writer = store.create_segment_to_publish(id, &name).unwrap();
+        writer.write(b"sealed").unwrap();
+        writer.finish().unwrap();
+        assert!(is_missing(&*store, id));
+    }
+    publish(&*store, &id, b"the manifest");
+    discard(&*store, &dropped);
+    drop(store);
+    let store = place.open();
+    assert_eq!(read(&*store, &id, SealedFile::Segment(0)), b"sealed");
+    assert_eq!(list(&*store), [id]);
 }
 
 fn upload_without_segments(place: &dyn Place) {

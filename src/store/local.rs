@@ -15,13 +15,16 @@
 //! A folder is renamed from `staging/` to `uploads/` to publish it and back to delete it, so whatever a crash leaves
 //! in `staging/` without a session record is rubbish, and what is in `uploads/` is whole.
 
+mod batches;
 mod data_folder;
+mod deferred;
 mod direct;
 mod directory;
 mod durable;
 mod erase;
 mod folder;
 mod meta;
+mod publish;
 mod published;
 mod reader;
 mod records;
@@ -34,7 +37,6 @@ mod suspects;
 mod tests;
 mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -44,8 +46,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{Access, AtFlags, StatVfsMountFlags, accessat, fstatvfs};
 use rustix::io::Errno;
 
+use self::deferred::{Deferred, DeferringWriter};
 use self::directory::Directory;
 pub use self::folder::LocalFolder;
+use self::publish::Reveals;
 use self::published::{Published, open_if_there};
 pub use self::reader::LocalReader;
 pub use self::records::LocalRecords;
@@ -55,8 +59,8 @@ pub use self::room::StoreLimits;
 use self::suspects::{NotingWriter, Suspects};
 use self::writer::LocalWriter;
 use super::{
-    Change, Collection, Day, Publication, RecordName, RecordStore, SealedFile, SealedUpload,
-    SegmentHeader, SegmentName, SegmentWriter, Store, StoreError, UploadId,
+    Change, Collection, Day, Publication, RecordName, RecordStore, SealedUpload, SegmentHeader,
+    SegmentName, SegmentWriter, Store, StoreError, UploadId,
 };
 
 /// How the name of an upload in `staging/` ends that is on its way out.
@@ -69,6 +73,10 @@ pub struct LocalStore {
     published: Published,
     /// The day folder that was published to last, known to be there and durable. Nearly every upload goes to the same.
     current_day: Mutex<Option<(Day, Arc<Directory>)>>,
+    /// Segments that are synced when their upload is published.
+    deferred: Arc<Deferred>,
+    /// Publications that wait to be made visible together.
+    reveals: Reveals,
     suspects: Arc<Suspects>,
     records: LocalRecords,
     room: Arc<Room>,
@@ -109,6 +117,8 @@ impl LocalStore {
             sessions: open("sessions")?,
             published: Published::new(open("uploads")?.counting(&room)),
             current_day: Mutex::new(None),
+            deferred: Arc::default(),
+            reveals: Reveals::new(),
             suspects: Arc::default(),
             records: LocalRecords::open(&data)?,
             room,
@@ -189,47 +199,18 @@ impl LocalStore {
             .map_err(|errno| self.staging.error("remove", name, errno))
     }
 
-    /// Writes an upload's `meta.age` and makes its whole staging folder durable.
-    fn complete(&self, id: &UploadId, meta: &[u8]) -> Result<(), StoreError> {
-        let id = id.to_string();
-        let folder = match self.staging.open_folder(&id) {
-            Err(Errno::NOENT) => self
-                .staging
-                .make_folder(&id)
-                .and_then(|()| self.staging.open_folder(&id)),
-            opened => opened,
-        };
-        let folder = folder.map_err(|errno| self.staging.error("open", &id, errno))?;
-        let name = SealedFile::Meta.to_string();
-        // An earlier try may have left one, and what became of its bytes is unknown.
-        folder
-            .remove(&name)
-            .map_err(|errno| folder.error("remove", &name, errno))?;
-        // Guards the bytes of meta.age; those of the segments were synced when each was finished.
-        meta::write(&folder, &name, meta)?;
-        // Guards the names of all files in the folder.
-        folder.sync()
-    }
-
-    /// The day folder to publish to, which is made where it is missing.
-    fn make_day(&self, day: Day) -> Result<Arc<Directory>, StoreError> {
-        let mut current = self.current_day();
-        if let Some((_, folder)) = current.as_ref().filter(|(name, _)| *name == day) {
-            return Ok(Arc::clone(folder));
-        }
-        let name = day.to_string();
-        let uploads = self.published.folder();
-        uploads
-            .make_folder(&name)
-            .map_err(|errno| uploads.error("create", &name, errno))?;
-        // Guards the day folder's name, also where it was there before: the run that made it may have ended in between.
-        uploads.sync()?;
-        let folder = uploads
-            .open_folder(&name)
-            .map_err(|errno| uploads.error("open", &name, errno))?;
-        let folder = Arc::new(folder);
-        *current = Some((day, Arc::clone(&folder)));
-        Ok(folder)
+    /// Creates a segment's file, and its upload's folder where it is missing.
+    fn create_staged(
+        &self,
+        id: &UploadId,
+        segment: &SegmentName,
+    ) -> Result<LocalWriter, StoreError> {
+        let folder = id.to_string();
+        self.staging
+            .make_folder(&folder)
+            .map_err(|errno| self.staging.error("create", &folder, errno))?;
+        let name = format!("{folder}/{}", segment.file());
+        LocalWriter::create(&self.staging, &name)
     }
 
     /// The day folder to read from, if there is one.
@@ -245,47 +226,6 @@ impl LocalStore {
         self.current_day
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Moves a complete folder from staging to its day.
-    fn reveal(&self, id: &UploadId, day: &Directory) -> Result<(), StoreError> {
-        let name = id.to_string();
-        self.staging
-            .rename_new(&name, day, &name)
-            .map_err(|errno| match errno {
-                Errno::EXIST | Errno::NOTEMPTY => StoreError::Exists,
-                errno => {
-                    // Somebody may have removed the day folder that was remembered: look again next time.
-                    *self.current_day() = None;
-                    day.error("publish", &name, errno)
-                }
-            })
-    }
-
-    /// Moves complete folders to their days and makes that durable. An error comes with whether anything was moved.
-    fn reveal_all(
-        &self,
-        uploads: &[Publication],
-        days: &BTreeMap<Day, Arc<Directory>>,
-    ) -> Result<(), (bool, StoreError)> {
-        let mut visible = false;
-        let revealed = uploads.iter().try_for_each(|Publication { id, .. }| {
-            self.reveal(id, &days[&id.day()])?;
-            visible = true;
-            Ok(())
-        });
-        if !visible {
-            return revealed.map_err(|error| (false, error));
-        }
-        let failed = |error| (true, error);
-        // Guards that the folders have left staging/. This comes first: a file system without a journal may keep the
-        // two sides of a rename apart, and a folder that a crash left in both places would be swept from both.
-        self.staging.sync().map_err(failed)?;
-        // Guards the folders' names under uploads/. It is done after an error too, for those that became visible.
-        for day in days.values() {
-            day.sync().map_err(failed)?;
-        }
-        revealed.map_err(failed)
     }
 }
 
@@ -314,42 +254,25 @@ impl Store for LocalStore {
         id: &UploadId,
         segment: &SegmentName,
     ) -> Result<Box<dyn SegmentWriter>, StoreError> {
-        let folder = id.to_string();
-        self.staging
-            .make_folder(&folder)
-            .map_err(|errno| self.staging.error("create", &folder, errno))?;
-        let name = format!("{folder}/{}", segment.file());
-        let writer = Box::new(LocalWriter::create(&self.staging, &name)?);
+        let writer = self.create_staged(id, segment)?;
         Ok(Box::new(NotingWriter {
-            writer,
+            writer: Box::new(writer),
             id: *id,
             suspects: Arc::clone(&self.suspects),
         }))
     }
 
+    fn create_segment_to_publish(
+        &self,
+        id: &UploadId,
+        segment: &SegmentName,
+    ) -> Result<Box<dyn SegmentWriter>, StoreError> {
+        let writer = self.create_staged(id, segment)?;
+        Ok(Box::new(DeferringWriter::new(writer, *id, &self.deferred)))
+    }
+
     fn publish(&self, uploads: &[Publication]) -> Result<(), StoreError> {
-        let ids: BTreeSet<_> = uploads.iter().map(|upload| upload.id).collect();
-        if ids.len() < uploads.len() {
-            return Err(StoreError::Exists);
-        }
-        for upload in uploads {
-            self.complete(&upload.id, &upload.meta)?;
-        }
-        let days: BTreeSet<Day> = uploads.iter().map(|upload| upload.id.day()).collect();
-        let days = days.into_iter().map(|day| Ok((day, self.make_day(day)?)));
-        let days = days.collect::<Result<BTreeMap<_, _>, StoreError>>()?;
-        // Nothing was visible so far, and an error left nothing visible. From here on every upload is whole, and an
-        // error says that it may be visible.
-        self.reveal_all(uploads, &days)
-            .map_err(|(visible, source)| {
-                if visible {
-                    StoreError::Unsettled {
-                        source: Box::new(source),
-                    }
-                } else {
-                    source
-                }
-            })
+        self.publish_all(uploads)
     }
 
     fn settle(&self, id: &UploadId) -> Result<(), StoreError> {
@@ -363,6 +286,7 @@ impl Store for LocalStore {
 
     fn discard(&self, id: &UploadId) -> Result<(), StoreError> {
         self.suspects.forget(id);
+        self.deferred.forget(id);
         let id = id.to_string();
         self.staging
             .remove(&id)
@@ -441,6 +365,10 @@ impl Store for LocalStore {
 
     fn has_room(&self, bytes: u64) -> Result<(), StoreError> {
         self.room.check(bytes, self.staging.handle())
+    }
+
+    fn has_room_now(&self, bytes: u64) -> Option<Result<(), StoreError>> {
+        self.room.check_now(bytes)
     }
 
     fn stored(&self) -> Result<u64, StoreError> {

@@ -84,6 +84,16 @@ pub trait Store: Staging + SessionStore + RecordStore {
         segment: &SegmentName,
     ) -> Result<Box<dyn SegmentWriter>, StoreError>;
 
+    /// The same for an upload of which nothing is promised before it is published, by whoever creates this: the store may leave to
+    /// [`publish`](Self::publish) what [finishing](SegmentWriter::finish) would make durable.
+    fn create_segment_to_publish(
+        &self,
+        id: &UploadId,
+        segment: &SegmentName,
+    ) -> Result<Box<dyn SegmentWriter>, StoreError> {
+        self.create_segment(id, segment)
+    }
+
     /// Makes staged uploads visible and durable, each with the bytes of its `meta.age`.
     ///
     /// Every writer of these uploads must have finished. An upload without segments needs no staging. When this
@@ -199,6 +209,11 @@ pub trait Store: Staging + SessionStore + RecordStore {
     /// It keeps nothing free for whoever asks: what is written is held to the quota all the same.
     fn has_room(&self, bytes: u64) -> Result<(), StoreError>;
 
+    /// The same where it can be told at once: this neither blocks nor asks anybody. `None`: ask [`has_room`](Self::has_room).
+    fn has_room_now(&self, _bytes: u64) -> Option<Result<(), StoreError>> {
+        None
+    }
+
     /// Bytes of all sealed files, staged and published. Where the store has no quota to hold them to it measures them first,
     /// which takes its time.
     fn stored(&self) -> Result<u64, StoreError>;
@@ -282,7 +297,7 @@ pub trait SegmentWriter: Send {
     }
 
     /// Makes the bytes written so far durable and closes the segment. Its name becomes durable when the upload is
-    /// published. May block for as long as the disk needs to take what is not written back yet.
+    /// published, and so do the bytes where that was [agreed](Store::create_segment_to_publish). May block for as long as the disk needs to take what is not written back yet.
     fn finish(self: Box<Self>) -> Result<(), StoreError>;
 }
 

@@ -224,9 +224,12 @@ impl Uploads {
 
     /// Whether new uploads of so many bytes of plaintext in all would fit, sealed. Blocks.
     pub fn has_room(&self, bytes: u64) -> Result<(), StoreError> {
-        // Of each chunk its tag; of each file its header, and the manifest.
-        self.store
-            .has_room(bytes.saturating_add(bytes / 4096 + SEALED_AROUND))
+        self.store.has_room(sealed_size(bytes))
+    }
+
+    /// The same where it can be told at once; `None`: ask [`has_room`](Self::has_room).
+    pub fn has_room_now(&self, bytes: u64) -> Option<Result<(), StoreError>> {
+        self.store.has_room_now(sealed_size(bytes))
     }
 
     /// Waits until nothing is staged any more: every upload under way was published, or broke off and was removed.
@@ -422,6 +425,11 @@ impl Uploads {
         });
         Ok(link)
     }
+}
+
+/// Bytes that so many of plaintext take: of each chunk its tag, of each file its header, and the manifest.
+fn sealed_size(bytes: u64) -> u64 {
+    bytes.saturating_add(bytes / 4096 + SEALED_AROUND)
 }
 
 /// Fails where a digest is not what the client says. One that was not computed does not fit.

@@ -126,7 +126,7 @@ impl Receiver {
         self.segment.write(data).await
     }
 
-    /// Ends the upload, where its body truly ended: seals the last chunk and makes the segment durable.
+    /// Ends the upload, where its body truly ended: seals the last chunk and finishes the segment.
     pub async fn finish(self) -> Result<Received, ReceiveError> {
         let Closed {
             mut owner,
@@ -162,7 +162,8 @@ impl Owner for Alone {
     }
 
     fn create(&mut self, name: &SegmentName) -> Result<Box<dyn SegmentWriter>, StoreError> {
-        self.staged.store().create_segment(self.staged.id(), name)
+        let (store, id) = (self.staged.store(), self.staged.id());
+        store.create_segment_to_publish(id, name)
     }
 
     fn ended(&mut self, segment: SealedSegment, _digests: &Digests) -> Result<(), ReceiveError> {
@@ -175,7 +176,7 @@ impl Owner for Alone {
     }
 }
 
-/// An upload whose body arrived whole, sealed and durable, not yet visible. Dropped, it is discarded.
+/// An upload whose body arrived whole and sealed, not yet visible, and durable only when it is. Dropped, it is discarded.
 pub struct Received {
     staged: Staged,
     sealed_to: SealedTo,

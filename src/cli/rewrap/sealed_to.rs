@@ -53,7 +53,7 @@ mod tests {
     fn rsa() -> Recipient {
         let key = generate(2048).unwrap();
         let line = crate::keys::NamedRecipient::new(
-            Recipient::SshRsa(seal::ssh_rsa::Recipient::new(key.to_public_key())),
+            Recipient::SshRsa(seal::ssh_rsa::Recipient::new(key.to_public_key()).unwrap()),
             "",
         )
         .to_line();

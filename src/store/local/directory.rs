@@ -263,8 +263,13 @@ impl Directory {
 
     /// Makes the names in this folder durable.
     pub(super) fn sync(&self) -> std::result::Result<(), StoreError> {
-        durable::sync_folder(&self.handle)
+        self.sync_or_errno()
             .map_err(|errno| StoreError::io("sync", &self.path, errno))
+    }
+
+    /// The same, with an error that can be told to many.
+    pub(super) fn sync_or_errno(&self) -> Result<()> {
+        durable::sync_folder(&self.handle)
     }
 
     /// The handle, for calls about the file system.

@@ -17,6 +17,15 @@ const ATTRIBUTE: &str = "user.sealslot.crc64nvme";
 /// Creates the file `name`, which must not be there yet, with the bytes of a `meta.age`. Its bytes and its checksum are durable
 /// when this returns, its name is not.
 pub(super) fn write(folder: &Directory, name: &str, meta: &[u8]) -> Result<(), StoreError> {
+    Box::new(begin(folder, name, meta)?).finish()
+}
+
+/// The same, and nothing of it is durable before what this returns was finished.
+pub(super) fn begin(
+    folder: &Directory,
+    name: &str,
+    meta: &[u8],
+) -> Result<LocalWriter, StoreError> {
     let mut writer = LocalWriter::create(folder, name)?;
     writer.write(meta)?;
     let checksum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, meta);
@@ -30,7 +39,7 @@ pub(super) fn write(folder: &Directory, name: &str, meta: &[u8]) -> Result<(), S
     ) {
         tracing::debug!(%errno, "the checksum of a meta.age could not be noted");
     }
-    Box::new(writer).finish()
+    Ok(writer)
 }
 
 /// The checksum that was noted with this file, if there is one.

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FileType, fstatvfs, statat};
 use rustix::io::Errno;
@@ -12,6 +14,11 @@ use crate::store::StoreError;
 
 /// After how many bytes of one file it is looked whether the disk has enough left.
 const LOOK_EVERY: u64 = 64 << 20;
+
+/// For how long a look at the disk tells enough, where it had [`AMPLE`] bytes more than are asked for: no disk takes so much in
+/// that time. It spares each of many small uploads the way to a thread that may block.
+const LOOK_LASTS: Duration = Duration::from_millis(50);
+const AMPLE: u64 = 2 << 30;
 
 /// How much a store may take.
 #[derive(Debug, Clone)]
@@ -37,6 +44,8 @@ impl Default for StoreLimits {
 pub(super) struct Room {
     limits: StoreLimits,
     stored: AtomicU64,
+    /// When the disk was last looked at, and how many bytes it had free then.
+    seen: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Room {
@@ -44,6 +53,7 @@ impl Room {
         Self {
             limits,
             stored: AtomicU64::new(0),
+            seen: Mutex::new(None),
         }
     }
 
@@ -72,19 +82,41 @@ impl Room {
 
     /// Whether so many more bytes would fit.
     pub(super) fn check(&self, bytes: u64, disk: impl AsFd) -> Result<(), StoreError> {
-        let quota = self.limits.quota.unwrap_or(u64::MAX);
-        if self.stored.load(Relaxed).saturating_add(bytes) > quota {
-            return Err(StoreError::QuotaReached);
-        }
+        self.check_quota(bytes)?;
         let disk = fstatvfs(disk);
         let disk = disk.map_err(|errno| StoreError::io("look at", "the disk", errno))?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        *self.seen() = Some((Instant::now(), free));
         if free < self.limits.min_free.saturating_add(bytes) {
             return Err(StoreError::Full {
                 source: Errno::NOSPC.into(),
             });
         }
         Ok(())
+    }
+
+    /// The same without a look at the disk, where the last one tells it.
+    pub(super) fn check_now(&self, bytes: u64) -> Option<Result<(), StoreError>> {
+        if let Err(reached) = self.check_quota(bytes) {
+            return Some(Err(reached));
+        }
+        let (looked, free) = (*self.seen())?;
+        let wanted = self.limits.min_free.saturating_add(bytes);
+        let tells = looked.elapsed() < LOOK_LASTS && free >= wanted.saturating_add(AMPLE);
+        tells.then_some(Ok(()))
+    }
+
+    fn check_quota(&self, bytes: u64) -> Result<(), StoreError> {
+        let quota = self.limits.quota.unwrap_or(u64::MAX);
+        if self.stored.load(Relaxed).saturating_add(bytes) > quota {
+            return Err(StoreError::QuotaReached);
+        }
+        Ok(())
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Option<(Instant, u64)>> {
+        // Replaced as a whole, so a panic elsewhere cannot have left it half done.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same while a file is written, every so often. `since`: bytes of it since the last look.
@@ -137,4 +169,39 @@ pub(super) fn measure(folder: &Directory) -> Result<u64, StoreError> {
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(quota: Option<u64>) -> Room {
+        Room::new(StoreLimits { quota, min_free: 0 })
+    }
+
+    #[test]
+    fn what_was_just_seen_tells_of_a_disk_with_ample_room_alone() {
+        let room = room(None);
+        assert!(room.check_now(0).is_none(), "nobody has looked");
+        let now = Instant::now();
+        let seen = |when, free| *room.seen() = Some((when, free));
+        seen(now, AMPLE + 10);
+        assert!(matches!(room.check_now(10), Some(Ok(()))));
+        assert!(room.check_now(11).is_none());
+        assert!(room.check_now(u64::MAX).is_none());
+        if let Some(earlier) = now.checked_sub(LOOK_LASTS) {
+            seen(earlier, u64::MAX);
+            assert!(room.check_now(0).is_none(), "that was too long ago");
+        }
+    }
+
+    #[test]
+    fn a_quota_is_told_at_once() {
+        let room = room(Some(10));
+        assert!(matches!(
+            room.check_now(11),
+            Some(Err(StoreError::QuotaReached))
+        ));
+        assert!(room.check_now(10).is_none());
+    }
 }

@@ -10,7 +10,7 @@ use super::directory::FILE_MODE;
 
 use super::*;
 use crate::store::conformance::{self, Place, publication};
-use crate::store::{MAX_RECORD, ReadAt, SessionStore, Staging};
+use crate::store::{MAX_RECORD, ReadAt, SealedFile, SessionStore, Staging};
 
 mod reader;
 mod rewrap;
