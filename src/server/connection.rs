@@ -68,9 +68,8 @@ pub(super) async fn run(
     let _ = stream.set_nodelay(true);
     let stream = Buffered::new(stream);
     let backpressure = stream.backpressure();
-    // One after the other, and nothing of the first is kept: the task is as large as the larger of them, for as long as the
-    // connection lasts.
-    match handshake(&shared, stream, address).await {
+    // In a place of its own, which is let go: the task would have room for it as long as the connection lasts.
+    match Box::pin(handshake(&shared, stream, address)).await {
         Some(Ok(established)) => speak_http(&shared, established, &backpressure).await,
         Some(Err(refused)) => tell(&shared, address, &refused),
         None => {}
