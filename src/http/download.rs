@@ -15,7 +15,7 @@ use super::call::Call;
 use super::problem::Problem;
 use super::{App, Response, empty, json};
 use crate::store::{SealedFile, UploadId};
-use crate::upload::{OpenUpload, Summary, TaggedFile};
+use crate::upload::{Summary, TaggedFile};
 use read_body::Stored;
 use representation::Representation;
 
@@ -69,11 +69,7 @@ pub(super) async fn plaintext(
     let upload = app
         .blocking(move |app| -> Result<_, Problem> {
             let sealed = app.uploads.sealed_upload(&id)?;
-            Ok(OpenUpload::open(
-                sealed,
-                Some(&id),
-                app.uploads.identities(),
-            )?)
+            Ok(app.uploads.open(sealed, &id)?)
         })
         .await??;
     let upload = Arc::new(upload);

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use super::traffic::Traffic;
 use http1::Requests;
 use http2::Frames;
 
@@ -23,8 +24,25 @@ const POISON: u8 = 0;
 
 /// What a client is held to.
 enum Rules {
-    Http1(Requests),
+    Http1(Requests, Rest),
     Http2(Frames),
+}
+
+/// Whether there is nothing to do on a connection over HTTP/1.1: all that came was read and belongs to requests that are complete, and
+/// all that was to be written is written.
+struct Rest {
+    traffic: Arc<Traffic>,
+    read_waits: bool,
+    write_waits: bool,
+    /// There will be no further request.
+    closing: bool,
+}
+
+impl Rest {
+    fn tell(&self, requests: &Requests) {
+        let rests = self.read_waits && !self.write_waits && !self.closing;
+        self.traffic.note_quiet(rests && requests.is_between());
+    }
 }
 
 /// A stream of which only proper HTTP is read.
@@ -38,9 +56,15 @@ pub(super) struct Guarded<S> {
 }
 
 impl<S> Guarded<S> {
-    /// Over HTTP/1.1.
-    pub(super) fn http1(stream: S) -> Self {
-        Self::new(stream, Rules::Http1(Requests::default()))
+    /// Over HTTP/1.1. `traffic` is told whether there is anything to do.
+    pub(super) fn http1(stream: S, traffic: Arc<Traffic>) -> Self {
+        let rest = Rest {
+            traffic,
+            read_waits: false,
+            write_waits: false,
+            closing: false,
+        };
+        Self::new(stream, Rules::Http1(Requests::default(), rest))
     }
 
     /// Over HTTP/2. `answered` counts the requests on this connection that were answered.
@@ -58,8 +82,13 @@ impl<S> Guarded<S> {
     }
 
     fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
-        if let (Rules::Http2(frames), Poll::Ready(Ok(size))) = (&mut self.rules, written) {
-            frames.sent(*size);
+        match (&mut self.rules, written) {
+            (Rules::Http1(requests, rest), _) => {
+                rest.write_waits = written.is_pending();
+                rest.tell(requests);
+            }
+            (Rules::Http2(frames), Poll::Ready(Ok(size))) => frames.sent(*size),
+            (Rules::Http2(_), _) => {}
         }
     }
 }
@@ -86,17 +115,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             return Poll::Ready(Ok(()));
         }
         let before = out.filled().len();
-        if let Some(first) = this.first.take() {
+        let read = if let Some(first) = this.first.take() {
             out.put_slice(&[first]);
             // What is there behind it comes along.
-            if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, out) {
-                read?;
+            match Pin::new(&mut this.stream).poll_read(cx, out) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                _ => Poll::Ready(Ok(())),
             }
         } else {
-            ready!(Pin::new(&mut this.stream).poll_read(cx, out))?;
+            Pin::new(&mut this.stream).poll_read(cx, out)
+        };
+        if let Rules::Http1(requests, rest) = &mut this.rules {
+            rest.read_waits = read.is_pending();
+            rest.tell(requests);
         }
+        ready!(read)?;
         match &mut this.rules {
-            Rules::Http1(requests) => {
+            Rules::Http1(requests, _) => {
                 if let Err(at) = requests.follow(&out.filled()[before..]) {
                     tracing::debug!("a client sent a malformed request");
                     this.refused = true;
@@ -144,10 +179,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        if let Rules::Http1(requests, rest) = &mut this.rules {
+            rest.write_waits = flushed.is_pending();
+            rest.tell(requests);
+        }
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        if let Rules::Http1(requests, rest) = &mut this.rules {
+            rest.closing = true;
+            rest.tell(requests);
+        }
+        Pin::new(&mut this.stream).poll_shutdown(cx)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ pub(super) struct Traffic {
     taken: AtomicU64,
     /// Requests that got an answer.
     answered: Arc<AtomicU64>,
+    /// Over HTTP/1.1: nothing is left to read or to write.
+    quiet: AtomicBool,
 }
 
 impl Traffic {
@@ -34,6 +36,7 @@ impl Traffic {
             changed: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             answered: Arc::default(),
+            quiet: AtomicBool::new(false),
         })
     }
 
@@ -55,6 +58,16 @@ impl Traffic {
     /// How long there has been no request; `None` while there is one.
     pub(super) fn idle_for(&self) -> Option<Duration> {
         (self.open.load(Relaxed) == 0).then(|| self.since(&self.changed))
+    }
+
+    /// Takes note of whether there is anything left to read or to write, over HTTP/1.1.
+    pub(super) fn note_quiet(&self, quiet: bool) {
+        self.quiet.store(quiet, Relaxed);
+    }
+
+    /// Whether a connection over HTTP/1.1 has nothing to do: no request is open, nor has begun, and every answer is written.
+    pub(super) fn rests(&self) -> bool {
+        self.quiet.load(Relaxed) && self.open.load(Relaxed) == 0
     }
 
     /// How long no piece of any answer has been taken; `None` while none is being sent.

@@ -18,6 +18,7 @@ mod manifest;
 mod migrate;
 mod observer;
 mod open;
+mod opened;
 mod payload;
 mod plaintext;
 mod receive;
@@ -64,6 +65,7 @@ pub use verify::{Finding, Pace, Problem, Stored, Verified, Verifier};
 
 use expiry::Expiries;
 use held::Held;
+use opened::OpenedManifests;
 use session::Claims;
 use turns::Turns;
 
@@ -138,6 +140,7 @@ pub struct Uploads {
     store: Arc<dyn Store>,
     current: recipients::Current,
     identities: Arc<[Identity]>,
+    opened: OpenedManifests,
     /// Counts what is staged: neither published nor removed yet.
     staged: TaskTracker,
     session_limits: SessionLimits,
@@ -164,6 +167,7 @@ impl Uploads {
             links: Links::new(records),
             current: recipients::Current::new(recipients),
             identities: identities.into(),
+            opened: OpenedManifests::default(),
             staged: TaskTracker::new(),
             session_limits,
             claims: Arc::default(),
@@ -393,6 +397,17 @@ impl Uploads {
     /// A published upload, still sealed. Blocks.
     pub fn sealed_upload(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError> {
         self.store.open(id)
+    }
+
+    /// The same upload, opened with the server's private keys. Blocks.
+    pub fn open(
+        &self,
+        upload: Box<dyn SealedUpload>,
+        id: &UploadId,
+    ) -> Result<OpenUpload, ReadError> {
+        OpenUpload::open_by(upload, Some(id), |meta| {
+            self.opened.open(meta, &self.identities)
+        })
     }
 
     /// Deletes a published upload. Says through which link it came. Blocks.

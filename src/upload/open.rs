@@ -79,7 +79,7 @@ pub fn read_header(file: &dyn ReadAt, name: SealedFile) -> Result<(Header, u64),
 
 /// An upload whose manifest was opened and fits its folder.
 pub struct OpenUpload {
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
     upload: Box<dyn SealedUpload>,
 }
 
@@ -92,11 +92,22 @@ impl OpenUpload {
         id: Option<&UploadId>,
         identities: &[Identity],
     ) -> Result<Self, ReadError> {
+        Self::open_by(upload, id, |meta| {
+            open_meta(meta, identities).map(|(manifest, _)| Arc::new(manifest))
+        })
+    }
+
+    /// The same, with another way from the bytes of `meta.age` to its manifest.
+    pub(super) fn open_by(
+        upload: Box<dyn SealedUpload>,
+        id: Option<&UploadId>,
+        open_manifest: impl FnOnce(&[u8]) -> Result<Arc<Manifest>, ReadError>,
+    ) -> Result<Self, ReadError> {
         let meta = upload.open(SealedFile::Meta).map_err(|error| match error {
             StoreError::NotFound => ReadError::Missing(SealedFile::Meta),
             error => error.into(),
         })?;
-        let manifest = open_manifest(&*meta, identities)?;
+        let manifest = open_manifest(&read_meta(&*meta)?)?;
         if id.is_some_and(|id| *id != manifest.id) {
             return Err(ReadError::Exchanged);
         }
@@ -118,7 +129,10 @@ impl OpenUpload {
 
     /// What is staged for a manifest that is in memory, to be read back before it is published.
     pub(super) fn staged(manifest: Manifest, upload: Box<dyn SealedUpload>) -> Self {
-        Self { manifest, upload }
+        Self {
+            manifest: Arc::new(manifest),
+            upload,
+        }
     }
 
     /// The manifest.
@@ -157,10 +171,6 @@ impl OpenUpload {
         }
         Ok(())
     }
-}
-
-fn open_manifest(meta: &dyn ReadAt, identities: &[Identity]) -> Result<Manifest, ReadError> {
-    open_meta(&read_meta(meta)?, identities).map(|(manifest, _)| manifest)
 }
 
 /// Reads a whole `meta.age`, cut where it is longer than any may be. Blocks.

@@ -11,6 +11,7 @@ use crate::seal::Identity;
 use crate::store::LocalStore;
 
 mod full;
+mod opened;
 mod segments;
 mod shared_folder;
 mod two_servers;

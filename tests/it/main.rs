@@ -43,6 +43,7 @@ mod migrate_command;
 mod page;
 mod page_answers;
 mod page_settings;
+mod pauses;
 mod program;
 mod promises;
 mod proxies;

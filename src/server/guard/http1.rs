@@ -138,6 +138,11 @@ impl Requests {
         Ok(())
     }
 
+    /// Whether every request that has begun has come to its end.
+    pub fn is_between(&self) -> bool {
+        self.at == At::Start { line_feed: false } && !self.framing.empty_line
+    }
+
     fn step(&mut self, byte: u8) -> Result<At, Malformed> {
         Ok(match (self.at, byte) {
             // Old clients send an empty line behind a body (RFC 9112, section 2.2).
