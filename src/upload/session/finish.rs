@@ -92,8 +92,7 @@ impl Session {
             Err(error) if error.is_final() => {
                 if self.store.is_shared() && self.unsaved.is_none() {
                     // Another server may be about to publish it: one of the two finds its place taken.
-                    let (id, next) = (self.url.id(), self.state.next);
-                    self.store.put_entry(id, next, &record::GIVEN_UP)?;
+                    self.put_given_up()?;
                 }
                 self.remove_all()?;
                 return Err(error);
