@@ -4,6 +4,8 @@ mod liar;
 mod lists;
 mod real;
 mod slow;
+mod temporary;
+mod tls;
 mod turns;
 
 use std::thread;
@@ -30,17 +32,25 @@ const SHORT: Deadlines = Deadlines {
 const SECRET: &str = "7hGq2ZkV0wX9";
 
 pub(in crate::store::s3) fn settings(liar: &Liar) -> S3Settings {
+    settings_with(
+        liar,
+        &AwsEnvironment {
+            access_key_id: Some("id".into()),
+            secret_access_key: Some(SECRET.to_owned().into()),
+            ..AwsEnvironment::default()
+        },
+    )
+}
+
+fn settings_with(liar: &Liar, environment: &AwsEnvironment) -> S3Settings {
+    let scheme = liar.authority.as_ref().map_or("http", |_| "https");
     let options = S3Options {
-        endpoint: Some(format!("http://{}", liar.address)),
+        endpoint: Some(format!("{scheme}://{}", liar.address)),
+        cacert: liar.authority.as_ref().map(|path| path.to_path_buf()),
         ..S3Options::default()
     };
-    let environment = AwsEnvironment {
-        access_key_id: Some("id".into()),
-        secret_access_key: Some(SECRET.to_owned().into()),
-        ..AwsEnvironment::default()
-    };
     let location = "s3://bucket/at/p".parse().unwrap();
-    S3Settings::new(location, options, &environment).unwrap()
+    S3Settings::new(location, options, environment).unwrap()
 }
 
 /// With the deadlines as they are.
