@@ -243,6 +243,8 @@ pub struct EngineStatus {
     pub conditional_writes: bool,
     /// What finds damage on the way to the engine: `crc64nvme`, `sha256` or `none`.
     pub checksum: &'static str,
+    /// Whether it compares what is to be replaced only where its `ETag` comes without quotation marks, which it does then.
+    pub bare_etags: bool,
     /// Whether it keeps what was deleted.
     pub keeps_versions: bool,
     /// Requests since the start, by kind.

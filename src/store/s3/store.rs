@@ -235,6 +235,7 @@ impl Store for S3Store {
                 ("get", counts.get),
                 ("head", counts.head),
                 ("list", counts.list),
+            bare_etags: engine.bare_etags,
                 ("delete", counts.delete),
                 ("part", counts.part),
                 ("other", counts.other),

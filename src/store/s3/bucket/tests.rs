@@ -95,6 +95,7 @@ fn an_engine_that_keeps_all_is_found_to() {
     let (liar, bucket) = connect(Lies::default());
     let engine = Engine {
         conditional_writes: true,
+        bare_etags: false,
         checksum: Checksum::Sha256,
         versioned: false,
         bulk_delete: true,
@@ -123,6 +124,42 @@ fn what_an_engine_does_not_keep_is_found_out() {
     };
     let found = engine(lies);
     assert!(!found.bulk_delete && found.versioned && found.conditional_writes);
+}
+
+#[test]
+fn an_engine_that_compares_bare_etags_is_sent_them_so_and_needs_no_turns() {
+    let (liar, bucket) = connect(Lies {
+        compares_bare: true,
+        delay: Duration::from_millis(5),
+        ..Lies::default()
+    });
+    let engine = bucket.engine();
+    assert!(engine.conditional_writes && engine.bare_etags);
+    bucket.create("records/a", "0".into(), &none()).unwrap();
+    for round in 0..5 {
+        let old = bucket.get("records/a", 100).unwrap().etag;
+        let replaced = thread::scope(|scope| {
+            let replace = |n: usize| {
+                let (bucket, old) = (&bucket, &old);
+                let body = Bytes::from(format!("{round} by {n}"));
+                scope.spawn(move || bucket.replace("records/a", old, body, &none()))
+            };
+            let writers: Vec<_> = (0..8).map(replace).collect();
+            let replaced = writers.into_iter().map(|writer| writer.join().unwrap());
+            replaced.collect::<Vec<_>>()
+        });
+        let won = replaced.iter().filter(|replaced| replaced.is_ok()).count();
+        assert_eq!(won, 1, "{replaced:?}");
+        let lost = |replaced: &Result<(), _>| matches!(replaced, Err(StoreError::Replaced));
+        assert!(replaced.iter().filter(|replaced| lost(replaced)).count() == 7);
+    }
+    assert_eq!(liar.state().keys(), ["at/p/records/a"], "no ticket");
+    let taken = liar.state().requests;
+    let old = bucket.get("records/a", 100).unwrap().etag;
+    bucket
+        .replace("records/a", &old, "last".into(), &none())
+        .unwrap();
+    assert_eq!(liar.state().requests - taken, 2);
 }
 
 #[test]
