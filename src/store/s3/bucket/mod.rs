@@ -321,7 +321,11 @@ impl Bucket {
         let key = "probe/absent";
         let answer = self.wait(async {
             let asking = timeout(self.0.deadlines.check, self.0.hasty.head(key));
-            asking.await.unwrap_or(Err(BucketError::TimedOut))
+            asking.await.unwrap_or_else(|_| {
+                // The request was given up before it could tell.
+                health.failed(Instant::now());
+                Err(BucketError::TimedOut)
+            })
         });
         let answer = match answer {
             Err(error) if !error.is_missing() => Err(self.failed("look at", key, error)),
