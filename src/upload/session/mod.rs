@@ -48,7 +48,7 @@ use super::recipients::SealedTo;
 use super::segment::{self, SealedSegment};
 use super::staged::Staged;
 use super::{Receipt, Terms, to_rfc3339};
-use crate::store::{MAX_SEGMENTS, SealedFile, SegmentName, Store, StoreError, UploadId};
+use crate::store::{SealedFile, SegmentName, Store, StoreError, UploadId};
 
 /// How resumable uploads are bounded. Every field has a setting of the same name.
 #[derive(Debug, Clone)]
