@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use object_store::aws::AwsCredentialProvider;
 
 use super::client::{self, Manner};
 use super::conditional::{self, Written};
@@ -27,41 +28,101 @@ pub(super) struct Found {
     pub(super) hasty: Requests,
 }
 
+/// Makes what sends requests, so that all of them have the same temporary credentials.
+struct Clients<'a> {
+    settings: &'a S3Settings,
+    connector: &'a Connector,
+    deadlines: Deadlines,
+    credentials: AwsCredentialProvider,
+}
+
+const SIGNED: Manner = Manner {
+    announced: false,
+    signed: true,
+    again: true,
+    bulk: false,
+};
+
+impl<'a> Clients<'a> {
+    fn new(
+        settings: &'a S3Settings,
+        connector: &'a Connector,
+        deadlines: Deadlines,
+    ) -> Result<Self, BucketError> {
+        let first = client::client(settings, connector, deadlines, SIGNED, None)?;
+        Ok(Self {
+            settings,
+            connector,
+            deadlines,
+            credentials: first.credentials().clone(),
+        })
+    }
+
+    fn requests(&self, manner: Manner) -> Result<Requests, BucketError> {
+        let of = |bulk| {
+            let (manner, credentials) = (Manner { bulk, ..manner }, self.credentials.clone());
+            let credentials = Some(credentials);
+            client::client(
+                self.settings,
+                self.connector,
+                self.deadlines,
+                manner,
+                credentials,
+            )
+        };
+        let prefix = self.settings.location().prefix();
+        Ok(Requests::new(of(false)?, of(true)?, self.deadlines, prefix))
+    }
+
+    fn hasty(&self) -> Result<Requests, BucketError> {
+        self.requests(Manner {
+            again: false,
+            ..SIGNED
+        })
+    }
+}
+
+/// Looks only whether the bucket can be read.
+pub(super) async fn look(
+    settings: &S3Settings,
+    connector: &Connector,
+    deadlines: Deadlines,
+) -> Result<Found, BucketError> {
+    let clients = Clients::new(settings, connector, deadlines)?;
+    let requests = clients.requests(SIGNED)?;
+    let listed = list::objects(&requests, "", None, 1).await;
+    listed.map_err(|error| explain(doing("list objects", error), settings))?;
+    Ok(Found {
+        // Nothing is relied on that nobody looked for.
+        engine: Engine {
+            conditional_writes: false,
+            bare_etags: false,
+            checksum: Checksum::None,
+            versioned: false,
+            bulk_delete: false,
+        },
+        hasty: clients.hasty()?,
+        requests,
+    })
+}
+
 /// Tries everything, and leaves nothing behind.
 pub(super) async fn probe(
     settings: &S3Settings,
     connector: &Connector,
     deadlines: Deadlines,
 ) -> Result<Found, BucketError> {
-    let signed = Manner {
-        announced: false,
-        signed: true,
-        again: true,
-        bulk: false,
-    };
-    let first = client::client(settings, connector, deadlines, signed, None)?;
-    let credentials = first.credentials().clone();
-    let make = |manner| {
-        let of = |bulk| {
-            let (manner, credentials) = (Manner { bulk, ..manner }, Some(credentials.clone()));
-            client::client(settings, connector, deadlines, manner, credentials)
-        };
-        let prefix = settings.location().prefix();
-        Ok::<_, BucketError>(Requests::new(of(false)?, of(true)?, deadlines, prefix))
-    };
-    let hasty = make(Manner {
-        again: false,
-        ..signed
-    })?;
+    let clients = Clients::new(settings, connector, deadlines)?;
+    let hasty = clients.hasty()?;
     // Without TLS it is the signature that keeps the bytes from being changed on purpose. With it a checksum is enough, and to
     // reckon SHA-256 over every byte is spared.
     let is_plain = (settings.endpoint.as_ref()).is_some_and(Endpoint::is_plain);
-    let announced = make(Manner {
+    let announced = clients.requests(Manner {
         announced: true,
         signed: is_plain,
-        ..signed
+        ..SIGNED
     })?;
-    let signed = make(signed)?;
+    let signed = clients.requests(SIGNED)?;
     let trial = Trial {
         folder: format!("probe/{}", random_name()?),
         signed,
@@ -80,6 +141,7 @@ pub(super) async fn probe(
         versioned,
         bulk_delete,
     };
+    let requests = trial.requests(checksum);
     Ok(Found {
         engine,
         requests: requests.with_if_match(if_match.unwrap_or(IfMatch::Quoted)),
@@ -141,7 +203,6 @@ impl Trial {
         let got = self.signed.get(&key, MOST).await;
         let got = got.map_err(|error| {
             if error.is_missing() {
-    let requests = trial.requests(checksum);
                 BucketError::Unfit("it does not give back what was just stored")
             } else {
                 doing("get an object", error)
@@ -186,6 +247,7 @@ impl Trial {
                 return Ok(Some(if_match));
             }
         }
+        Ok(None)
     }
 
     async fn creates_once(&self) -> Result<bool, BucketError> {
@@ -203,6 +265,17 @@ impl Trial {
         let creating = bodies
             .iter()
             .map(|body| conditional::create(&self.signed, &key, body, &none));
+        self.is_of_one(&key, &bodies, join_all(creating).await)
+            .await
+    }
+
+    /// Whether one of several writes at once was done, and what it wrote is there.
+    async fn is_of_one(
+        &self,
+        key: &str,
+        bodies: &[Bytes],
+        written: Vec<Result<Written, BucketError>>,
+    ) -> Result<bool, BucketError> {
         let mut winner = None;
         for (written, body) in written.into_iter().zip(bodies) {
             if written? == Written::Done && winner.replace(body).is_some() {
@@ -243,6 +316,17 @@ impl Trial {
         Ok(late == Written::Not && on_nothing == Written::Not)
     }
 
+    async fn replaces_one(&self, requests: &Requests) -> Result<bool, BucketError> {
+        let (key, none) = (self.key("many"), Notes::default());
+        let old = requests.head(&key).await?.etag;
+        let bodies = bodies(&format!("replaced after {}", old.0));
+        let replacing = bodies
+            .iter()
+            .map(|body| conditional::replace(requests, &key, &old, body, &none));
+        self.is_of_one(&key, &bodies, join_all(replacing).await)
+            .await
+    }
+
     /// What finds damage on the way. The first that does is what everything is sent with.
     async fn checksum(&self) -> Result<Checksum, BucketError> {
         // What is sent in the clear is signed all the same: what is announced beside it comes on top.
@@ -254,7 +338,6 @@ impl Trial {
         for (checksum, damaged) in candidates.into_iter().zip(DAMAGED) {
             if self.notices(self.requests(checksum), damaged).await? {
                 return Ok(checksum);
-        Ok(None)
             }
         }
         Ok(Checksum::None)
@@ -274,17 +357,6 @@ impl Trial {
         }
         let key = self.key(damaged);
         match requests.put_damaged(&key, body).await {
-        self.is_of_one(&key, &bodies, join_all(creating).await)
-            .await
-    }
-
-    /// Whether one of several writes at once was done, and what it wrote is there.
-    async fn is_of_one(
-        &self,
-        key: &str,
-        bodies: &[Bytes],
-        written: Vec<Result<Written, BucketError>>,
-    ) -> Result<bool, BucketError> {
             Ok(()) => Ok(false),
             Err(error) if error_ends(&error) => Err(error),
             // It must not be there all the same.
@@ -316,17 +388,6 @@ impl Trial {
         } else {
             Err(BucketError::Unfit(
                 "it does not join the parts of an object",
-    async fn replaces_one(&self, requests: &Requests) -> Result<bool, BucketError> {
-        let (key, none) = (self.key("many"), Notes::default());
-        let old = requests.head(&key).await?.etag;
-        let bodies = bodies(&format!("replaced after {}", old.0));
-        let replacing = bodies
-            .iter()
-            .map(|body| conditional::replace(requests, &key, &old, body, &none));
-        self.is_of_one(&key, &bodies, join_all(replacing).await)
-            .await
-    }
-
             ))
         }
     }
@@ -345,6 +406,21 @@ impl Trial {
             deleted.map_err(|error| doing("delete an object", error))?;
         }
         Ok(false)
+    }
+}
+
+/// What several writers write at once, each something else.
+fn bodies(what: &str) -> Vec<Bytes> {
+    (0..AT_ONCE)
+        .map(|n| Bytes::from(format!("{what} by number {n}")))
+        .collect()
+}
+
+/// Whatever it is that an engine does not like about conditions: without them it may do.
+fn is_kept(tried: Result<bool, BucketError>) -> Result<bool, BucketError> {
+    match tried {
+        Err(error) if !error_ends(&error) => Ok(false),
+        tried => tried,
     }
 }
 
@@ -409,21 +485,6 @@ fn is_elsewhere(answer: &Answer, region: &str) -> bool {
         "TemporaryRedirect",
         "IllegalLocationConstraintException",
     ];
-/// What several writers write at once, each something else.
-fn bodies(what: &str) -> Vec<Bytes> {
-    (0..AT_ONCE)
-        .map(|n| Bytes::from(format!("{what} by number {n}")))
-        .collect()
-}
-
-/// Whatever it is that an engine does not like about conditions: without them it may do.
-fn is_kept(tried: Result<bool, BucketError>) -> Result<bool, BucketError> {
-    match tried {
-        Err(error) if !error_ends(&error) => Ok(false),
-        tried => tried,
-    }
-}
-
     let named = answer.region.as_ref().is_some_and(|right| right != region);
     codes.contains(&&*answer.code)
         || matches!(answer.status, 301 | 307)

@@ -239,6 +239,38 @@ fn where_nobody_listens_the_store_is_unavailable() {
 }
 
 #[test]
+fn to_read_nothing_is_tried() {
+    let liar = Liar::start(Lies::default());
+    let bucket = Bucket::connect_to_read(&settings(&liar)).unwrap();
+    assert_eq!(liar.state().requests, 1);
+    assert!(matches!(
+        bucket.get("records/a", 10),
+        Err(StoreError::NotFound)
+    ));
+    liar.state().lies.refuses = Some((404, "NoSuchBucket"));
+    let refused = Bucket::connect_to_read(&settings(&liar)).err().unwrap();
+    assert!(
+        text(&refused).contains("there is no bucket bucket"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_check_without_an_answer_counts_for_failing_fast() {
+    let (liar, bucket) = connect_short(Lies::default());
+    thread::sleep(FRESH);
+    liar.state().lies.hangs = u32::MAX;
+    bucket.check().unwrap_err();
+    let health = &bucket.0.connector.health;
+    for _ in 1..5 {
+        health.failed(Instant::now());
+    }
+    thread::sleep(SHORT.rest_after);
+    health.admits(Instant::now());
+    assert!(!health.admits(Instant::now()), "one a second is enough");
+}
+
+#[test]
 fn a_write_whose_answer_was_lost_is_no_conflict() {
     let (liar, bucket) = connect(Lies::default());
     liar.state().lies.drops_answers = 1;
