@@ -9,6 +9,7 @@ use super::{NewSession, Role, Session, SessionError, UploadUrl, run_blocking};
 use crate::grant::What;
 use crate::store::{MAX_SEGMENTS, StoreError, UploadId};
 use crate::upload::Uploads;
+use crate::upload::account::Account;
 use crate::upload::held::held_until;
 use crate::upload::segment::SealedSegment;
 
@@ -157,7 +158,16 @@ impl Session {
             self.mark(&mut parts)?;
             return Ok(self);
         }
-        self.take_over(&parts)?;
+        // First, because it is gone as soon as what is published is counted.
+        let reserves = self.reserves_already()?;
+        if let Phase::Finishing(finish) = &self.state.phase
+            && self.store.open(self.url.id()).is_ok()
+        {
+            let finish = finish.clone();
+            self.end_published(&mut parts, order, finish)?;
+            return Ok(self);
+        }
+        self.take_over(&parts, reserves)?;
         match self.concatenate_reserved(&mut parts, order) {
             Ok(()) => Ok(self),
             Err(error) => {
@@ -167,11 +177,48 @@ impl Session {
         }
     }
 
+    /// Whether another server took over what the parts had reserved. Blocks.
+    fn reserves_already(&self) -> Result<bool, SessionError> {
+        match &self.account {
+            Some(account) if self.unsaved.is_none() => Ok(account.reserved()?.is_some()),
+            _ => Ok(false),
+        }
+    }
+
+    /// Brings to its end what another server has published. Blocks.
+    fn end_published(
+        &mut self,
+        parts: &mut [Self],
+        order: &[usize],
+        finish: Finish,
+    ) -> Result<(), SessionError> {
+        self.store.settle(self.url.id())?;
+        let mut segments = Vec::new();
+        for &index in order {
+            let part = &parts[index];
+            let closed = record::closed_segments(&*self.store, &part.url, &part.state)?;
+            segments.extend(closed);
+        }
+        self.tell(&segments, &finish);
+        self.ended(finish)?;
+        self.mark(parts)
+    }
+
     /// What the parts have reserved becomes what this upload has. Blocks.
-    fn take_over(&mut self, parts: &[Self]) -> Result<(), SessionError> {
+    fn take_over(&mut self, parts: &[Self], reserves: bool) -> Result<(), SessionError> {
         let Some(account) = &self.account else {
             return Ok(());
         };
+        if reserves {
+            // What they reserved since then they do not need.
+            let accounts = parts.iter().filter_map(|part| part.account.as_ref());
+            accounts.for_each(Account::give_back);
+            return Ok(());
+        }
+        if self.unsaved.is_none() && self.is_open() {
+            // It was published and counted in this moment, or given up.
+            return Err(StoreError::Overtaken.into());
+        }
         let ids: Vec<UploadId> = parts.iter().map(|part| *part.url.id()).collect();
         let bytes = parts.iter().map(|part| part.state.offset).sum();
         let held = self.unsaved.as_ref().is_some_and(|unsaved| unsaved.held);

@@ -237,7 +237,7 @@ impl Session {
     }
 
     /// Counts it, and tells observers that it is durable. Blocks.
-    fn tell(&self, segments: &[SealedSegment], finish: &Finish) {
+    pub(super) fn tell(&self, segments: &[SealedSegment], finish: &Finish) {
         if let Some(account) = &self.account {
             account.settle(self.state.offset);
         }
@@ -255,7 +255,7 @@ impl Session {
         });
     }
 
-    fn ended(&mut self, finish: Finish) -> Result<(), SessionError> {
+    pub(super) fn ended(&mut self, finish: Finish) -> Result<(), SessionError> {
         let put = self.put_last(Event::Finished(finish.clone()));
         self.state.phase = match put {
             Ok(()) => Phase::Finished(finish),

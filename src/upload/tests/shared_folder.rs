@@ -76,6 +76,18 @@ impl SharedFolder {
         *self.publishing.lock().unwrap() = Some(Box::new(what));
     }
 
+    fn come_to_an_entry(&self) {
+        let mut waiting = self.between.lock().unwrap();
+        let between = waiting.take_if(|(left, _)| *left == 0);
+        if let Some((left, _)) = &mut *waiting {
+            *left -= 1;
+        }
+        drop(waiting);
+        if let Some((_, between)) = between {
+            between();
+        }
+    }
+
     fn store(&self) -> &LocalStore {
         &self.folder.store
     }
@@ -152,15 +164,7 @@ impl SessionStore for SharedFolder {
     }
 
     fn put_entry(&self, id: &UploadId, number: u32, entry: &EntryBytes) -> Result<(), StoreError> {
-        let mut waiting = self.between.lock().unwrap();
-        let between = waiting.take_if(|(left, _)| *left == 0);
-        if let Some((left, _)) = &mut *waiting {
-            *left -= 1;
-        }
-        drop(waiting);
-        if let Some((_, between)) = between {
-            between();
-        }
+        self.come_to_an_entry();
         let ended = self.folder.ended.lock().unwrap();
         let (first, entries) = self.store().last_entries(id, 1)?;
         if ended.contains(id) || first as usize + entries.len() != number as usize {
@@ -178,6 +182,7 @@ impl SessionStore for SharedFolder {
     }
 
     fn replace_entries(&self, id: &UploadId, entry: &EntryBytes) -> Result<(), StoreError> {
+        self.come_to_an_entry();
         self.folder.ended.lock().unwrap().insert(*id);
         self.store().replace_entries(id, entry)
     }
