@@ -36,6 +36,15 @@ pub(super) fn open_bucket(location: S3Url, reached: &BucketArgs) -> Result<S3Sto
     store.map_err(|error| Failure::from(error).about(about))
 }
 
+/// The same, where nothing is written.
+pub(super) fn open_bucket_to_read(
+    location: &S3Url,
+    reached: &BucketArgs,
+) -> Result<Box<dyn Shelf>, Failure> {
+    let store = reached.to(location.clone())?.open_to_read();
+    store.map_err(|error| Failure::from(error).about(location))
+}
+
 /// Where uploads are stored.
 #[derive(Args, Debug)]
 pub(super) struct PlaceArgs {
@@ -120,8 +129,8 @@ impl PlaceArgs {
 
     /// The folder, the bucket or the server, to be read.
     pub(super) fn open(&self, url: Option<&str>) -> Result<Place, Failure> {
-        if let Some(store) = self.bucket()? {
-            return Ok(Place::Stored(Box::new(store)));
+        if let Some(location) = &self.store {
+            return Ok(Place::Stored(open_bucket_to_read(location, &self.bucket)?));
         }
         match (&self.data, url) {
             (Some(data), None) => Ok(Place::Stored(Box::new(LocalReader::open(data)?))),

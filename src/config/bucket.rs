@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::together::alone;
 use super::{ConfigError, ServeArgs, Size};
 use crate::store::{
-    AwsEnvironment, S3Limits, S3Options, S3Settings, S3Store, S3Url, StoreError, StoreLimits,
+    AwsEnvironment, S3Limits, S3Options, S3Settings, S3Store, S3Url, Shelf, StoreError, StoreLimits,
 };
 
 /// Where uploads are kept, within which bounds.
@@ -40,6 +40,11 @@ impl BucketSettings {
     /// Connects, and finds out what the engine does. Blocks.
     pub fn open(&self) -> Result<S3Store, StoreError> {
         S3Store::open(&self.settings, self.limits.clone())
+    }
+
+    /// Opens it to be read only. Blocks.
+    pub fn open_to_read(&self) -> Result<Box<dyn Shelf>, StoreError> {
+        S3Store::open_to_read(&self.settings, self.limits.clone())
     }
 
     /// The same for a command that may run beside servers. Blocks.

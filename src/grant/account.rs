@@ -132,9 +132,13 @@ impl Link {
     }
 
     fn check_bytes(&self, what: What, bytes: u64) -> Result<(), Refused> {
-        if what == What::Part && self.part_bytes_left().is_some_and(|left| bytes > left) {
-            // All the files that it takes are there, or on their way in parts.
-            return Err(Refused::UploadsUsedUp);
+        if what == What::Part {
+            match self.part_bytes_left() {
+                // All the files that it takes are there, or on their way in parts.
+                Some(0) if bytes > 0 => return Err(Refused::UploadsUsedUp),
+                Some(left) if bytes > left => return Err(Refused::BytesUsedUp { left }),
+                _ => {}
+            }
         }
         match self.bytes_left() {
             Some(left) if bytes > left => Err(Refused::BytesUsedUp { left }),

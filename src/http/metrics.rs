@@ -276,6 +276,7 @@ mod tests {
     fn what_an_engine_was_asked_is_counted_by_kind() {
         let text = of_engine(&EngineStatus {
             conditional_writes: true,
+            bare_etags: false,
             checksum: "sha256",
             keeps_versions: false,
             requests: vec![("put", 3), ("get", 0)],

@@ -79,7 +79,10 @@ pub(super) async fn respond(app: &Arc<App>, head: &Parts) -> Result<Response, Pr
 
 /// What an engine's ways mean for uploads.
 fn means(engine: &EngineStatus) -> Vec<&'static str> {
-    let concurrent = if engine.conditional_writes {
+    let concurrent = if engine.bare_etags {
+        "Two servers that go on with one upload at the same time: the engine lets one of them, and the other one acknowledges nothing. \
+         It compares ETags only without quotation marks, and is sent them so."
+    } else if engine.conditional_writes {
         "Two servers that go on with one upload at the same time: the engine lets one of them, and the other one acknowledges nothing."
     } else {
         "Two servers that go on with one upload at the same time take turns by tickets, since the engine has no conditional writes: \
@@ -108,6 +111,7 @@ mod tests {
     fn what_is_said_follows_from_what_the_engine_does() {
         let engine = |conditional_writes, checksum, keeps_versions| EngineStatus {
             conditional_writes,
+            bare_etags: false,
             checksum,
             keeps_versions,
             requests: Vec::new(),
@@ -119,6 +123,11 @@ mod tests {
         assert_eq!((best.len(), worst.len()), (3, 4));
         let said = best.iter().zip(&worst).filter(|(one, other)| one != other);
         assert_eq!(said.count(), 2);
+        let bare = EngineStatus {
+            bare_etags: true,
+            ..engine(true, "sha256", false)
+        };
+        assert!(means(&bare)[0].contains("without quotation marks"));
         let document = |engine: Option<&EngineStatus>| {
             let document = Document {
                 ready: true,
@@ -129,7 +138,7 @@ mod tests {
             };
             serde_json::to_string(&document).unwrap()
         };
-        let expected = r#"{"ready":true,"engine":{"conditional_writes":true,"checksum":"sha256","keeps_versions":false}}"#;
+        let expected = r#"{"ready":true,"engine":{"conditional_writes":true,"bare_etags":false,"checksum":"sha256","keeps_versions":false}}"#;
         let signed = engine(true, "sha256", false);
         assert_eq!(document(Some(&signed)), expected);
         assert_eq!(document(None), r#"{"ready":true}"#);

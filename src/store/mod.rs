@@ -35,6 +35,8 @@ pub use local::{LocalFolder, LocalReader, LocalRecords, LocalStore, StoreLimits}
 pub use logs::{LogStore, MAX_PIECE};
 pub use nodes::{NodeId, Nodes};
 pub use records::{Change, Collection, MAX_RECORD, RecordName, RecordStore};
+#[cfg(test)]
+pub(crate) use s3::SmallEngine;
 pub use s3::{
     AwsEnvironment, AwsProfile, EndpointError, ProfileError, ProfileFile, S3Options, S3Settings,
     S3SettingsError, S3Url, S3UrlError,
@@ -256,6 +258,8 @@ pub struct EngineStatus {
     /// Whether two servers that go on with one upload are told apart by the engine itself. Where not, they take turns, and one that
     /// stands still for more than half a minute, or a write that the engine does so late, may go over what another wrote.
     pub conditional_writes: bool,
+    /// Whether it compares what is to be replaced only where its `ETag` comes without quotation marks, which it does then.
+    pub bare_etags: bool,
     /// What finds damage on the way to the engine: `crc64nvme`, `sha256` or `none`.
     pub checksum: &'static str,
     /// Whether it keeps what was deleted.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::super::stored::open_bucket;
+use super::super::stored::{open_bucket, open_bucket_to_read};
 use super::super::{Exit, Failure};
 use crate::config::BucketArgs;
 use crate::store::{LocalReader, LocalStore, S3Url, S3UrlError, Shelf, Store, StoreError};
@@ -58,10 +58,11 @@ impl Source {
         to_delete: bool,
     ) -> Result<Self, Failure> {
         let (shelf, store): (Arc<dyn Shelf>, Option<Arc<dyn Store>>) = match place {
-            Place::Bucket(location) => {
+            Place::Bucket(location) if to_delete => {
                 let store = Arc::new(open_bucket(location.clone(), reached)?);
-                (Arc::clone(&store) as _, to_delete.then_some(store as _))
+                (Arc::clone(&store) as _, Some(store as _))
             }
+            Place::Bucket(location) => (open_bucket_to_read(location, reached)?.into(), None),
             Place::Folder(data) => {
                 // First, because a store would make what is missing.
                 let shelf = Arc::new(LocalReader::open(data)?);

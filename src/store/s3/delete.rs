@@ -22,9 +22,14 @@ impl S3Store {
         let Some(removal) = Removal::take(self, id, Doing::Deleting)? else {
             return Err(StoreError::NotFound);
         };
-        let folder = Folder::list(&self.bucket, id)?;
+        let mut folder = Folder::list(&self.bucket, id)?;
         if folder.meta.is_some() {
             self.bucket.delete(&keys::meta(id))?;
+        }
+        if removal.beside_rewrap {
+            // A manifest that was put there meanwhile has gone with it, and what that one named has not been listed. From now on none is
+            // put there: it would have to be in the place of one. Who begins to rewrap later puts a note of its own, which sweeping finds.
+            folder.join(Folder::list(&self.bucket, id)?);
         }
         // Of several who do this at once, one tells of it.
         let was_there = folder.len() > 0 || removal.taken_over;

@@ -1,5 +1,6 @@
 //! What lies in an upload's folder.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::bucket::{Bucket, Listed};
@@ -62,6 +63,22 @@ impl Folder {
             Some(Entry::Names(tag)) => self.names.push((tag, object)),
             None => self.foreign.push(object),
         }
+    }
+
+    /// Adds what only a later list has.
+    pub(super) fn join(&mut self, later: Self) {
+        let known: BTreeSet<String> = self.all().map(|object| object.key.clone()).collect();
+        let is_new = |object: &Listed| !known.contains(&object.key);
+        let segments = later.segments.into_iter();
+        self.segments
+            .extend(segments.filter(|(_, object)| is_new(object)));
+        self.segments.sort_by_key(|(name, _)| *name);
+        self.parts.extend(later.parts.into_iter().filter(is_new));
+        let names = later.names.into_iter();
+        self.names
+            .extend(names.filter(|(_, object)| is_new(object)));
+        self.foreign
+            .extend(later.foreign.into_iter().filter(is_new));
     }
 
     pub(super) fn len(&self) -> usize {

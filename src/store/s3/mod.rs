@@ -41,3 +41,5 @@ pub use settings::{
     S3Url, S3UrlError,
 };
 pub use store::S3Store;
+#[cfg(test)]
+pub(crate) use testing::SmallEngine;

@@ -62,6 +62,12 @@ impl Quota {
         Ok(Self { bucket, shares })
     }
 
+    /// For a command that only reads.
+    pub(super) fn uncounted(bucket: Bucket) -> Self {
+        let shares = None;
+        Self { bucket, shares }
+    }
+
     /// Counts bytes that are about to be written, where they fit.
     pub(super) fn take(&self, bytes: u64) -> Result<(), StoreError> {
         self.shares

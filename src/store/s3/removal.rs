@@ -20,6 +20,8 @@ pub(super) struct Removal<'a> {
     note: Bytes,
     /// Whether somebody had it before.
     pub(super) taken_over: bool,
+    /// Whether somebody was putting other segments in the place of the upload's own when it was taken.
+    pub(super) beside_rewrap: bool,
 }
 
 impl<'a> Removal<'a> {
@@ -46,6 +48,7 @@ impl<'a> Removal<'a> {
             let taken = Self::take_up(store, id, doing, &etag)?;
             if let Some(mut removal) = taken {
                 removal.taken_over = other == Some(doing);
+                removal.beside_rewrap = other == Some(Doing::Rewrapping);
                 return Ok(Some(removal));
             }
         }
@@ -74,6 +77,7 @@ impl<'a> Removal<'a> {
             id: *id,
             note: format!("{} {}", doing.word(), keys::tag()).into(),
             taken_over,
+            beside_rewrap: false,
         }
     }
 

@@ -5,6 +5,7 @@ mod url;
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -16,6 +17,7 @@ use super::bucket::{Endpoint, EndpointError};
 
 const CREDENTIALS_FILE: &str = ".aws/credentials";
 const CONFIG_FILE: &str = ".aws/config";
+const GROUP_AND_OTHERS_WRITE: u32 = 0o022;
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// What a configuration says of the store; it goes before what the environment says.
@@ -107,6 +109,14 @@ pub enum S3SettingsError {
         path: PathBuf,
         /// The system's answer.
         source: io::Error,
+    },
+    /// Whoever can write a file of profiles says where uploads go.
+    #[error("{} can be changed by others (mode {mode:04o}): run `chmod go-w {}`", path.display(), path.display())]
+    Writable {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
     },
     /// A file of profiles is no such file.
     #[error("{} cannot be read as a file of profiles", path.display())]
@@ -447,6 +457,11 @@ fn read(path: &Path, named: bool) -> Result<Option<Zeroizing<String>>, S3Setting
         Err(error) if error.kind() == io::ErrorKind::NotFound && !named => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
+    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
+    if mode & GROUP_AND_OTHERS_WRITE != 0 {
+        let path = path.to_owned();
+        return Err(S3SettingsError::Writable { path, mode });
+    }
     let mut text = Zeroizing::new(String::new());
     let read = file.take(profile::MAX_FILE + 1).read_to_string(&mut text);
     if read.map_err(failed)? as u64 > profile::MAX_FILE {

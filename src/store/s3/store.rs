@@ -19,7 +19,7 @@ use super::sessions::Sessions;
 use super::settings::S3Settings;
 use crate::store::{
     Day, EngineStatus, Expiring, LogStore, Publication, SealedUpload, SegmentHeader, SegmentName,
-    SegmentWriter, Store, StoreError, UploadId,
+    SegmentWriter, Shelf, Store, StoreError, UploadId,
 };
 
 /// Bytes of the largest manifest that is read; the largest that is written is smaller.
@@ -73,6 +73,17 @@ impl S3Store {
         let records = Records::new(bucket.clone());
         let quota = Quota::join(bucket.clone(), records.clone())?;
         Self::of(bucket, records, quota, limits)
+    }
+
+    /// The same for a command that only reads: what the engine keeps of what is written is not tried. May block.
+    pub fn open_to_read(
+        settings: &S3Settings,
+        limits: S3Limits,
+    ) -> Result<Box<dyn Shelf>, StoreError> {
+        let bucket = Bucket::connect_to_read(settings)?;
+        let records = Records::new(bucket.clone());
+        let quota = Quota::uncounted(bucket.clone());
+        Ok(Box::new(Self::of(bucket, records, quota, limits)?))
     }
 
     /// The store in a bucket that is connected to already.
@@ -224,6 +235,7 @@ impl Store for S3Store {
         let counts = self.bucket.requests();
         Some(EngineStatus {
             conditional_writes: engine.conditional_writes,
+            bare_etags: engine.bare_etags,
             checksum: match engine.checksum {
                 Checksum::Crc64Nvme => "crc64nvme",
                 Checksum::Sha256 => "sha256",

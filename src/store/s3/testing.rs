@@ -1,11 +1,14 @@
-//! Places in a real engine, for tests that are run with one: `tests/e2e/bucket_tests`.
+//! Places in a real engine, for tests that are run with one (`tests/e2e/bucket_tests`), and in a small one in this process.
 
 use std::env;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
+use super::S3Limits;
 use super::bucket::Bucket;
+use super::bucket::tests::{Liar, Lies, settings as settings_of};
 use super::settings::{AwsEnvironment, S3Options, S3Settings, S3Url};
+use super::store::S3Store;
 
 /// A store of the test's own in the bucket that `SEALSLOT_TEST_S3_URL` names, at `SEALSLOT_TEST_S3_ENDPOINT`, with the key in
 /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
@@ -57,6 +60,27 @@ pub(super) fn buckets(conditional: bool) -> [Bucket; 2] {
             bucket.without_conditions()
         }
     })
+}
+
+/// A small engine with one bucket, which several servers have.
+pub(crate) struct SmallEngine(Liar);
+
+impl SmallEngine {
+    pub(crate) fn start() -> Self {
+        Self(Liar::start(Lies::default()))
+    }
+
+    /// The store, as one more process has it. Blocks.
+    pub(crate) fn store(&self) -> S3Store {
+        S3Store::open(&settings_of(&self.0), S3Limits::default()).unwrap()
+    }
+
+    /// The names of all objects that have this in them.
+    pub(crate) fn keys_with(&self, part: &str) -> Vec<String> {
+        let state = self.0.state();
+        let keys = state.keys().into_iter().filter(|key| key.contains(part));
+        keys.map(str::to_owned).collect()
+    }
 }
 
 fn variable(name: &str) -> String {

@@ -489,3 +489,39 @@ async fn what_is_taken_in_is_reserved_and_no_more_than_there_is() {
     uploads.settled().await;
     assert_eq!(reserved(), 0);
 }
+
+#[tokio::test]
+async fn parts_of_unknown_length_find_room_in_the_last_file_that_a_link_takes() {
+    let mut bench = Bench::new(1, 1000);
+    let (_, uploads) = bench.open(usize::MAX);
+    let new = NewLink {
+        max_uploads: Some(1),
+        max_file: Some(100),
+        max_bytes: Some(1000),
+        ..NewLink::default()
+    };
+    bench.link = uploads
+        .links()
+        .create(new, SystemTime::now())
+        .unwrap()
+        .1
+        .id();
+    let new = |role| {
+        let mut new = bench.session(role, None);
+        new.terms.max_size = 100;
+        new
+    };
+    let mut urls: Vec<UploadUrl> = Vec::new();
+    for bytes in [&[1; 40], &[2; 60][..]] {
+        let part = uploads.create_session(new(Role::Partial)).await.unwrap();
+        let part = fill(part, bytes).await.unwrap();
+        let (part, _) = part.declare_length(bytes.len() as u64).await.unwrap();
+        urls.push(part.url().clone());
+    }
+    let refused = uploads.create_session(new(Role::Partial)).await.err();
+    let refused = refused.unwrap().to_string();
+    assert_eq!(refused, Refused::UploadsUsedUp.to_string());
+    let whole = new(Role::Final(String::new()));
+    uploads.concatenate(whole, &urls).await.map(drop).unwrap();
+    assert_eq!(bench.check(&uploads).used.bytes, 100);
+}

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Barrier;
+use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -9,7 +11,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::keys::NamedRecipient;
 use crate::seal::{Identity, Recipient};
-use crate::store::{Change, Collection, LocalReader, LocalStore, RecordName, RecordStore};
+use crate::store::{
+    Change, Collection, LocalReader, LocalStore, RecordName, RecordStore, SmallEngine,
+};
 use crate::upload::{Kind, NewSession, OpenUpload, ReadError, Role, SessionLimits, Terms, Uploads};
 
 const KEY: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
@@ -346,4 +350,53 @@ fn records_are_carried_and_what_differs_is_left_unless_it_is_to_be_replaced() {
     assert!(remove() && remove());
     assert_eq!(there(links), b"2");
     assert!(from.store.records(links).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn two_runs_at_once_leave_each_upload_whole_and_nothing_beside_it() {
+    let source = Side::new();
+    let mut ids = Vec::new();
+    for byte in 0..6 {
+        let parts = [&[byte; 100][..], &[byte; 200]];
+        ids.push(source.upload(&parts, Terms::default()).await);
+    }
+    let (engine, ready) = (SmallEngine::start(), Barrier::new(2));
+    let run = &|removes| {
+        let target = engine.store();
+        let migration = Migration::new(&*source.store, &target, Arc::new(AtOnce));
+        for id in &ids {
+            ready.wait();
+            let carried = migration.carry(id).unwrap();
+            let is_new = matches!(carried, Carried::Copied { .. });
+            assert!(is_new || carried == Carried::Already, "{carried:?}");
+            // Both have it there before one of them deletes it here.
+            ready.wait();
+            if removes {
+                assert!(migration.remove(&*source.store, id, is_new).unwrap());
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let runs = [true, false].map(|removes| scope.spawn(move || run(removes)));
+        for run in runs {
+            run.join().unwrap();
+        }
+    });
+    assert_eq!(source.store.list(None, 10).unwrap(), []);
+    let check = || {
+        let target = engine.store();
+        for (byte, id) in (0..).zip(&ids) {
+            let upload = OpenUpload::open(target.open(id).unwrap(), Some(id), &[identity()]);
+            let mut content = Vec::new();
+            let copied = Arc::new(upload.unwrap()).copy_to(|piece| {
+                content.extend_from_slice(piece);
+                Ok::<_, ReadError>(())
+            });
+            copied.unwrap();
+            assert_eq!(content, [byte; 300]);
+            let there = engine.keys_with(&format!("uploads/{}/{id}/", id.day()));
+            assert_eq!(there.len(), 3, "{there:?}");
+        }
+    };
+    thread::scope(|scope| scope.spawn(check).join().unwrap());
 }

@@ -92,8 +92,7 @@ impl Session {
             Err(error) if error.is_final() => {
                 if self.store.is_shared() && self.unsaved.is_none() {
                     // Another server may be about to publish it: one of the two finds its place taken.
-                    let (id, next) = (self.url.id(), self.state.next);
-                    self.store.put_entry(id, next, &record::GIVEN_UP)?;
+                    self.put_given_up()?;
                 }
                 self.remove_all()?;
                 return Err(error);
@@ -238,7 +237,7 @@ impl Session {
     }
 
     /// Counts it, and tells observers that it is durable. Blocks.
-    fn tell(&self, segments: &[SealedSegment], finish: &Finish) {
+    pub(super) fn tell(&self, segments: &[SealedSegment], finish: &Finish) {
         if let Some(account) = &self.account {
             account.settle(self.state.offset);
         }
@@ -256,7 +255,7 @@ impl Session {
         });
     }
 
-    fn ended(&mut self, finish: Finish) -> Result<(), SessionError> {
+    pub(super) fn ended(&mut self, finish: Finish) -> Result<(), SessionError> {
         let put = self.put_last(Event::Finished(finish.clone()));
         self.state.phase = match put {
             Ok(()) => Phase::Finished(finish),

@@ -85,6 +85,20 @@ impl Uploads {
     }
 
     fn take_in_hand(&self, url: &UploadUrl, claim: &Arc<Claim>) -> Result<Session, SessionError> {
+        let mut session = self.as_it_stands(url, claim)?;
+        session.look_at_link()?;
+        session.recover()?;
+        session.check_last_segment()?;
+        session.complete_finish()?;
+        Ok(session)
+    }
+
+    /// Takes an upload in hand, and brings nothing to an end that was begun. Blocks.
+    pub(super) fn as_it_stands(
+        &self,
+        url: &UploadUrl,
+        claim: &Arc<Claim>,
+    ) -> Result<Session, SessionError> {
         // Whoever had it in hand before may have removed it.
         let clear = self.clear_head(url)?;
         let head = clear.open(url)?;
@@ -93,12 +107,7 @@ impl Uploads {
             None => State::new(&head),
         };
         let (url, claim) = (url.clone(), Arc::clone(claim));
-        let mut session = self.in_hand(url, head, clear.expires, state, claim)?;
-        session.look_at_link()?;
-        session.recover()?;
-        session.check_last_segment()?;
-        session.complete_finish()?;
-        Ok(session)
+        self.in_hand(url, head, clear.expires, state, claim)
     }
 
     /// Cancels a resumable upload, in whatever state it is: unfinished, with all that had arrived of it; finished, only what

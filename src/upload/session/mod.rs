@@ -10,6 +10,7 @@
 mod append;
 mod claim;
 mod concat;
+mod error;
 mod finish;
 mod lifecycle;
 mod record;
@@ -29,6 +30,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 pub use append::Append;
 use claim::Claim;
 pub(super) use claim::Claims;
+pub use error::SessionError;
 #[cfg(test)]
 pub(super) use record::GIVEN_UP;
 pub(super) use record::is_unmade;
@@ -46,9 +48,7 @@ use super::recipients::SealedTo;
 use super::segment::{self, SealedSegment};
 use super::staged::Staged;
 use super::{Receipt, Terms, to_rfc3339};
-use crate::grant::Refused;
-use crate::seal::SealError;
-use crate::store::{MAX_SEGMENTS, SealedFile, SegmentName, Store, StoreError, UploadId};
+use crate::store::{SealedFile, SegmentName, Store, StoreError, UploadId};
 
 /// How resumable uploads are bounded. Every field has a setting of the same name.
 #[derive(Debug, Clone)]
@@ -66,109 +66,6 @@ impl Default for SessionLimits {
             upload_lifetime: Duration::from_hours(7 * 24),
             checkpoint: 256 << 20,
         }
-    }
-}
-
-/// Why a resumable upload cannot be gone on with.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// No such upload, another secret, or expired.
-    #[error(
-        "there is no such upload: it was never created, was cancelled or has expired; begin anew"
-    )]
-    Unknown,
-    /// Its record or what it had received is damaged. Nothing that was acknowledged may be passed over.
-    #[error("what the server kept of this upload is damaged; begin anew")]
-    Lost,
-    /// More bodies than an upload can have segments.
-    #[error("an upload takes at most {MAX_SEGMENTS} requests that bring data; send larger pieces")]
-    TooManySegments,
-    /// More came than the length that was given.
-    #[error("more was sent than the length that was given; the upload is void")]
-    TooLong,
-    /// It is finished, or part of another.
-    #[error("the upload is complete and takes nothing more")]
-    Complete,
-    /// A part that is to be concatenated has not arrived whole.
-    #[error("an upload that is to be concatenated is no part, or not complete yet")]
-    PartIncomplete,
-    /// The same part twice.
-    #[error("the same part is named twice; send it twice to have it twice")]
-    PartTwice,
-    /// A part that went into another upload already.
-    #[error("a part went into another upload already; send it again to use it once more")]
-    PartUsed,
-    /// It is, or its parts are together, larger than it may be.
-    #[error("the upload is larger than the {0} bytes that are allowed")]
-    TooLarge(u64),
-    /// It calls itself an age file and is none that could be opened here.
-    #[error(transparent)]
-    ClientSealed(#[from] super::ClientSealedError),
-    /// The operating system gave no random bytes.
-    #[error("the operating system gave no randomness")]
-    Randomness(#[source] getrandom::Error),
-    /// The link that it comes through was revoked.
-    #[error("the link was revoked: nothing more is taken through it")]
-    LinkRevoked,
-    /// It cannot be taken back any more.
-    #[error("the time in which the upload could be taken back is over")]
-    WithdrawalOver,
-    /// Parts and what is made of them came in different ways.
-    #[error(
-        "parts, and what is made of them, must all come through the same link, or all through none"
-    )]
-    PartForeign,
-    /// Receiving failed.
-    #[error(transparent)]
-    Receive(ReceiveError),
-}
-
-impl SessionError {
-    /// Whether another server went on with the upload.
-    fn is_overtaken(&self) -> bool {
-        matches!(
-            self,
-            Self::Receive(ReceiveError::Store(StoreError::Overtaken))
-        )
-    }
-
-    /// Whether it says that what arrived is not what it should be. To try again would not help.
-    fn is_final(&self) -> bool {
-        matches!(
-            self,
-            Self::ClientSealed(_) | Self::Receive(ReceiveError::Digest(_))
-        )
-    }
-}
-
-impl From<ReceiveError> for SessionError {
-    fn from(error: ReceiveError) -> Self {
-        match error {
-            ReceiveError::Refused(refused) => refused.into(),
-            ReceiveError::TooLarge(limit) => Self::TooLarge(limit),
-            error => Self::Receive(error),
-        }
-    }
-}
-
-impl From<StoreError> for SessionError {
-    fn from(error: StoreError) -> Self {
-        Self::Receive(error.into())
-    }
-}
-
-impl From<Refused> for SessionError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Revoked | Refused::Unknown => Self::LinkRevoked,
-            refused => Self::Receive(ReceiveError::Refused(refused)),
-        }
-    }
-}
-
-impl From<SealError> for SessionError {
-    fn from(error: SealError) -> Self {
-        Self::Receive(error.into())
     }
 }
 
@@ -303,7 +200,8 @@ impl Session {
         run_blocking(move || {
             // Where several servers share the store, to tell them all costs as much as to publish them. The last one was seen.
             if self.is_open() && self.state.segments > 0 && !self.store.is_shared() {
-                let staged = self.store.open_staged(self.url.id(), &[]).map_err(lost)?;
+                let staged = self.store.open_staged(self.url.id(), &[]);
+                let staged = staged.map_err(|error| self.missing(error))?;
                 let files = staged.files()?;
                 let there = |number| files.binary_search(&SealedFile::Segment(number)).is_ok();
                 if !(0..self.state.segments).all(there) {
@@ -329,7 +227,7 @@ impl Session {
         let name = name.map_or_else(|| SegmentName::plain(last), Ok)?;
         let staged = self.store.open_staged(self.url.id(), &[name]);
         let file = staged.and_then(|staged| staged.open(name.file()));
-        let file = file.map_err(lost)?;
+        let file = file.map_err(|error| self.missing(error))?;
         if file.len() != self.state.last_sealed_size {
             return Err(self.lost("the last segment has another size"));
         }
@@ -342,7 +240,13 @@ impl Session {
 
     /// The segments that were closed, each of which is still there in its size. Blocks.
     fn closed_segments(&self) -> Result<Vec<SealedSegment>, SessionError> {
-        let segments = record::closed_segments(&*self.store, &self.url, &self.state)?;
+        let segments = match record::closed_segments(&*self.store, &self.url, &self.state) {
+            // What was read may be another server's by now.
+            Err(SessionError::Lost) if self.is_overtaken() => {
+                return Err(StoreError::Overtaken.into());
+            }
+            segments => segments?,
+        };
         if segments.is_empty() {
             return Ok(segments);
         }
@@ -350,7 +254,7 @@ impl Session {
         let staged = self.store.open_staged(self.url.id(), &names);
         let sizes = staged
             .and_then(|staged| staged.sizes(&names))
-            .map_err(lost)?;
+            .map_err(|error| self.missing(error))?;
         let expected = segments.iter().map(|segment| segment.sealed_size);
         if !expected.eq(sizes) {
             return Err(self.lost("a segment has another size"));
@@ -384,7 +288,8 @@ impl Session {
             return Ok(());
         }
         let published = match self.state.phase {
-            Phase::Finished(_) | Phase::Concatenated(_) => true,
+            // What is about to be made of a part has taken over what was reserved for it.
+            Phase::Finished(_) | Phase::Joining(_) | Phase::Concatenated(_) => true,
             // It was, and only has to be told.
             Phase::Finishing(_) => self.store.open(self.url.id()).is_ok(),
             Phase::Open | Phase::Interrupted(_) => false,
@@ -432,6 +337,29 @@ impl Session {
         Ok(remove(&*self.store, self.url.id(), self.account.as_ref())?)
     }
 
+    /// What was acknowledged must be there, unless another server has gone on with it. Blocks.
+    fn missing(&self, error: StoreError) -> SessionError {
+        match error {
+            StoreError::NotFound if self.is_overtaken() => StoreError::Overtaken.into(),
+            StoreError::NotFound => self.lost("a segment is missing"),
+            error => error.into(),
+        }
+    }
+
+    /// Whether the record has come further than it stood when this session took the upload in hand, by another server. Blocks.
+    fn is_overtaken(&self) -> bool {
+        if !self.store.is_shared() {
+            return false;
+        }
+        match record::last_entry(&*self.store, &self.url) {
+            Ok(Some((number, entry))) => number + 1 != self.state.next || entry.is_last(),
+            Ok(None) => self.state.next > 0,
+            // Given up.
+            Err(SessionError::Unknown) => true,
+            Err(_) => false,
+        }
+    }
+
     /// Says to the operator what is damaged.
     fn lost(&self, what: &'static str) -> SessionError {
         tracing::error!(id = %self.url.id(), what, "an upload in progress is damaged, and was given up");
@@ -459,16 +387,19 @@ impl Session {
 
     /// An entry that says where the upload stands now.
     fn entry(&self, event: Event) -> Entry {
-        let ended = matches!(event, Event::Finished(_) | Event::Concatenated(_));
-        Entry {
+        let mut entry = Entry {
             offset: self.state.offset,
             segments: self.state.segments,
             length: self.state.length,
             last_sealed_size: self.state.last_sealed_size,
             last_name: self.state.last_name,
-            digests: (!ended).then(|| self.state.digests.to_state()),
+            digests: None,
             event,
+        };
+        if !entry.is_last() {
+            entry.digests = Some(self.state.digests.to_state());
         }
+        entry
     }
 
     fn put(&mut self, event: Event) -> Result<(), SessionError> {
@@ -503,17 +434,6 @@ fn remove(store: &dyn Store, id: &UploadId, account: Option<&Account>) -> Result
         account.give_back();
     }
     Ok(())
-}
-
-/// What was acknowledged must be there.
-fn lost(error: StoreError) -> SessionError {
-    match error {
-        StoreError::NotFound => {
-            tracing::error!("a segment of an upload in progress is missing: it was given up");
-            SessionError::Lost
-        }
-        error => error.into(),
-    }
 }
 
 async fn run_blocking<T: Send + 'static>(

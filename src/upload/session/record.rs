@@ -218,6 +218,8 @@ pub(super) enum Event {
     Finishing(Finish),
     /// It is published.
     Finished(Finish),
+    /// A part, in a store that several servers share: this upload is about to be made of it, and of the parts named beside it.
+    Joining(Final),
     /// A part: it went into this upload.
     Concatenated(Final),
 }
@@ -259,6 +261,11 @@ impl Drop for Final {
 }
 
 impl Entry {
+    /// Whether none comes behind it.
+    pub(super) fn is_last(&self) -> bool {
+        matches!(self.event, Event::Finished(_) | Event::Concatenated(_))
+    }
+
     fn purpose(number: u32) -> [u8; 9] {
         let mut purpose = *b"entry....";
         purpose[5..].copy_from_slice(&number.to_be_bytes());
@@ -415,6 +422,9 @@ mod tests {
             }),
             Event::Finishing(finish.clone()),
             Event::Finished(finish),
+            Event::Joining(Final {
+                url: url().to_segment().to_string(),
+            }),
             Event::Concatenated(Final {
                 url: url().to_segment().to_string(),
             }),

@@ -26,6 +26,8 @@ pub(super) enum Phase {
     /// It was to be published.
     Finishing(Finish),
     Finished(Finish),
+    /// A part that is about to go into a final upload.
+    Joining(Final),
     /// A part that went into a final upload.
     Concatenated(Final),
 }
@@ -62,6 +64,7 @@ impl State {
                 Event::Open(segment) => Phase::Interrupted(segment),
                 Event::Finishing(finish) => Phase::Finishing(finish),
                 Event::Finished(finish) => Phase::Finished(finish),
+                Event::Joining(into) => Phase::Joining(into),
                 Event::Concatenated(into) => Phase::Concatenated(into),
             },
         })

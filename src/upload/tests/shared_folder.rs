@@ -1,7 +1,7 @@
 //! A folder that several servers share, as they share a bucket: a segment is there when it has come to its end and not before, an
 //! entry is put by one server alone, and another server may do something between any two steps of this one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use crate::store::{
@@ -18,7 +18,8 @@ pub(in crate::upload) struct Folder {
     store: LocalStore,
     /// By upload and number, whose segment it is, and whether it has come to its end.
     segments: Mutex<BTreeMap<(UploadId, u32), (SegmentName, bool)>>,
-    entries: Mutex<()>,
+    /// Records whose entries were replaced by a last one, behind which none is put.
+    ended: Mutex<BTreeSet<UploadId>>,
     /// How many segments each upload was published with.
     published: Mutex<BTreeMap<UploadId, usize>>,
     expiring: Mutex<Vec<Expiring>>,
@@ -27,7 +28,8 @@ pub(in crate::upload) struct Folder {
 /// The folder, as one server sees it.
 pub(in crate::upload) struct SharedFolder {
     folder: Arc<Folder>,
-    between: Mutex<Option<Between>>,
+    /// And how many entries are put before.
+    between: Mutex<Option<(usize, Between)>>,
     publishing: Mutex<Option<Between>>,
 }
 
@@ -36,7 +38,7 @@ impl SharedFolder {
         Self::over(Arc::new(Folder {
             store,
             segments: Mutex::default(),
-            entries: Mutex::default(),
+            ended: Mutex::default(),
             published: Mutex::default(),
             expiring: Mutex::default(),
         }))
@@ -57,12 +59,33 @@ impl SharedFolder {
 
     /// Has something done before this server puts its next entry.
     pub(in crate::upload) fn before_the_next_entry(&self, what: impl FnOnce() + Send + 'static) {
-        *self.between.lock().unwrap() = Some(Box::new(what));
+        self.before_an_entry(0, what);
+    }
+
+    /// The same, when it has put so many more.
+    pub(in crate::upload) fn before_an_entry(
+        &self,
+        number: usize,
+        what: impl FnOnce() + Send + 'static,
+    ) {
+        *self.between.lock().unwrap() = Some((number, Box::new(what)));
     }
 
     /// Has something done before this server publishes the next time.
     pub(in crate::upload) fn before_it_publishes(&self, what: impl FnOnce() + Send + 'static) {
         *self.publishing.lock().unwrap() = Some(Box::new(what));
+    }
+
+    fn come_to_an_entry(&self) {
+        let mut waiting = self.between.lock().unwrap();
+        let between = waiting.take_if(|(left, _)| *left == 0);
+        if let Some((left, _)) = &mut *waiting {
+            *left -= 1;
+        }
+        drop(waiting);
+        if let Some((_, between)) = between {
+            between();
+        }
     }
 
     fn store(&self) -> &LocalStore {
@@ -141,13 +164,10 @@ impl SessionStore for SharedFolder {
     }
 
     fn put_entry(&self, id: &UploadId, number: u32, entry: &EntryBytes) -> Result<(), StoreError> {
-        let between = self.between.lock().unwrap().take();
-        if let Some(between) = between {
-            between();
-        }
-        let _alone = self.folder.entries.lock().unwrap();
+        self.come_to_an_entry();
+        let ended = self.folder.ended.lock().unwrap();
         let (first, entries) = self.store().last_entries(id, 1)?;
-        if first as usize + entries.len() != number as usize {
+        if ended.contains(id) || first as usize + entries.len() != number as usize {
             return Err(StoreError::Overtaken);
         }
         self.store().put_entry(id, number, entry)
@@ -162,6 +182,8 @@ impl SessionStore for SharedFolder {
     }
 
     fn replace_entries(&self, id: &UploadId, entry: &EntryBytes) -> Result<(), StoreError> {
+        self.come_to_an_entry();
+        self.folder.ended.lock().unwrap().insert(*id);
         self.store().replace_entries(id, entry)
     }
 
@@ -225,7 +247,11 @@ impl Staging for SharedFolder {
         from: (&UploadId, &SegmentName),
         to: (&UploadId, &SegmentName),
     ) -> Result<(), StoreError> {
-        self.store().link_segment(from, to)?;
+        match self.store().link_segment(from, to) {
+            // Below the folder a segment has no name but its number, and another server has linked the same one.
+            Err(StoreError::Exists) => {}
+            linked => linked?,
+        }
         let mut segments = self.folder.segments.lock().unwrap();
         segments.insert((*to.0, to.1.number()), (*to.1, true));
         Ok(())

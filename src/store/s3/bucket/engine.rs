@@ -4,9 +4,15 @@ use serde::Serialize;
 
 /// What the engine was found to keep when the store was opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a promise of its own"
+)]
 pub struct Engine {
     /// Whether an object is created only where there is none, and replaced only where it is the one that was meant.
     pub conditional_writes: bool,
+    /// Whether it compares what is to be replaced only where its `ETag` comes without quotation marks.
+    pub bare_etags: bool,
     /// How damage on the way is noticed.
     pub checksum: Checksum,
     /// Whether the bucket keeps what is deleted.
@@ -45,6 +51,7 @@ impl Engine {
             engine,
             place,
             conditional_writes = self.conditional_writes,
+            bare_etags = self.bare_etags,
             checksum = self.checksum.name(),
             versioned = self.versioned,
             bulk_delete = self.bulk_delete,

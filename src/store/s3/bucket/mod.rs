@@ -43,6 +43,7 @@ use crate::store::StoreError;
 use conditional::Written;
 use connector::{Connector, Deadlines};
 use error::BucketError;
+use probe::Found;
 use requests::{Condition, MAX_KEYS, Requests};
 use runtime::Runtime;
 
@@ -79,10 +80,25 @@ impl Bucket {
         Self::connect_within(settings, Deadlines::default())
     }
 
+    /// Connects to read, for which nothing has to be tried: whether the bucket answers at all is looked at.
+    pub(super) fn connect_to_read(settings: &S3Settings) -> Result<Self, StoreError> {
+        Self::connect_by(settings, |settings, place| {
+            Self::connect_and_look(settings, Deadlines::default(), place)
+        })
+    }
+
     fn connect_within(settings: &S3Settings, deadlines: Deadlines) -> Result<Self, StoreError> {
+        Self::connect_by(settings, |settings, place| {
+            Self::connect_and_probe(settings, deadlines, place)
+        })
+    }
+
+    fn connect_by(
+        settings: &S3Settings,
+        connect: impl FnOnce(&S3Settings, &str) -> Result<Self, BucketError>,
+    ) -> Result<Self, StoreError> {
         let place = settings.location().to_string();
-        let connected = Self::connect_and_probe(settings, deadlines, &place);
-        connected.map_err(|error| {
+        connect(settings, &place).map_err(|error| {
             if error.is_passing() {
                 StoreError::Unavailable {
                     source: error.into(),
@@ -102,13 +118,42 @@ impl Bucket {
         deadlines: Deadlines,
         place: &str,
     ) -> Result<Self, BucketError> {
-        let tls = crate::tls::client_config(settings.cacert.as_deref());
-        let tls = tls.map_err(|error| BucketError::Setup(error.into()))?;
-        let runtime = Runtime::start()?;
-        let connector = Connector::new(tls.as_ref().clone(), deadlines);
+        let (runtime, connector) = Self::ways(settings, deadlines)?;
         let found = runtime.wait(probe::probe(settings, &connector, deadlines))?;
         found.engine.log(&settings.engine_name(), place);
-        Ok(Self(Arc::new(Inner {
+        Ok(Self::of(runtime, connector, deadlines, found, place))
+    }
+
+    fn connect_and_look(
+        settings: &S3Settings,
+        deadlines: Deadlines,
+        place: &str,
+    ) -> Result<Self, BucketError> {
+        let (runtime, connector) = Self::ways(settings, deadlines)?;
+        let found = runtime.wait(probe::look(settings, &connector, deadlines))?;
+        Ok(Self::of(runtime, connector, deadlines, found, place))
+    }
+
+    fn ways(
+        settings: &S3Settings,
+        deadlines: Deadlines,
+    ) -> Result<(Runtime, Connector), BucketError> {
+        let tls = crate::tls::client_config(settings.cacert.as_deref());
+        let tls = tls.map_err(|error| BucketError::Setup(error.into()))?;
+        Ok((
+            Runtime::start()?,
+            Connector::new(tls.as_ref().clone(), deadlines),
+        ))
+    }
+
+    fn of(
+        runtime: Runtime,
+        connector: Connector,
+        deadlines: Deadlines,
+        found: Found,
+        place: &str,
+    ) -> Self {
+        Self(Arc::new(Inner {
             runtime,
             requests: found.requests,
             hasty: found.hasty,
@@ -117,7 +162,7 @@ impl Bucket {
             engine: found.engine,
             place: place.to_owned(),
             asked: Mutex::new(None),
-        })))
+        }))
     }
 
     /// The same as if the engine had no conditional writes.
@@ -321,7 +366,11 @@ impl Bucket {
         let key = "probe/absent";
         let answer = self.wait(async {
             let asking = timeout(self.0.deadlines.check, self.0.hasty.head(key));
-            asking.await.unwrap_or(Err(BucketError::TimedOut))
+            asking.await.unwrap_or_else(|_| {
+                // The request was given up before it could tell.
+                health.failed(Instant::now());
+                Err(BucketError::TimedOut)
+            })
         });
         let answer = match answer {
             Err(error) if !error.is_missing() => Err(self.failed("look at", key, error)),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use object_store::aws::AwsCredentialProvider;
 
 use super::client::{self, Manner};
 use super::conditional::{self, Written};
@@ -9,11 +10,11 @@ use super::connector::{Connector, Deadlines};
 use super::engine::{Checksum, Engine};
 use super::error::{Answer, BucketError};
 use super::list;
-use super::requests::{Condition, Requests};
+use super::requests::{Condition, IfMatch, Requests};
 use super::{ETag, Endpoint, Notes, random_name};
 use crate::store::s3::settings::S3Settings;
 
-/// As many try to create one object at the same time.
+/// As many try to write one object at the same time.
 const AT_ONCE: usize = 8;
 const NOTE: (&str, &str) = ("sealslot-probe", "kept");
 const MOST: u64 = 4096;
@@ -27,41 +28,101 @@ pub(super) struct Found {
     pub(super) hasty: Requests,
 }
 
+/// Makes what sends requests, so that all of them have the same temporary credentials.
+struct Clients<'a> {
+    settings: &'a S3Settings,
+    connector: &'a Connector,
+    deadlines: Deadlines,
+    credentials: AwsCredentialProvider,
+}
+
+const SIGNED: Manner = Manner {
+    announced: false,
+    signed: true,
+    again: true,
+    bulk: false,
+};
+
+impl<'a> Clients<'a> {
+    fn new(
+        settings: &'a S3Settings,
+        connector: &'a Connector,
+        deadlines: Deadlines,
+    ) -> Result<Self, BucketError> {
+        let first = client::client(settings, connector, deadlines, SIGNED, None)?;
+        Ok(Self {
+            settings,
+            connector,
+            deadlines,
+            credentials: first.credentials().clone(),
+        })
+    }
+
+    fn requests(&self, manner: Manner) -> Result<Requests, BucketError> {
+        let of = |bulk| {
+            let (manner, credentials) = (Manner { bulk, ..manner }, self.credentials.clone());
+            let credentials = Some(credentials);
+            client::client(
+                self.settings,
+                self.connector,
+                self.deadlines,
+                manner,
+                credentials,
+            )
+        };
+        let prefix = self.settings.location().prefix();
+        Ok(Requests::new(of(false)?, of(true)?, self.deadlines, prefix))
+    }
+
+    fn hasty(&self) -> Result<Requests, BucketError> {
+        self.requests(Manner {
+            again: false,
+            ..SIGNED
+        })
+    }
+}
+
+/// Looks only whether the bucket can be read.
+pub(super) async fn look(
+    settings: &S3Settings,
+    connector: &Connector,
+    deadlines: Deadlines,
+) -> Result<Found, BucketError> {
+    let clients = Clients::new(settings, connector, deadlines)?;
+    let requests = clients.requests(SIGNED)?;
+    let listed = list::objects(&requests, "", None, 1).await;
+    listed.map_err(|error| explain(doing("list objects", error), settings))?;
+    Ok(Found {
+        // Nothing is relied on that nobody looked for.
+        engine: Engine {
+            conditional_writes: false,
+            bare_etags: false,
+            checksum: Checksum::None,
+            versioned: false,
+            bulk_delete: false,
+        },
+        hasty: clients.hasty()?,
+        requests,
+    })
+}
+
 /// Tries everything, and leaves nothing behind.
 pub(super) async fn probe(
     settings: &S3Settings,
     connector: &Connector,
     deadlines: Deadlines,
 ) -> Result<Found, BucketError> {
-    let signed = Manner {
-        announced: false,
-        signed: true,
-        again: true,
-        bulk: false,
-    };
-    let first = client::client(settings, connector, deadlines, signed, None)?;
-    let credentials = first.credentials().clone();
-    let make = |manner| {
-        let of = |bulk| {
-            let (manner, credentials) = (Manner { bulk, ..manner }, Some(credentials.clone()));
-            client::client(settings, connector, deadlines, manner, credentials)
-        };
-        let prefix = settings.location().prefix();
-        Ok::<_, BucketError>(Requests::new(of(false)?, of(true)?, deadlines, prefix))
-    };
-    let hasty = make(Manner {
-        again: false,
-        ..signed
-    })?;
+    let clients = Clients::new(settings, connector, deadlines)?;
+    let hasty = clients.hasty()?;
     // Without TLS it is the signature that keeps the bytes from being changed on purpose. With it a checksum is enough, and to
     // reckon SHA-256 over every byte is spared.
     let is_plain = (settings.endpoint.as_ref()).is_some_and(Endpoint::is_plain);
-    let announced = make(Manner {
+    let announced = clients.requests(Manner {
         announced: true,
         signed: is_plain,
-        ..signed
+        ..SIGNED
     })?;
-    let signed = make(signed)?;
+    let signed = clients.requests(SIGNED)?;
     let trial = Trial {
         folder: format!("probe/{}", random_name()?),
         signed,
@@ -71,17 +132,19 @@ pub(super) async fn probe(
     let tried = trial.all().await;
     let bulk_delete = trial.clean(tried.is_ok()).await;
     let explain = |error| explain(error, settings);
-    let (conditional_writes, checksum, versioned) = tried.map_err(explain)?;
+    let (if_match, checksum, versioned) = tried.map_err(explain)?;
     let bulk_delete = bulk_delete.map_err(explain)?;
     let engine = Engine {
-        conditional_writes,
+        conditional_writes: if_match.is_some(),
+        bare_etags: if_match == Some(IfMatch::Bare),
         checksum,
         versioned,
         bulk_delete,
     };
+    let requests = trial.requests(checksum);
     Ok(Found {
         engine,
-        requests: trial.requests(checksum).clone(),
+        requests: requests.with_if_match(if_match.unwrap_or(IfMatch::Quoted)),
         hasty,
     })
 }
@@ -121,14 +184,14 @@ impl Trial {
         }
     }
 
-    async fn all(&self) -> Result<(bool, Checksum, bool), BucketError> {
+    async fn all(&self) -> Result<(Option<IfMatch>, Checksum, bool), BucketError> {
         let versioned = self.keeps_notes().await?;
-        let (conditional, checksum, listed) =
-            tokio::join!(self.is_conditional(), self.checksum(), self.lists());
+        let (conditions, checksum, listed) =
+            tokio::join!(self.conditions(), self.checksum(), self.lists());
         listed?;
         let checksum = checksum?;
         self.joins_parts(checksum).await?;
-        Ok((conditional?, checksum, versioned))
+        Ok((conditions?, checksum, versioned))
     }
 
     /// An object is there when it was put, with its note. Gives whether the bucket gave it a version.
@@ -169,16 +232,22 @@ impl Trial {
         }
     }
 
-    /// Whether conditions of writes are kept, and by one write only of several at once.
-    async fn is_conditional(&self) -> Result<bool, BucketError> {
-        let tried = async {
-            Ok(self.creates_once().await? && self.creates_one().await? && self.replaces().await?)
-        };
-        match tried.await {
-            // Whatever it is that it does not like: without conditions it may do.
-            Err(error) if !error_ends(&error) => Ok(false),
-            tried => tried,
+    /// How conditions of writes are kept, and by one write only of several at once. `None` where they are not.
+    async fn conditions(&self) -> Result<Option<IfMatch>, BucketError> {
+        let creates = async { Ok(self.creates_once().await? && self.creates_one().await?) };
+        if !is_kept(creates.await)? {
+            return Ok(None);
         }
+        for if_match in [IfMatch::Quoted, IfMatch::Bare] {
+            let requests = self.signed.with_if_match(if_match);
+            let replaces = async {
+                Ok(self.replaces(&requests).await? && self.replaces_one(&requests).await?)
+            };
+            if is_kept(replaces.await)? {
+                return Ok(Some(if_match));
+            }
+        }
+        Ok(None)
     }
 
     async fn creates_once(&self) -> Result<bool, BucketError> {
@@ -192,41 +261,70 @@ impl Trial {
 
     async fn creates_one(&self) -> Result<bool, BucketError> {
         let (key, none) = (self.key("many"), Notes::default());
-        let bodies: Vec<_> = (0..AT_ONCE)
-            .map(|n| Bytes::from(format!("number {n}")))
-            .collect();
+        let bodies = bodies("created");
         let creating = bodies
             .iter()
             .map(|body| conditional::create(&self.signed, &key, body, &none));
+        self.is_of_one(&key, &bodies, join_all(creating).await)
+            .await
+    }
+
+    /// Whether one of several writes at once was done, and what it wrote is there.
+    async fn is_of_one(
+        &self,
+        key: &str,
+        bodies: &[Bytes],
+        written: Vec<Result<Written, BucketError>>,
+    ) -> Result<bool, BucketError> {
         let mut winner = None;
-        for (created, body) in join_all(creating).await.into_iter().zip(&bodies) {
-            if created? == Written::Done && winner.replace(body).is_some() {
+        for (written, body) in written.into_iter().zip(bodies) {
+            if written? == Written::Done && winner.replace(body).is_some() {
                 return Ok(false);
             }
         }
-        let there = self.signed.get(&key, MOST).await?.bytes;
+        let there = self.signed.get(key, MOST).await?.bytes;
         Ok(winner == Some(&there))
     }
 
-    async fn replaces(&self) -> Result<bool, BucketError> {
+    async fn replaces(&self, requests: &Requests) -> Result<bool, BucketError> {
         let (key, none) = (self.key("one"), Notes::default());
         let wrong = ETag(WRONG_ETAG.to_owned());
-        let before = self.signed.get(&key, MOST).await?;
-        let body = Bytes::from_static(b"third");
-        let replaced = conditional::replace(&self.signed, &key, &wrong, &body, &none).await?;
+        let before = requests.get(&key, MOST).await?;
+        let body = Bytes::from(format!("after {}", before.etag.0));
+        let replaced = conditional::replace(requests, &key, &wrong, &body, &none).await?;
         if replaced == Written::Done {
             return Ok(false);
         }
-        let replaced = conditional::replace(&self.signed, &key, &before.etag, &body, &none).await?;
-        let after = self.signed.get(&key, MOST).await?;
-        if replaced == Written::Not || after.bytes != body || after.etag == before.etag {
+        // Nobody else writes it: a refusal needs no second try.
+        let condition = Condition::Still(before.etag.clone());
+        let replaced = requests.put(&key, body.clone().into(), &none, &condition);
+        match replaced.await {
+            // Where an answer was lost, what was written is there.
+            Err(error) if error.is_conflict() || error.is_missing() => {}
+            replaced => {
+                replaced?;
+            }
+        }
+        let after = requests.get(&key, MOST).await?;
+        if after.bytes != body || after.etag == before.etag {
             return Ok(false);
         }
-        let body = Bytes::from_static(b"fourth");
-        let late = conditional::replace(&self.signed, &key, &before.etag, &body, &none).await?;
+        let body = Bytes::from_static(b"late");
+        let late = conditional::replace(requests, &key, &before.etag, &body, &none).await?;
         let absent = self.key("none");
-        let on_nothing = conditional::replace(&self.signed, &absent, &wrong, &body, &none).await?;
+        let on_nothing = conditional::replace(requests, &absent, &wrong, &body, &none).await?;
         Ok(late == Written::Not && on_nothing == Written::Not)
+    }
+
+    async fn replaces_one(&self, requests: &Requests) -> Result<bool, BucketError> {
+        let (key, none) = (self.key("many"), Notes::default());
+        let old = requests.head(&key).await?.etag;
+        let bodies = bodies(&format!("replaced after {}", old.0));
+        let replacing = bodies
+            .iter()
+            .map(|body| conditional::replace(requests, &key, &old, body, &none));
+        self.is_of_one(&key, &bodies, join_all(replacing).await)
+            .await
     }
 
     /// What finds damage on the way. The first that does is what everything is sent with.
@@ -308,6 +406,21 @@ impl Trial {
             deleted.map_err(|error| doing("delete an object", error))?;
         }
         Ok(false)
+    }
+}
+
+/// What several writers write at once, each something else.
+fn bodies(what: &str) -> Vec<Bytes> {
+    (0..AT_ONCE)
+        .map(|n| Bytes::from(format!("{what} by number {n}")))
+        .collect()
+}
+
+/// Whatever it is that an engine does not like about conditions: without them it may do.
+fn is_kept(tried: Result<bool, BucketError>) -> Result<bool, BucketError> {
+    match tried {
+        Err(error) if !error_ends(&error) => Ok(false),
+        tried => tried,
     }
 }
 

@@ -34,6 +34,25 @@ pub(super) struct Requests {
     deadlines: Deadlines,
     /// Empty, or with a `/` at its end.
     prefix: Arc<str>,
+    if_match: IfMatch,
+}
+
+/// How an `ETag` stands in `If-Match`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfMatch {
+    /// As the engine told it: in quotation marks (RFC 9110, section 8.8.3).
+    Quoted,
+    /// Without them, as Ceph 16 compares it.
+    Bare,
+}
+
+impl IfMatch {
+    fn value(self, etag: &ETag) -> String {
+        match self {
+            Self::Quoted => etag.0.clone(),
+            Self::Bare => etag.0.trim_matches('"').to_owned(),
+        }
+    }
 }
 
 /// What has to be there for an object to be put.
@@ -60,6 +79,15 @@ impl Requests {
             bulk,
             deadlines,
             prefix,
+            if_match: IfMatch::Quoted,
+        }
+    }
+
+    /// The same, with `If-Match` in this form.
+    pub(super) fn with_if_match(&self, if_match: IfMatch) -> Self {
+        Self {
+            if_match,
+            ..self.clone()
         }
     }
 
@@ -89,8 +117,25 @@ impl Requests {
         condition: &Condition,
     ) -> Result<PutResult, BucketError> {
         let bounds = self.bounds(body.content_length() as u64, 0);
-        let (path, options) = (self.path(key)?, options(notes, condition));
+        let (path, options) = (self.path(key)?, self.options(notes, condition));
         exchange::run(bounds, self.client.put_opts(&path, body, options)).await
+    }
+
+    fn options(&self, notes: &Notes, condition: &Condition) -> PutOptions {
+        let mode = match condition {
+            Condition::Always => PutMode::Overwrite,
+            Condition::Nothing => PutMode::Create,
+            Condition::Still(etag) => PutMode::Update(UpdateVersion {
+                // It goes into the header as it is.
+                e_tag: Some(self.if_match.value(etag)),
+                version: None,
+            }),
+        };
+        PutOptions {
+            mode,
+            attributes: attributes(notes),
+            ..PutOptions::default()
+        }
     }
 
     /// Puts an object that is damaged on the way.
@@ -282,22 +327,6 @@ fn attributes(notes: &Notes) -> Attributes {
         attributes.insert(Attribute::Metadata(name.clone()), value.clone().into());
     }
     attributes
-}
-
-fn options(notes: &Notes, condition: &Condition) -> PutOptions {
-    let mode = match condition {
-        Condition::Always => PutMode::Overwrite,
-        Condition::Nothing => PutMode::Create,
-        Condition::Still(etag) => PutMode::Update(UpdateVersion {
-            e_tag: Some(etag.0.clone()),
-            version: None,
-        }),
-    };
-    PutOptions {
-        mode,
-        attributes: attributes(notes),
-        ..PutOptions::default()
-    }
 }
 
 fn head(got: &GetResult) -> Result<Head, BucketError> {

@@ -4,6 +4,8 @@ mod liar;
 mod lists;
 mod real;
 mod slow;
+mod temporary;
+mod tls;
 mod turns;
 
 use std::thread;
@@ -30,17 +32,25 @@ const SHORT: Deadlines = Deadlines {
 const SECRET: &str = "7hGq2ZkV0wX9";
 
 pub(in crate::store::s3) fn settings(liar: &Liar) -> S3Settings {
+    settings_with(
+        liar,
+        &AwsEnvironment {
+            access_key_id: Some("id".into()),
+            secret_access_key: Some(SECRET.to_owned().into()),
+            ..AwsEnvironment::default()
+        },
+    )
+}
+
+fn settings_with(liar: &Liar, environment: &AwsEnvironment) -> S3Settings {
+    let scheme = liar.authority.as_ref().map_or("http", |_| "https");
     let options = S3Options {
-        endpoint: Some(format!("http://{}", liar.address)),
+        endpoint: Some(format!("{scheme}://{}", liar.address)),
+        cacert: liar.authority.as_ref().map(|path| path.to_path_buf()),
         ..S3Options::default()
     };
-    let environment = AwsEnvironment {
-        access_key_id: Some("id".into()),
-        secret_access_key: Some(SECRET.to_owned().into()),
-        ..AwsEnvironment::default()
-    };
     let location = "s3://bucket/at/p".parse().unwrap();
-    S3Settings::new(location, options, &environment).unwrap()
+    S3Settings::new(location, options, environment).unwrap()
 }
 
 /// With the deadlines as they are.
@@ -85,6 +95,7 @@ fn an_engine_that_keeps_all_is_found_to() {
     let (liar, bucket) = connect(Lies::default());
     let engine = Engine {
         conditional_writes: true,
+        bare_etags: false,
         checksum: Checksum::Sha256,
         versioned: false,
         bulk_delete: true,
@@ -113,6 +124,42 @@ fn what_an_engine_does_not_keep_is_found_out() {
     };
     let found = engine(lies);
     assert!(!found.bulk_delete && found.versioned && found.conditional_writes);
+}
+
+#[test]
+fn an_engine_that_compares_bare_etags_is_sent_them_so_and_needs_no_turns() {
+    let (liar, bucket) = connect(Lies {
+        compares_bare: true,
+        delay: Duration::from_millis(5),
+        ..Lies::default()
+    });
+    let engine = bucket.engine();
+    assert!(engine.conditional_writes && engine.bare_etags);
+    bucket.create("records/a", "0".into(), &none()).unwrap();
+    for round in 0..5 {
+        let old = bucket.get("records/a", 100).unwrap().etag;
+        let replaced = thread::scope(|scope| {
+            let replace = |n: usize| {
+                let (bucket, old) = (&bucket, &old);
+                let body = Bytes::from(format!("{round} by {n}"));
+                scope.spawn(move || bucket.replace("records/a", old, body, &none()))
+            };
+            let writers: Vec<_> = (0..8).map(replace).collect();
+            let replaced = writers.into_iter().map(|writer| writer.join().unwrap());
+            replaced.collect::<Vec<_>>()
+        });
+        let won = replaced.iter().filter(|replaced| replaced.is_ok()).count();
+        assert_eq!(won, 1, "{replaced:?}");
+        let lost = |replaced: &Result<(), _>| matches!(replaced, Err(StoreError::Replaced));
+        assert!(replaced.iter().filter(|replaced| lost(replaced)).count() == 7);
+    }
+    assert_eq!(liar.state().keys(), ["at/p/records/a"], "no ticket");
+    let taken = liar.state().requests;
+    let old = bucket.get("records/a", 100).unwrap().etag;
+    bucket
+        .replace("records/a", &old, "last".into(), &none())
+        .unwrap();
+    assert_eq!(liar.state().requests - taken, 2);
 }
 
 #[test]
@@ -189,6 +236,38 @@ fn where_nobody_listens_the_store_is_unavailable() {
         "{}",
         text(&error)
     );
+}
+
+#[test]
+fn to_read_nothing_is_tried() {
+    let liar = Liar::start(Lies::default());
+    let bucket = Bucket::connect_to_read(&settings(&liar)).unwrap();
+    assert_eq!(liar.state().requests, 1);
+    assert!(matches!(
+        bucket.get("records/a", 10),
+        Err(StoreError::NotFound)
+    ));
+    liar.state().lies.refuses = Some((404, "NoSuchBucket"));
+    let refused = Bucket::connect_to_read(&settings(&liar)).err().unwrap();
+    assert!(
+        text(&refused).contains("there is no bucket bucket"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_check_without_an_answer_counts_for_failing_fast() {
+    let (liar, bucket) = connect_short(Lies::default());
+    thread::sleep(FRESH);
+    liar.state().lies.hangs = u32::MAX;
+    bucket.check().unwrap_err();
+    let health = &bucket.0.connector.health;
+    for _ in 1..5 {
+        health.failed(Instant::now());
+    }
+    thread::sleep(SHORT.rest_after);
+    health.admits(Instant::now());
+    assert!(!health.admits(Instant::now()), "one a second is enough");
 }
 
 #[test]

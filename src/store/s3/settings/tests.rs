@@ -1,4 +1,5 @@
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
@@ -29,8 +30,11 @@ fn error(environment: &AwsEnvironment) -> S3SettingsError {
 fn home(credentials: &str, config: &str) -> (tempfile::TempDir, AwsEnvironment) {
     let home = tempfile::tempdir().unwrap();
     fs::create_dir(home.path().join(".aws")).unwrap();
-    fs::write(home.path().join(CREDENTIALS_FILE), credentials).unwrap();
-    fs::write(home.path().join(CONFIG_FILE), config).unwrap();
+    for (file, text) in [(CREDENTIALS_FILE, credentials), (CONFIG_FILE, config)] {
+        let file = home.path().join(file);
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    }
     let environment = AwsEnvironment {
         profile: Some("a".into()),
         home: Some(home.path().to_owned()),
@@ -155,6 +159,22 @@ fn a_profile_gives_a_key_or_a_role() {
     assert!(
         matches!(read.credentials, Credentials::WebIdentity { role_arn, .. } if role_arn == "arn")
     );
+}
+
+#[test]
+fn a_file_of_profiles_that_others_can_change_is_refused() {
+    let key = "[a]\naws_access_key_id = id\naws_secret_access_key = s\n";
+    for (file, mode) in [(CREDENTIALS_FILE, 0o666), (CONFIG_FILE, 0o620)] {
+        let (home, environment) = home(key, "");
+        let file = home.path().join(file);
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let refused = error(&environment);
+        assert!(matches!(refused, S3SettingsError::Writable { .. }));
+        let says = format!("(mode {mode:04o}): run `chmod go-w {}`", file.display());
+        assert!(refused.to_string().ends_with(&says), "{refused}");
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        settings(S3Options::default(), &environment).unwrap();
+    }
 }
 
 #[test]

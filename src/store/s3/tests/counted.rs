@@ -94,3 +94,20 @@ fn what_is_being_deleted_or_has_lost_a_segment_is_not_kept() {
         .unwrap();
     assert!(!store.is_kept(&id).unwrap());
 }
+
+#[test]
+fn what_is_deleted_while_it_is_rewrapped_leaves_no_segment() {
+    let (liar, bucket) = connect_short(Lies::default());
+    let store = S3Store::over(bucket, S3Limits::default()).unwrap();
+    let id = new_id();
+    let segment = stage(&store, &id, 0, &bytes(100));
+    publish(&store, &id, &[segment]);
+    // Somebody rewraps it, and puts its own manifest there after the folder was listed and before the manifest is removed.
+    unfinished::begin(&store, &id, Doing::Rewrapping).unwrap();
+    let new = SegmentName::tagged(0).unwrap();
+    let at = |key: String| format!("at/p/{key}");
+    liar.state().lies.appears = Some((at(keys::meta(&id)), at(keys::segment(&id, &new))));
+    store.delete(&id).unwrap();
+    assert!(liar.state().lies.appears.is_none());
+    assert_eq!(in_folder(&store, &id), [""; 0]);
+}

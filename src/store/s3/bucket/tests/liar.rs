@@ -1,29 +1,41 @@
 //! An engine over real sockets that keeps what S3 promises, except for what it is told not to.
 
+mod objects;
+mod temporary;
+
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use data_encoding::{BASE64, HEXLOWER};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use sha2::{Digest, Sha256};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::PrivateKeyDer;
+use tempfile::{NamedTempFile, TempPath};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+
+pub(in crate::store::s3) use temporary::Temporary;
 
 /// What it does not do as it should.
 #[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a lie of its own")]
 pub(in crate::store::s3) struct Lies {
     pub(in crate::store::s3) ignores_conditions: bool,
+    /// Compares an `ETag` as Ceph 16 does: only without quotation marks.
+    pub(in crate::store::s3) compares_bare: bool,
     pub(in crate::store::s3) ignores_damage: bool,
     pub(in crate::store::s3) forgets_notes: bool,
     pub(in crate::store::s3) has_no_bulk_delete: bool,
@@ -41,6 +53,8 @@ pub(in crate::store::s3) struct Lies {
     pub(in crate::store::s3) swallows: Option<&'static str>,
     /// Writes to what has this name are answered with 403.
     pub(in crate::store::s3) refuses_key: Option<&'static str>,
+    /// As the first of these is deleted, the second one has just been put there.
+    pub(in crate::store::s3) appears: Option<(String, String)>,
     pub(in crate::store::s3) listing: Listing,
     /// How long writes take.
     pub(in crate::store::s3) delay: Duration,
@@ -74,6 +88,9 @@ pub(in crate::store::s3) struct State {
     uploads: BTreeMap<String, BTreeMap<u32, Bytes>>,
     writes: u64,
     pub(in crate::store::s3) requests: u64,
+    /// Objects and parts that came with their checksum, and not signed.
+    pub(in crate::store::s3) announced: u64,
+    pub(in crate::store::s3) temporary: Temporary,
 }
 
 impl State {
@@ -93,6 +110,8 @@ impl State {
 
 pub(in crate::store::s3) struct Liar {
     pub(in crate::store::s3) address: SocketAddr,
+    /// Over TLS: the authority that its certificate is from.
+    pub(in crate::store::s3) authority: Option<TempPath>,
     state: Arc<Mutex<State>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -100,6 +119,18 @@ pub(in crate::store::s3) struct Liar {
 
 impl Liar {
     pub(in crate::store::s3) fn start(lies: Lies) -> Self {
+        Self::start_with(lies, None)
+    }
+
+    /// The same over TLS, with a certificate from an authority of its own.
+    pub(in crate::store::s3) fn start_over_tls(lies: Lies) -> Self {
+        let (authority, config) = tls();
+        let mut liar = Self::start_with(lies, Some(config.into()));
+        liar.authority = Some(authority);
+        liar
+    }
+
+    fn start_with(lies: Lies, tls: Option<TlsAcceptor>) -> Self {
         let state = State {
             lies,
             ..State::default()
@@ -116,13 +147,14 @@ impl Liar {
                 .build();
             runtime.unwrap().block_on(async move {
                 tokio::select! {
-                    () = serve(listener, served) => {}
+                    () = serve(listener, served, tls) => {}
                     _ = stopped => {}
                 }
             });
         });
         Self {
             address,
+            authority: None,
             state,
             stop: Some(stop),
             thread: Some(thread),
@@ -141,19 +173,58 @@ impl Drop for Liar {
     }
 }
 
-async fn serve(listener: std::net::TcpListener, state: Arc<Mutex<State>>) {
+/// An authority's certificate, and what serves with one from it.
+fn tls() -> (TempPath, Arc<ServerConfig>) {
+    let key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(Vec::<String>::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let mut file = NamedTempFile::new().unwrap();
+    let pem = authority.self_signed(&key).unwrap().pem();
+    file.write_all(pem.as_bytes()).unwrap();
+    let issuer = Issuer::new(authority, key);
+    let key = KeyPair::generate().unwrap();
+    let mut own = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    own.distinguished_name = DistinguishedName::new();
+    let own = own.signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into());
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth();
+    let config = config.with_single_cert(vec![own.der().clone()], key);
+    (file.into_temp_path(), Arc::new(config.unwrap()))
+}
+
+async fn serve(
+    listener: std::net::TcpListener,
+    state: Arc<Mutex<State>>,
+    tls: Option<TlsAcceptor>,
+) {
     let listener = TcpListener::from_std(listener).unwrap();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let state = Arc::clone(&state);
+        let (state, tls) = (Arc::clone(&state), tls.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&state), request));
-            // Clients come and go as they like.
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            match tls {
+                None => converse(stream, state).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        converse(stream, state).await;
+                    }
+                }
+            }
         });
     }
+}
+
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    state: Arc<Mutex<State>>,
+) {
+    let service = service_fn(move |request| answer(Arc::clone(&state), request));
+    // Clients come and go as they like.
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 /// The connection is cut.
@@ -197,6 +268,9 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
         return Ok(failure(503, "SlowDown"));
     }
     let query = query(head.uri.query().unwrap_or_default());
+    if let Some(answer) = state.temporary.answer(&head, &query) {
+        return Ok(answer);
+    }
     let key = head
         .uri
         .path()
@@ -281,233 +355,5 @@ impl Listing {
                 Some(list(&inside, &keys[most - 1]))
             }
         }
-    }
-}
-
-impl State {
-    fn answer(
-        &mut self,
-        method: &Method,
-        key: &str,
-        query: &BTreeMap<String, String>,
-        headers: &HeaderMap,
-        body: Bytes,
-    ) -> Answer {
-        let upload = query.get("uploadId");
-        match (method, upload) {
-            (&Method::PUT, Some(id)) => self.put_part(id, &query["partNumber"], body),
-            (&Method::PUT, None) => self.put(key, headers, body),
-            (&Method::POST, Some(id)) => self.complete(key, id),
-            (&Method::POST, None) if query.contains_key("uploads") => self.begin(),
-            (&Method::POST, None) => self.delete_many(&body),
-            (&Method::DELETE, Some(id)) => match self.uploads.remove(id) {
-                Some(_) => Response::new(Full::default()),
-                None => failure(404, "NoSuchUpload"),
-            },
-            (&Method::DELETE, None) => {
-                self.objects.remove(key);
-                Response::new(Full::default())
-            }
-            (&Method::GET, _) if key.is_empty() => self.list(query),
-            _ => self.get(key, headers, method == Method::HEAD),
-        }
-    }
-
-    fn put(&mut self, key: &str, headers: &HeaderMap, body: Bytes) -> Answer {
-        let value = |name: &str| headers.get(name).map(|value| value.to_str().unwrap());
-        if let Some(source) = value("x-amz-copy-source") {
-            if self.lies.has_no_copy {
-                return failure(501, "NotImplemented");
-            }
-            let source = source
-                .trim_start_matches('/')
-                .strip_prefix("bucket/")
-                .unwrap();
-            let Some(object) = self.objects.get(source).cloned() else {
-                return failure(404, "NoSuchKey");
-            };
-            self.objects.insert(key.to_owned(), object);
-            return xml("<CopyObjectResult><ETag>\"x\"</ETag></CopyObjectResult>".to_owned());
-        }
-        let sha = HEXLOWER.encode(&Sha256::digest(&body));
-        let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &body);
-        let crc = BASE64.encode(&crc.to_be_bytes());
-        let sent = value("x-amz-content-sha256").filter(|sent| *sent != "UNSIGNED-PAYLOAD");
-        let damaged = sent.is_some_and(|sent| sent != sha)
-            || value("x-amz-checksum-crc64nvme").is_some_and(|sent| sent != crc);
-        if damaged && !self.lies.ignores_damage {
-            return failure(400, "XAmzContentSHA256Mismatch");
-        }
-        let there = self.objects.get(key).map(|object| &*object.etag);
-        let fails = value("if-none-match").is_some() && there.is_some()
-            || value("if-match").is_some_and(|etag| there != Some(etag));
-        if fails && !self.lies.ignores_conditions {
-            return failure(412, "PreconditionFailed");
-        }
-        let notes = headers
-            .iter()
-            .filter(|_| !self.lies.forgets_notes)
-            .filter_map(|(name, value)| {
-                let name = name.as_str();
-                let fits = name.starts_with("x-amz-meta-");
-                fits.then(|| (name.to_owned(), value.to_str().unwrap().to_owned()))
-            });
-        let notes = notes.collect();
-        let etag = self.store(key, body, notes);
-        let mut answer = Response::new(Full::default());
-        answer.headers_mut().insert("etag", etag.parse().unwrap());
-        if self.lies.keeps_versions {
-            let version = self.writes.to_string().parse().unwrap();
-            answer.headers_mut().insert("x-amz-version-id", version);
-        }
-        answer
-    }
-
-    fn store(&mut self, key: &str, body: Bytes, notes: Vec<(String, String)>) -> String {
-        self.writes += 1;
-        let etag = format!("\"{:032x}\"", self.writes);
-        let object = Stored {
-            body,
-            notes,
-            etag: etag.clone(),
-            modified: SystemTime::now(),
-        };
-        self.objects.insert(key.to_owned(), object);
-        etag
-    }
-
-    fn get(&self, key: &str, headers: &HeaderMap, only_head: bool) -> Answer {
-        let Some(object) = self.objects.get(key) else {
-            return failure(404, "NoSuchKey");
-        };
-        let size = object.body.len();
-        let mut answer = Response::builder()
-            .header("etag", &object.etag)
-            .header("last-modified", httpdate::fmt_http_date(object.modified));
-        for (name, value) in &object.notes {
-            answer = answer.header(name, value);
-        }
-        if only_head {
-            let answer = answer.header("content-length", size);
-            return answer.body(Full::default()).unwrap();
-        }
-        let Some(range) = headers.get("range") else {
-            return answer.body(Full::from(object.body.clone())).unwrap();
-        };
-        let range = range.to_str().unwrap().strip_prefix("bytes=").unwrap();
-        let (from, to) = range.split_once('-').unwrap();
-        let from: usize = from.parse().unwrap();
-        if from >= size {
-            return failure(416, "InvalidRange");
-        }
-        let to = size.min(to.parse::<usize>().unwrap() + 1);
-        let answer = answer.status(206);
-        let answer = answer.header("content-range", format!("bytes {from}-{}/{size}", to - 1));
-        answer
-            .body(Full::from(object.body.slice(from..to)))
-            .unwrap()
-    }
-
-    fn list(&self, query: &BTreeMap<String, String>) -> Answer {
-        let value = |name: &str| query.get(name).map_or("", String::as_str);
-        let (prefix, after) = (
-            value("prefix"),
-            value("start-after").max(value("continuation-token")),
-        );
-        let most: usize = value("max-keys").parse().unwrap();
-        if let Some(answer) = self.lies.listing.answer(prefix, after, most) {
-            return answer;
-        }
-        let (mut contents, mut last, mut found) = (String::new(), String::new(), 0);
-        let mut more = false;
-        for (key, object) in self.objects.range(after.to_owned()..) {
-            if !key.starts_with(prefix) || key <= &after.to_owned() {
-                continue;
-            }
-            let folder = key[prefix.len()..]
-                .split_once('/')
-                .filter(|_| value("delimiter") == "/");
-            let folder = folder.map(|(name, _)| format!("{prefix}{name}/"));
-            if folder
-                .as_ref()
-                .is_some_and(|folder| last.starts_with(&**folder))
-            {
-                last.clone_from(key);
-                continue;
-            }
-            if found == most {
-                more = true;
-                break;
-            }
-            found += 1;
-            last.clone_from(key);
-            match folder {
-                Some(folder) => {
-                    write!(contents, "<CommonPrefixes><Prefix>{folder}</Prefix></CommonPrefixes>")
-                }
-                None => write!(
-                    contents,
-                    "<Contents><Key>{key}</Key><Size>{}</Size><ETag>{}</ETag><LastModified>{}</LastModified></Contents>",
-                    object.body.len(),
-                    object.etag,
-                    humantime::format_rfc3339_seconds(object.modified),
-                ),
-            }
-            .unwrap();
-        }
-        let token = if more {
-            format!("<NextContinuationToken>{last}</NextContinuationToken>")
-        } else {
-            String::new()
-        };
-        xml(format!(
-            "<ListBucketResult>{contents}{token}</ListBucketResult>"
-        ))
-    }
-
-    fn begin(&mut self) -> Answer {
-        self.writes += 1;
-        let id = format!("upload-{}", self.writes);
-        self.uploads.insert(id.clone(), BTreeMap::new());
-        xml(format!(
-            "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
-        ))
-    }
-
-    fn put_part(&mut self, id: &str, number: &str, body: Bytes) -> Answer {
-        let Some(parts) = self.uploads.get_mut(id) else {
-            return failure(404, "NoSuchUpload");
-        };
-        parts.insert(number.parse().unwrap(), body);
-        let mut answer = Response::new(Full::default());
-        answer
-            .headers_mut()
-            .insert("etag", "\"part\"".parse().unwrap());
-        answer
-    }
-
-    fn complete(&mut self, key: &str, id: &str) -> Answer {
-        let Some(parts) = self.uploads.remove(id) else {
-            return failure(404, "NoSuchUpload");
-        };
-        let whole = parts.into_values().collect::<Vec<_>>().concat();
-        let etag = self.store(key, whole.into(), Vec::new());
-        xml(format!(
-            "<CompleteMultipartUploadResult><ETag>{etag}</ETag></CompleteMultipartUploadResult>"
-        ))
-    }
-
-    fn delete_many(&mut self, body: &Bytes) -> Answer {
-        if self.lies.has_no_bulk_delete {
-            return failure(501, "NotImplemented");
-        }
-        let text = std::str::from_utf8(body).unwrap();
-        let mut deleted = String::new();
-        for part in text.split("<Key>").skip(1) {
-            let (key, _) = part.split_once("</Key>").unwrap();
-            self.objects.remove(key);
-            write!(deleted, "<Deleted><Key>{key}</Key></Deleted>").unwrap();
-        }
-        xml(format!("<DeleteResult>{deleted}</DeleteResult>"))
     }
 }
