@@ -99,7 +99,7 @@ osd data = {self.folder}/osd
         # It makes the pools of the gateway as well, and waits for them.
         self.run(
             "radosgw-admin", "user", "create", "--uid=sealslot", "--display-name=sealslot", f"--access-key={self.keys.access}",
-            f"--secret-key={self.keys.secret}", timeout=PATIENCE,
+            f"--secret-key={self.keys.secret}",
         )
         self.restart("rgw")
         self.wait_ready()
@@ -118,7 +118,7 @@ osd data = {self.folder}/osd
         self.run("ceph", "osd", "new", own, "-i", "-", stdin=json.dumps({"cephx_secret": key}))
         self.run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", own)
 
-    def run(self, program, *argv, stdin="", timeout=60):
+    def run(self, program, *argv, stdin="", timeout=PATIENCE):
         """Runs one of Ceph's commands to its end, and gives what it printed."""
         argv = [self.programs[program], *(str(word) for word in argv)]
         if program not in ("ceph-authtool", "monmaptool"):

@@ -13,7 +13,7 @@ from sealslot import Failed, expect, free_port
 
 BUCKET = "slots"
 # In seconds: what an engine may take to come up on a machine that has much else to do.
-PATIENCE = 90
+PATIENCE = 180
 
 
 class Part:
