@@ -6,9 +6,9 @@ import json
 import os
 import subprocess
 
+from engine import BUCKET
 from fleet import Node, Site
 from sealslot import BINARY, ENVIRONMENT, Server, check, expect, run, sealslot, tool
-from seaweed import BUCKET
 from store import expect_opens, fill, folders
 
 UPLOADS = 24

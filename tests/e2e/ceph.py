@@ -4,23 +4,14 @@ sparse file for a disk, and one gateway. Pools of one copy, which no real cluste
 Without `tcp_nodelay` the gateway's small answers wait 40 ms for the client's acknowledgement of their beginning."""
 
 import contextlib
-import http.client
 import json
-import os
-import secrets
-import signal
 import socket
 import subprocess
-import time
 import uuid
-from pathlib import Path
 
-from s3 import Bucket, Keys
+from engine import PATIENCE, Engine
 from sealslot import ENVIRONMENT, GIB, MIB, Failed, expect, free_port, tool
 
-BUCKET = "slots"
-# What a part, and then the whole, may take to come up on a machine that has much else to do.
-PATIENCE = 90
 SCRUBBED = {name: value for name, value in ENVIRONMENT.items() if not name.startswith(("AWS_", "CEPH_"))}
 # OSDs take eight ports of a range, where they find them free.
 OSD_PORTS = 40
@@ -38,38 +29,21 @@ def first_of_free(count):
     raise Failed("no free ports in a row")
 
 
-class Ceph:
-    """A context manager: inside, a PUT and a GET work. The parts are "mon", "osd" and "rgw"."""
+class Ceph(Engine):
+    """The parts are "mon", "osd" and "rgw"."""
 
-    door = "rgw"  # the name of the part that all requests go through
+    door = "rgw"
+    # It refuses `If-Match`.
+    lacks = frozenset()
 
     def __init__(self, folder, disk=16 * GIB):
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True)
+        super().__init__(folder)
         self.programs = {name: tool(name) for name in ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")}
-        self.keys = Keys("sealslot", secrets.token_hex(20))
-        self.s3_port = free_port()
-        self.processes = {}
-        self.bucket = Bucket(self.endpoint, BUCKET, self.keys)
         self.fsid, self.monitor, self.osd_ports = str(uuid.uuid4()), first_of_free(2), first_of_free(OSD_PORTS)
         self.conf, self.keyring = self.folder / "ceph.conf", self.folder / "keyring"
         self.conf.write_text(self.configuration(disk))
-
-    @property
-    def endpoint(self):
-        return f"http://127.0.0.1:{self.s3_port}"
-
-    def url(self, prefix):
-        """What `--store` takes."""
-        return f"s3://{BUCKET}/{prefix}"
-
-    @property
-    def environment(self):
-        """What a server's environment needs."""
-        return {
-            "AWS_ACCESS_KEY_ID": self.keys.access, "AWS_SECRET_ACCESS_KEY": self.keys.secret, "AWS_REGION": self.keys.region,
-            "AWS_ENDPOINT_URL": self.endpoint,
-        }
+        for name, program, own in (("mon", "ceph-mon", ["-i", "a"]), ("osd", "ceph-osd", ["-i", "0"]), ("rgw", "radosgw", ["-n", "client.rgw"])):
+            self.add(name, [self.programs[program], "-c", self.conf, *own, "-f"], SCRUBBED)
 
     @property
     def addresses(self):
@@ -112,19 +86,6 @@ mon data = {self.folder}/mon
 osd data = {self.folder}/osd
 """
 
-    def __enter__(self):
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        for name in reversed(list(self.processes)):
-            self.kill(name)
-        self.bucket.close()
-
     def start(self):
         for name in ("mon", "osd", "rgw", "crash"):
             (self.folder / name).mkdir()
@@ -138,7 +99,7 @@ osd data = {self.folder}/osd
         # It makes the pools of the gateway as well, and waits for them.
         self.run(
             "radosgw-admin", "user", "create", "--uid=sealslot", "--display-name=sealslot", f"--access-key={self.keys.access}",
-            f"--secret-key={self.keys.secret}", timeout=PATIENCE,
+            f"--secret-key={self.keys.secret}",
         )
         self.restart("rgw")
         self.wait_ready()
@@ -157,7 +118,7 @@ osd data = {self.folder}/osd
         self.run("ceph", "osd", "new", own, "-i", "-", stdin=json.dumps({"cephx_secret": key}))
         self.run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", own)
 
-    def run(self, program, *argv, stdin="", timeout=60):
+    def run(self, program, *argv, stdin="", timeout=PATIENCE):
         """Runs one of Ceph's commands to its end, and gives what it printed."""
         argv = [self.programs[program], *(str(word) for word in argv)]
         if program not in ("ceph-authtool", "monmaptool"):
@@ -165,56 +126,3 @@ osd data = {self.folder}/osd
         done = subprocess.run(argv, input=stdin, cwd=self.folder, env=SCRUBBED, capture_output=True, text=True, timeout=timeout, check=False)
         expect(done.returncode == 0, f"{program}: exit {done.returncode}: {done.stderr.strip()[-600:]}")
         return done.stdout
-
-    def restart(self, name):
-        """Starts a part, also again."""
-        program, own = {"mon": ("ceph-mon", ["-i", "a"]), "osd": ("ceph-osd", ["-i", "0"]), "rgw": ("radosgw", ["-n", "client.rgw"])}[name]
-        with open(self.folder / f"{name}.out", "ab") as log:
-            self.processes[name] = subprocess.Popen(
-                [self.programs[program], "-c", self.conf, *own, "-f"],
-                cwd=self.folder, env=SCRUBBED, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )
-
-    def kill(self, name):
-        """Ends a part as a crash would."""
-        process = self.processes[name]
-        if process.poll() is None:
-            process.send_signal(signal.SIGCONT)
-            process.kill()
-            process.wait(30)
-
-    def pause(self, name):
-        """Stops a part in its tracks: its connections stay, and it answers nothing."""
-        self.processes[name].send_signal(signal.SIGSTOP)
-
-    def resume(self, name):
-        self.processes[name].send_signal(signal.SIGCONT)
-
-    def wait_ready(self, patience=PATIENCE):
-        """Waits until a PUT and a GET work."""
-        deadline, last = time.monotonic() + patience, None
-        content = secrets.token_bytes(64)
-        while time.monotonic() < deadline:
-            for name, process in self.processes.items():
-                expect(process.poll() is None, f"{name} of Ceph ended: {self.said(name)}")
-            try:
-                self.bucket.create()
-                self.bucket.put("ready", content)
-                if self.bucket.get("ready") == content:
-                    self.bucket.delete("ready")
-                    return
-            except (OSError, http.client.HTTPException, Failed) as error:
-                last = error
-            time.sleep(0.2)
-        raise Failed(f"Ceph is not ready within {patience} s: {last}")
-
-    def said(self, name):
-        return (self.folder / f"{name}.out").read_text(errors="replace")[-600:]
-
-    def peak(self):
-        """The peaks of resident memory of all its parts together, in KiB."""
-        total = 0
-        for process in self.processes.values():
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            total += int(status.partition("VmHWM:")[2].split()[0])
-        return total

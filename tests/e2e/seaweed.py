@@ -3,28 +3,22 @@ in Raft, volume servers on racks and one filer with the S3 gateway. Its parts en
 a `weed` that is asked to end in order takes its time."""
 
 import contextlib
-import http.client
 import json
 import os
 import re
-import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import time
 import urllib.request
 from pathlib import Path
 
-from s3 import Bucket, Keys
+from engine import PATIENCE, Engine
 from sealslot import ENVIRONMENT, Failed, expect, free_port
 
 VERSION = "4.48"
-BUCKET = "slots"
 # `weed` would take these for its own.
 SCRUBBED = {name: value for name, value in ENVIRONMENT.items() if not name.startswith("WEED")}
-# What a part, and then the whole, may take to come up on a machine that has much else to do.
-PATIENCE = 90
 
 
 def program():
@@ -46,71 +40,17 @@ def port_pair():
     raise Failed("no two free ports")
 
 
-class Part:
-    """One process of the engine. It comes back on the same ports, with the same data."""
-
-    def __init__(self, name, folder, port, argv):
-        self.name, self.folder, self.port = name, folder / name, port
-        self.argv = [str(word) for word in argv]
-        self.log = folder / f"{name}.log"
-        self.process = None
-
-    def start(self):
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                self.argv, cwd=self.folder, env=SCRUBBED | {"HOME": str(self.folder)}, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log,
-            )
-
-    def kill(self):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.kill()
-            self.process.wait(30)
-
-    def expect_alive(self):
-        expect(self.process.poll() is None, f"{self.name} of SeaweedFS ended: {self.said()}")
-
-    def said(self):
-        return self.log.read_text(errors="replace")[-600:]
-
-
-class Engine:
-    """What one node and a cluster share. A context manager: inside, a PUT and a GET work and are durable."""
-
-    door = None  # the name of the part that all requests go through
+class SeaweedFS(Engine):
+    """What one node and a cluster share. Inside, a PUT that was answered is durable."""
 
     def __init__(self, folder, certs=None):
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True)
-        self.certs = certs  # a folder as `sealslot certs` makes it: the S3 gateway speaks TLS
+        super().__init__(folder, certs)
         self.weed = program()
-        self.keys = Keys("sealslot", secrets.token_hex(20))
-        self.s3_port = free_port()
-        self.parts = {}
         identity = {"name": "sealslot", "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
         identity["credentials"] = [{"accessKey": self.keys.access, "secretKey": self.keys.secret}]
         self.identities = self.folder / "identities.json"
         self.identities.touch(mode=0o600)
         self.identities.write_text(json.dumps({"identities": [identity]}))
-        self.bucket = Bucket(self.endpoint, BUCKET, self.keys, certs and certs / "ca.pem")
-
-    @property
-    def endpoint(self):
-        return f"{'https' if self.certs else 'http'}://127.0.0.1:{self.s3_port}"
-
-    def url(self, prefix):
-        """What `--store` takes."""
-        return f"s3://{BUCKET}/{prefix}"
-
-    @property
-    def environment(self):
-        """What a server's environment needs."""
-        return {
-            "AWS_ACCESS_KEY_ID": self.keys.access, "AWS_SECRET_ACCESS_KEY": self.keys.secret, "AWS_REGION": self.keys.region,
-            "AWS_ENDPOINT_URL": self.endpoint,
-        }
 
     def gateway(self, prefix):
         """Options of the S3 gateway that is part of another program. Nothing else of it listens."""
@@ -122,23 +62,16 @@ class Engine:
             own |= {"cert.file": self.certs / "server.pem", "key.file": self.certs / "server.key"}
         return [f"-{prefix}", *(f"-{prefix}.{name}={value}" for name, value in own.items())]
 
-    def add(self, name, port, *argv):
+    def add_weed(self, name, *argv):
         # Logs to where the part's output goes, and not into files of its own.
-        self.parts[name] = Part(name, self.folder, port, [self.weed, "-logtostderr=true", *argv])
-        return self.parts[name]
+        self.add(name, [self.weed, "-logtostderr=true", *argv], self.own_environment)
 
-    def __enter__(self):
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    @property
+    def own_environment(self):
+        return SCRUBBED | {"HOME": str(self.folder)}
 
     def __exit__(self, *_):
-        for part in self.parts.values():
-            part.kill()
-        self.bucket.close()
+        super().__exit__()
         # Sockets that it has no option for, named after its ports.
         for path in Path("/tmp").glob("seaweedfs-*-grpc-*.sock"):
             if int(path.stem.rpartition("-")[2]) in self.own_ports():
@@ -159,58 +92,24 @@ class Engine:
             expect(time.monotonic() < deadline, "fs.configure was not taken")
             time.sleep(0.5)
 
-    def wait_ready(self, patience=PATIENCE):
-        """Waits until a PUT and a GET work."""
-        deadline, last = time.monotonic() + patience, None
-        content = secrets.token_bytes(64)
-        while time.monotonic() < deadline:
-            for part in self.parts.values():
-                part.expect_alive()
-            try:
-                self.bucket.create()
-                self.bucket.put("ready", content)
-                if self.bucket.get("ready") == content:
-                    self.bucket.delete("ready")
-                    return
-            except (OSError, http.client.HTTPException, Failed) as error:
-                last = error
-            time.sleep(0.2)
-        raise Failed(f"SeaweedFS is not ready within {patience} s: {last}")
-
     def shell(self, *lines):
         """Runs commands of `weed shell`, and gives what it said."""
         argv = [self.weed, "shell", f"-master={self.masters}", f"-filer={self.filer}"]
         done = subprocess.run(
-            argv, input="".join(f"{line}\n" for line in lines).encode(), cwd=self.folder, env=SCRUBBED | {"HOME": str(self.folder)},
+            argv, input="".join(f"{line}\n" for line in lines).encode(), cwd=self.folder, env=self.own_environment,
             capture_output=True, timeout=60, check=False,
         )
         return (done.stdout + done.stderr).decode(errors="replace")
 
-    def kill(self, name):
-        """Ends a part as a crash would."""
-        self.parts[name].kill()
-
-    def restart(self, name):
-        """Starts a part again that was killed."""
-        self.parts[name].start()
-
-    def pause(self, name):
-        """Stops a part in its tracks: its connections stay, and it answers nothing."""
-        self.parts[name].process.send_signal(signal.SIGSTOP)
-
-    def resume(self, name):
-        self.parts[name].process.send_signal(signal.SIGCONT)
-
-    def peak(self):
-        """The peaks of resident memory of all its parts together, in KiB."""
-        total = 0
-        for part in self.parts.values():
-            status = Path(f"/proc/{part.process.pid}/status").read_text()
-            total += int(status.partition("VmHWM:")[2].split()[0])
-        return total
+    @contextlib.contextmanager
+    def without_fsync(self):
+        """Takes more quickly what a check has no use for after a power cut."""
+        self.shell("fs.configure -locationPrefix=/buckets/ -delete -apply")
+        yield
+        self.shell("fs.configure -locationPrefix=/buckets/ -fsync -apply")
 
 
-class Node(Engine):
+class Node(SeaweedFS):
     """All in one process, named "weed": its volumes, its filer store and its log are in the folder."""
 
     door = "weed"
@@ -219,15 +118,15 @@ class Node(Engine):
         super().__init__(folder, certs)
         master, volume, filer = port_pair(), port_pair(), port_pair()
         self.masters, self.filer = f"127.0.0.1:{master}", f"127.0.0.1:{filer}"
-        self.add(
-            "weed", master, "server", f"-dir={self.folder / 'weed'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer",
+        self.add_weed(
+            "weed", "server", f"-dir={self.folder / 'weed'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer",
             f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", "-master.telemetry=false",
             f"-filer.localSocket={self.folder / 'filer.sock'}", "-volume.max=100", f"-master.volumeSizeLimitMB={volume_mb}",
             "-master.peers=none", *self.gateway("s3"),
         )
 
 
-class Cluster(Engine):
+class Cluster(SeaweedFS):
     """Masters "master-1" to "master-3" in Raft, volume servers "volume-1" to "volume-3" on a rack each, every volume on two
     racks (replication 010), and "filer" with the S3 gateway."""
 
@@ -236,23 +135,23 @@ class Cluster(Engine):
     def __init__(self, folder, volume_mb=64):
         super().__init__(folder)
         masters = [port_pair() for _ in range(3)]
+        self.master_ports = {f"master-{number}": port for number, port in enumerate(masters, 1)}
         self.masters = ",".join(f"127.0.0.1:{port}" for port in masters)
-        for number, port in enumerate(masters, 1):
-            name = f"master-{number}"
-            self.add(
-                name, port, "master", "-ip=127.0.0.1", f"-port={port}", f"-mdir={self.folder / name}", f"-peers={self.masters}",
+        for name, port in self.master_ports.items():
+            self.add_weed(
+                name, "master", "-ip=127.0.0.1", f"-port={port}", f"-mdir={self.folder / name}", f"-peers={self.masters}",
                 "-telemetry=false", "-defaultReplication=010", f"-volumeSizeLimitMB={volume_mb}", "-electionTimeout=2s",
             )
         for number in range(1, 4):
             name, port = f"volume-{number}", port_pair()
-            self.add(
-                name, port, "volume", "-ip=127.0.0.1", f"-port={port}", f"-dir={self.folder / name}", f"-master={self.masters}",
+            self.add_weed(
+                name, "volume", "-ip=127.0.0.1", f"-port={port}", f"-dir={self.folder / name}", f"-master={self.masters}",
                 "-dataCenter=one", f"-rack=rack-{number}", "-max=100",
             )
         port = port_pair()
         self.filer = f"127.0.0.1:{port}"
-        self.add(
-            "filer", port, "filer", "-ip=127.0.0.1", f"-port={port}", f"-master={self.masters}", "-defaultReplicaPlacement=010",
+        self.add_weed(
+            "filer", "filer", "-ip=127.0.0.1", f"-port={port}", f"-master={self.masters}", "-defaultReplicaPlacement=010",
             f"-defaultStoreDir={self.folder / 'filer'}", f"-localSocket={self.folder / 'filer.sock'}", *self.gateway("s3"),
         )
 
@@ -260,18 +159,18 @@ class Cluster(Engine):
         """The name of the master that leads, where a majority of those that live says the same."""
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
-            said = [self.leader_of(part) for name, part in self.parts.items() if name.startswith("master-")]
-            for name, part in self.parts.items():
-                if said.count(part.port) >= 2 and part.process.poll() is None:
+            said = [self.leader_of(port) for port in self.master_ports.values()]
+            for name, port in self.master_ports.items():
+                if said.count(port) >= 2 and self.parts[name].process.poll() is None:
                     return name
             time.sleep(0.2)
         raise Failed("the masters have no leader")
 
     @staticmethod
-    def leader_of(part):
-        """The port of who leads, as this master says it; None where it does not know."""
+    def leader_of(port):
+        """The port of who leads, as the master at this port says it; None where it does not know."""
         with contextlib.suppress(OSError, ValueError, KeyError, IndexError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{part.port}/cluster/status", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/cluster/status", timeout=2) as answer:
                 leader = json.load(answer)["Leader"]
             return int(leader.split(":")[1].split(".")[0])
         return None

@@ -13,7 +13,7 @@ use rustls::version::TLS13;
 use crate::client::{PATIENCE, Protocol, trusting};
 use crate::program::Bench;
 use crate::server::{Server, content, text, wait_until};
-use crate::store::only_in_a_folder;
+use crate::store::{enough_to_stage, only_in_a_folder};
 
 #[test]
 fn an_upload_under_way_may_finish_before_the_server_stops() {
@@ -39,19 +39,16 @@ fn an_upload_under_way_may_finish_before_the_server_stops() {
 
 #[test]
 fn after_the_grace_period_the_rest_is_cut_and_cleaned_up() {
-    only_in_a_folder();
     let bench = Bench::new();
     let mut server = Server::sealing(&bench, &["--grace", "200ms"]);
-    let mut upload = server.begin_admitted("/uploads/slow", &["Content-Length: 3000000"]);
-    upload.send(content(1 << 20));
-    wait_until("a part is staged", || {
-        !bench.names("data/staging").is_empty()
-    });
+    let mut upload = server.begin_admitted("/uploads/slow", &["Content-Length: 30000000"]);
+    upload.send(content(enough_to_stage()));
+    wait_until("a part is staged", || bench.is_anything_staged());
     server.signal(Signal::TERM);
     assert_eq!(server.ended().code(), Some(0), "{}", server.log());
     assert!(upload.is_ended());
-    assert!(bench.names("data/staging").is_empty());
-    assert!(bench.names("data/uploads").is_empty());
+    assert!(!bench.is_anything_staged());
+    assert!(bench.shelf().ids(None, 9).unwrap().is_empty());
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod visibility;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use http::Request;
 use rustix::process::Signal;
@@ -33,6 +34,7 @@ pub(crate) fn over_both(args: &[&str], test: impl Fn(&mut Client<'_>)) {
         server: Server::sealing(&bench, args),
         args,
         protocol: Protocol::Http1,
+        entries: AtomicU32::new(0),
     };
     for protocol in Protocol::ALL {
         // Shown where the test fails.
@@ -48,6 +50,8 @@ pub(crate) struct Client<'a> {
     pub(crate) server: Server<'a>,
     args: &'a [&'a str],
     pub(crate) protocol: Protocol,
+    /// Those of the upload in the bucket whose body began last, before it did.
+    entries: AtomicU32,
 }
 
 impl Client<'_> {
@@ -81,6 +85,9 @@ impl Client<'_> {
     }
 
     pub(crate) fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Flight {
+        if in_bucket() && path.starts_with("/uploads/") {
+            self.entries.store(self.bench.entries(id_of(path)), Relaxed);
+        }
         Flight::begin(&self.server, self.protocol, (method, path), headers)
     }
 
@@ -109,9 +116,15 @@ impl Client<'_> {
         sizes.sum()
     }
 
-    /// Waits until enough of a [`PART`] has arrived, beyond this offset.
+    /// Waits until enough of a [`PART`] has arrived, beyond this offset, of the body that began last.
     #[track_caller]
     pub(crate) fn wait_staged(&self, url: &str, offset: usize) {
+        if in_bucket() {
+            // An object is there only when it is whole. Its key is noted when a first buffer is sealed, and more is to come.
+            return wait_until("a segment has begun", || {
+                self.bench.entries(id_of(url)) > self.entries.load(Relaxed)
+            });
+        }
         let enough = u64::try_from(offset + STAGED).unwrap();
         wait_until("a part is staged", || self.staged(url) >= enough);
     }

@@ -5,7 +5,7 @@
 //! engine is reached. Nothing is removed there at the end.
 //!
 //! The modules that are meant to be run so stand in `tests/e2e/bucket_tests`. What looks into the data folder, changes what lies there, or waits for
-//! what is staged of a body under way (an object is there whole or not at all) begins with [`only_in_a_folder`] and is left out there. The
+//! what is staged of a body that counts only as a whole (an object is there whole or not at all) begins with [`only_in_a_folder`] and is left out there. The
 //! others know of folders only.
 
 use std::env;
@@ -34,6 +34,11 @@ pub(crate) fn in_bucket() -> bool {
 /// call this.
 pub(crate) fn only_in_a_folder() {
     assert!(!in_bucket(), "this test is for the data folder alone");
+}
+
+/// Of a body of so many bytes that has not come to its end something is stored: a file, or in a bucket a first part.
+pub(crate) fn enough_to_stage() -> usize {
+    if in_bucket() { 10 << 20 } else { 1 << 20 }
 }
 
 fn above() -> Option<String> {
@@ -165,6 +170,17 @@ impl Bench {
                 .collect();
             let told = asking.into_iter().flat_map(|asked| asked.join().unwrap());
             told.collect()
+        })
+    }
+
+    /// How many entries the record of an upload has in the bucket that is not finished.
+    pub(crate) fn entries(&self, id: &str) -> u32 {
+        let (Some(bucket), Ok(id)) = (self.bucket(), id.parse::<UploadId>()) else {
+            return 0;
+        };
+        let last = bucket.last_entries(&id, 1);
+        last.map_or(0, |(number, last)| {
+            number + u32::try_from(last.len()).unwrap()
         })
     }
 

@@ -129,8 +129,11 @@ impl SegmentWriter for DeferringWriter {
     }
 
     fn place(&mut self, size: usize) -> Result<Option<&mut [u8]>, StoreError> {
-        self.written += size as u64;
-        self.writer.place(size)
+        let place = self.writer.place(size)?;
+        if place.is_some() {
+            self.written += size as u64;
+        }
+        Ok(place)
     }
 
     fn placed(&mut self) -> Result<(), StoreError> {

@@ -83,6 +83,16 @@ impl SmallEngine {
     }
 }
 
+/// What the engine does without, by the names in [`Engine`](super::bucket::Engine): `SEALSLOT_TEST_S3_LACKS`, between commas.
+pub(super) fn lacks() -> Vec<String> {
+    let names = variable("SEALSLOT_TEST_S3_LACKS");
+    let mut names: Vec<_> = (names.split(',').filter(|name| !name.is_empty()))
+        .map(str::to_owned)
+        .collect();
+    names.sort();
+    names
+}
+
 fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("{name} is to be set: tests/e2e/bucket_tests does it"))
 }

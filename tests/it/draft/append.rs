@@ -5,7 +5,6 @@ use crate::digest_fields::sha256_hex;
 use crate::flight::Break;
 use crate::resumable::{PART, id_of, over_both};
 use crate::server::{content, text};
-use crate::store::only_in_a_folder;
 
 #[test]
 fn patch_appends_from_its_beginning_without_gaps() {
@@ -30,7 +29,6 @@ fn patch_appends_from_its_beginning_without_gaps() {
 
 #[test]
 fn interrupted_must_not_be_complete_and_should_keep_what_came() {
-    only_in_a_folder();
     let content = content(2 * PART);
     over_both(&[], |client| {
         for how in Break::ALL {

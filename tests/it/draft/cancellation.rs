@@ -3,7 +3,6 @@
 use super::{LAST, MORE};
 use crate::resumable::{PART, over_both};
 use crate::server::content;
-use crate::store::only_in_a_folder;
 
 #[test]
 fn delete_should_deactivate_the_upload() {
@@ -20,7 +19,6 @@ fn delete_should_deactivate_the_upload() {
 
 #[test]
 fn delete_should_end_a_request_in_flight() {
-    only_in_a_folder();
     over_both(&[], |client| {
         let url = client.draft_new();
         let mut append = client.begin_append(&url, 0, &[MORE]);

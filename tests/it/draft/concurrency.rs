@@ -3,11 +3,9 @@
 use super::{LAST, MORE, VERSION};
 use crate::resumable::{PART, over_both};
 use crate::server::{content, wait_until};
-use crate::store::only_in_a_folder;
 
 #[test]
 fn offset_retrieved_must_be_accepted_while_a_request_hangs() {
-    only_in_a_folder();
     over_both(&[], |client| {
         let content = content(2 * PART);
         let url = client.draft_new();
@@ -30,7 +28,6 @@ fn offset_retrieved_must_be_accepted_while_a_request_hangs() {
 
 #[test]
 fn appends_to_the_same_place_must_not_both_count() {
-    only_in_a_folder();
     over_both(&[], |client| {
         let content = content(2 * PART);
         let url = client.draft_new();

@@ -3,7 +3,6 @@
 use super::{LAST, MORE, VERSION};
 use crate::resumable::{PART, limits, over_both};
 use crate::server::content;
-use crate::store::only_in_a_folder;
 
 #[test]
 fn head_must_include_the_offset() {
@@ -47,7 +46,6 @@ fn head_must_include_the_length_where_the_client_gave_it() {
 
 #[test]
 fn head_must_include_the_length_that_an_interrupted_last_request_gave() {
-    only_in_a_folder();
     over_both(&[], |client| {
         let url = client.draft_create(&[], b"01234");
         let rest = content(PART + 7);

@@ -11,7 +11,6 @@ use crate::store::only_in_a_folder;
 
 #[test]
 fn offset_must_not_decrease() {
-    only_in_a_folder();
     over_both(&[], |client| {
         let content = content(PART);
         let url = client.draft_new();

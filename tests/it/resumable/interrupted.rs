@@ -7,13 +7,12 @@ use crate::client::Protocol;
 use crate::draft::{LAST, MORE, VERSION};
 use crate::flight::{Break, Flight};
 use crate::resumable::{PART, over_both};
-use crate::server::content;
-use crate::store::only_in_a_folder;
+use crate::server::{content, wait_until};
+use crate::store::enough_to_stage;
 use crate::tus::OCTETS;
 
 #[test]
 fn a_patch_that_breaks_off_keeps_what_came() {
-    only_in_a_folder();
     let content = content(2 * PART);
     over_both(&[], |client| {
         for how in Break::ALL {
@@ -38,7 +37,6 @@ fn a_patch_that_breaks_off_keeps_what_came() {
 
 #[test]
 fn a_patch_that_breaks_off_again_and_again_comes_to_its_end() {
-    only_in_a_folder();
     let content = content(6 * PART);
     over_both(&[], |client| {
         let url = client.draft_create(&[("upload-length", &content.len().to_string())], b"");
@@ -83,7 +81,6 @@ fn a_body_that_ends_too_soon_is_kept_to_its_last_byte() {
 
 #[test]
 fn a_head_does_not_wait_for_a_patch_that_hangs() {
-    only_in_a_folder();
     over_both(&[], |client| {
         let content = content(2 * PART);
         let url = client.tus_new(content.len());
@@ -105,7 +102,6 @@ fn a_head_does_not_wait_for_a_patch_that_hangs() {
 
 #[test]
 fn a_head_on_the_same_http2_connection_ends_the_patch_and_not_the_connection() {
-    only_in_a_folder();
     over_both(&[], |client| {
         let content = content(2 * PART);
         let url = client.draft_new();
@@ -148,7 +144,6 @@ fn a_refused_patch_leaves_its_connection_usable() {
 
 #[test]
 fn a_patch_takes_over_from_one_that_hangs() {
-    only_in_a_folder();
     over_both(&[], |client| {
         let content = content(2 * PART);
         let url = client.tus_new(content.len());
@@ -169,7 +164,6 @@ fn a_patch_takes_over_from_one_that_hangs() {
 
 #[test]
 fn a_delete_takes_over_from_a_patch_that_hangs() {
-    only_in_a_folder();
     over_both(&[], |client| {
         let url = client.tus_new(2 * PART);
         let mut patch = client.tus_begin(&url, 0, &[]);
@@ -202,7 +196,6 @@ fn a_patch_that_stands_still_is_given_up_and_kept() {
 
 #[test]
 fn what_the_last_of_a_server_cuts_off_is_kept() {
-    only_in_a_folder();
     over_both(&["--grace", "0s"], |client| {
         let content = content(2 * PART);
         let url = client.draft_new();
@@ -221,24 +214,19 @@ fn what_the_last_of_a_server_cuts_off_is_kept() {
 
 #[test]
 fn a_plain_upload_that_breaks_off_leaves_nothing() {
-    only_in_a_folder();
     over_both(&[], |client| {
         let listed = client.server.listed();
-        let sessions = || std::fs::read_dir(client.bench.path("data/sessions"));
-        let sessions = || sessions().map_or(0, Iterator::count);
-        let before = sessions();
+        let before = client.bench.sessions();
         for how in Break::ALL {
             let mut put = client.begin("PUT", "/uploads/x", &[]);
-            put.send(&content(PART));
-            crate::server::wait_until("a part is staged", || {
-                !client.bench.names("data/staging").is_empty()
-            });
+            put.send(&content(enough_to_stage()));
+            wait_until("a part is staged", || client.bench.is_anything_staged());
             put.break_off(how);
-            crate::server::wait_until("what was staged is removed", || {
-                client.bench.names("data/staging").is_empty()
+            wait_until("what was staged is removed", || {
+                !client.bench.is_anything_staged()
             });
         }
-        assert_eq!(sessions(), before);
+        assert_eq!(client.bench.sessions(), before);
         assert_eq!(client.server.listed(), listed);
     });
 }

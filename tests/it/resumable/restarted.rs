@@ -6,7 +6,6 @@ use crate::digest_fields::sha256_hex;
 use crate::draft::{LAST, MORE};
 use crate::resumable::{PART, over_both};
 use crate::server::content;
-use crate::store::only_in_a_folder;
 use crate::tus::metadata;
 
 const ENDS: [Signal; 2] = [Signal::KILL, Signal::TERM];
@@ -90,7 +89,6 @@ fn a_draft_upload_goes_on_after_a_restart() {
 
 #[test]
 fn a_server_killed_in_the_midst_of_a_patch_loses_nothing_acknowledged() {
-    only_in_a_folder();
     let content = content(4 * PART);
     over_both(&[], |client| {
         let url = client.tus_new(content.len());

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::lists::lists_in_order;
 use super::turns::{no_count_is_lost, only_one_creates};
-use super::{Bucket, none, text};
+use super::{Bucket, Checksum, none, text};
 use crate::store::StoreError;
 use crate::store::s3::testing;
 
@@ -14,11 +14,27 @@ fn connect() -> Bucket {
     Bucket::connect(&testing::settings()).unwrap()
 }
 
+/// All the others run whatever an engine does without; here it is shown that nothing else is lacking, nor less.
+#[test]
+#[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
+fn the_engine_lacks_what_it_is_known_for() {
+    let bucket = connect();
+    let engine = bucket.engine();
+    let does = [
+        ("bulk_delete", engine.bulk_delete),
+        ("checksum", engine.checksum != Checksum::None),
+        ("conditional_writes", engine.conditional_writes),
+    ];
+    let lacking = does.iter().filter(|(_, does)| !does);
+    let lacking: Vec<_> = lacking.map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(lacking, testing::lacks(), "{engine:?}");
+    assert!(!engine.versioned);
+}
+
 #[test]
 #[ignore = "needs an S3-compatible server: tests/e2e/bucket_tests runs it"]
 fn objects_are_kept_with_their_notes() {
     let bucket = connect();
-    println!("{:?}", bucket.engine());
     let notes = none()
         .with("sealslot-segments", "0000-abc 0001-def")
         .with("sealslot-crc64nvme", "00ff");
