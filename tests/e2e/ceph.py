@@ -33,7 +33,7 @@ class Ceph(Engine):
     """The parts are "mon", "osd" and "rgw"."""
 
     door = "rgw"
-    # It refuses `If-Match`.
+    # It refuses `If-Match` with quotation marks, which a server finds out and leaves away.
     lacks = frozenset()
 
     def __init__(self, folder, disk=16 * GIB):
