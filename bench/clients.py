@@ -32,24 +32,26 @@ def transfer(server, *what, http2=False):
         "silent", "show-error", "tlsv1.3", "http2" if http2 else "http1.1", 'header = "Expect:"',
         f'cacert = "{server.bench.certificates / "ca.pem"}"', f'write-out = "{ANSWER}"',
     ]
-    # What is answered is thrown away.
-    return "\n".join(lines + [f'{option} = "{value}"\noutput = "{os.devnull}"' if option == "url" else f'{option} = "{value}"'
-                              for option, value in what])
+    for option, value in what:
+        lines.append(f'{option} = "{value}"')
+        if option == "url":
+            lines.append(f'output = "{os.devnull}"')  # what is answered is thrown away
+    return "\n".join(lines)
 
 
 def run(server, scripts, http2=False):
     """A curl for each script, all at once; a script is a list of transfers. Every one has to go through, over one connection."""
     with contextlib.ExitStack() as files:
-        said = [(files.enter_context(tempfile.TemporaryFile()), files.enter_context(tempfile.TemporaryFile())) for _ in scripts]
-        sources = [files.enter_context(tempfile.TemporaryFile()) for _ in scripts]
-        for source, script in zip(sources, scripts):
+        opened = [tuple(files.enter_context(tempfile.TemporaryFile()) for _ in range(3)) for _ in scripts]
+        for (source, *_), script in zip(opened, scripts):
             source.write("\nnext\n".join(script).encode())
             source.seek(0)
         environment, cpu, began = client_environment(server.bench), client_cpu(), time.monotonic()
         curls = []
         try:
-            for source, (answers, errors) in zip(sources, said):
-                curls.append(subprocess.Popen(["curl", "-q", "--config", "-"], env=environment, stdin=source, stdout=answers, stderr=errors))
+            for source, said, errors in opened:
+                command = ["curl", "-q", "--config", "-"]
+                curls.append(subprocess.Popen(command, env=environment, stdin=source, stdout=said, stderr=errors))
             for curl in curls:
                 curl.wait(PATIENCE_SECONDS)
         except (FileNotFoundError, subprocess.TimeoutExpired) as error:
@@ -58,18 +60,18 @@ def run(server, scripts, http2=False):
             for curl in curls:
                 curl.kill()
                 curl.wait()
-        seconds = time.monotonic() - began
-        answers = [line for curl, files_of in zip(curls, said) for line in checked(server, curl, files_of, http2)]
+        seconds, cpu = time.monotonic() - began, client_cpu() - cpu
+        answers = [words for curl, (_, *outputs) in zip(curls, opened) for words in checked(server, curl, outputs, http2)]
     return Ran(
-        seconds, (client_cpu() - cpu) / seconds / len(scripts),
+        seconds, cpu / seconds / len(scripts),
         sum(int(words[2]) for words in answers), sum(int(words[3]) for words in answers),
     )
 
 
-def checked(server, curl, files_of, http2):
-    """The words of every answer of one curl."""
+def checked(server, curl, outputs, http2):
+    """The words of every answer of one curl; `outputs` are what it said and what it complained of."""
     texts = []
-    for file in files_of:
+    for file in outputs:
         file.seek(0)
         texts.append(file.read().decode(errors="replace"))
     answers = [line.split() for line in texts[0].splitlines()]

@@ -3,12 +3,12 @@
 import dataclasses
 import statistics
 
+import downloads
 import report
 from large import AT_ONCE, scenario_of
 
 ONE, H2 = scenario_of(False, 1), scenario_of(True, 1)
 EIGHT, H2_EIGHT = scenario_of(False, AT_ONCE), scenario_of(True, AT_ONCE)
-RANGES = ("download, ranges of 1 MiB, one connection", "download, ranges of 1 MiB, 8 connections")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,10 @@ def all_goals(small_scenarios):
         Goal("mb_per_s", (H2, "sealslot"), (ONE, "sealslot"), False, 0.85),
         Goal("mb_per_s", (H2_EIGHT, "sealslot"), (EIGHT, "sealslot"), False, 0.85),
         *(beside(scenario, "uploads_per_s", "bare disk", 1.0) for scenario in small_scenarios),
-        *(beside(scenario, "mb_per_s", "nginx", 0.85, subject=f"sealslot, {what}") for scenario in RANGES for what in ("sealed", "opened")),
+        *(
+            beside(scenario, "mb_per_s", "nginx", 0.85, subject=f"sealslot, {what}")
+            for scenario in (downloads.ONE, downloads.EIGHT) for what in ("sealed", "opened")
+        ),
         of_memory("peak_alone_mib", 64, required=True),
         of_memory("peak_all_mib", 256, required=True),
         of_memory("idle_kib_each", 27),

@@ -26,7 +26,9 @@ def install():
         cargo = find("cargo")
         if cargo is None:
             raise BenchError("cargo is not installed, and dufs is built by it")
-        subprocess.run([cargo, "install", "dufs", "--locked", "--root", PEERS_VENV], check=True)
+        # Neither this repository's settings of cargo nor the caller's: a peer is built as its own authors say.
+        own = {name: value for name, value in ENVIRONMENT.items() if not name.startswith(("CARGO_PROFILE_", "RUSTFLAGS"))}
+        subprocess.run([cargo, "install", "dufs", "--locked", "--root", PEERS_VENV], check=True, cwd="/", env=own)
 
 
 class Sealslot(Server):
@@ -98,6 +100,7 @@ error_log stderr;
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
+    keepalive_requests 1000000;
 {unused}    client_body_temp_path {body};
     client_max_body_size 0;
     server {{

@@ -11,6 +11,7 @@ COLUMNS = {
     "sync_after_s": ("sync after, s", 2),
     "peak_mib": ("peak MiB", 1),
     "uploads_per_s": ("uploads/s", 0),
+    "durable_uploads_per_s": ("uploads/s until durable", 0),
     "syncs_per_s": ("syncs/s", 0),
     "cpu_ms_per_upload": ("CPU ms/upload", 3),
     "files_per_s": ("files/s", 0),
@@ -28,8 +29,8 @@ COLUMNS = {
     "reopened": ("reopened", 0),
 }
 COMPARED = (
-    "cpu_s_per_gib", "mb_per_s", "durable_mb_per_s", "uploads_per_s", "cpu_ms_per_upload", "files_per_s", "durable_files_per_s",
-    "cpu_ms_per_file",
+    "cpu_s_per_gib", "mb_per_s", "durable_mb_per_s", "uploads_per_s", "durable_uploads_per_s", "cpu_ms_per_upload", "files_per_s",
+    "durable_files_per_s", "cpu_ms_per_file",
 )
 # Not servers, and so not compared with one.
 DISKS = ("bare disk", "fio")

@@ -9,19 +9,20 @@ import subprocess
 import threading
 import time
 
-import disk
+import bare_disk
 from servers import BenchError, client_environment, cpu_of, find
 
 FILE_SIZE = 4096
 UPLOADS_PER_CONNECTION = 200
 # At the least and at the most so many: one connection that waits for a disk has no more than a hundred a second.
-UPLOADS = {"tmpfs": (2000, 8000), "disk": (200, 4000)}
+UPLOADS = {"tmpfs": (2000, 8000), "disk": (200, 3000)}
 SCRIPT = pathlib.Path(__file__).resolve().parent / "small.lua"
 PATIENCE_SECONDS = 300
 
 
-def measure(server, payload, count, connections):
-    """`count` uploads, kept apart by name. They are deleted again, outside of what is measured."""
+def measure(server, payload, count, connections, synced=False):
+    """`count` uploads, kept apart by name; `synced` counts the `sync` after them too. They are deleted again, outside of what is
+    measured."""
     prefix = "/uploads" if server.method == "POST" else server.path_of(f"small-{time.monotonic_ns()}-")
     wrk = find("wrk")
     if wrk is None:
@@ -39,6 +40,9 @@ def measure(server, payload, count, connections):
         ended = last_line(client)
         cpu = server.cpu_seconds() - cpu
         client_cpu = cpu_of(client.pid)
+        began = time.monotonic()
+        os.sync()
+        sync = time.monotonic() - began
     finally:
         # wrk would sit out its duration; on SIGINT it stops at once.
         client.send_signal(signal.SIGINT)
@@ -58,6 +62,7 @@ def measure(server, payload, count, connections):
     server.clear()
     return {
         "uploads_per_s": count / seconds,
+        **({"durable_uploads_per_s": count / (seconds + sync)} if synced else {}),
         "cpu_ms_per_upload": cpu * 1000 / count,
         "client_busy": client_cpu / seconds,
     }
@@ -95,9 +100,9 @@ def run(bench, kinds, folder, place):
             scenario = f"small uploads on {place}, {connections} connection{'s' if connections > 1 else ''}"
             count = count_of(connections, place, bench.options.quick)
             for server in running:
-                contestants[scenario, server.name] = functools.partial(measure, server, payload, count, connections)
+                contestants[scenario, server.name] = functools.partial(measure, server, payload, count, connections, place == "disk")
             if place != "disk":
                 continue
-            contestants[scenario, "bare disk"] = functools.partial(disk.uploads, folder / "bare", payload, count, connections)
-            contestants[scenario, "fio"] = functools.partial(disk.fio, folder / "fio", connections, bench.options.quick)
+            contestants[scenario, "bare disk"] = functools.partial(bare_disk.uploads, folder / "bare", payload, count, connections)
+            contestants[scenario, "fio"] = functools.partial(bare_disk.fio, folder / "fio", connections, bench.options.quick)
         return bench.interleave(contestants)

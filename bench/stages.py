@@ -20,14 +20,14 @@ SYMBOLS = 12
 # program only the innermost function and the file that it is in.
 KERNEL = [
     ("receive", r"tcp_|inet_recvmsg|sock_recvmsg|sock_read_iter|net_rx|skb_"),
-    ("write", r"vfs_write|vfs_pwrite|ext4_|iomap_|jbd2|fsync|fdatasync|sync_file_range|writeback|io_submit|blk_|filemap_|vfs_writev|shmem_"),
+    ("write", r"vfs_write|vfs_pwrite|ext4_|iomap_|jbd2|fsync|fdatasync|sync_file_range|writeback|io_submit|blk_|filemap_|shmem_"),
     ("scheduling", r"futex|epoll|schedule|eventfd|try_to_wake_up|nanosleep"),
     ("memory", r"page_fault|clear_page|mmap|munmap|madvise|alloc_pages|exit_mm"),
 ]
 PROGRAM = [
     ("TLS", r"aes.*gcm|gcm.*aes|aes_hw|vaes|ghash|gcm_|aesni|rustls|SSL_|ssl3_|tls13|EVP_Decrypt|CRYPTO_gcm|libssl|libcrypto"),
     ("SHA-256", r"sha256|sha2::|sha_ni|digest_blocks"),
-    ("seal", r"chacha|poly1305|xor_in_place|encrypt_in_place|universal_hash|sealslot::seal"),
+    ("seal", r"chacha|poly1305|xor_in_place|encrypt_in_place|universal_hash|_mm256_|sealslot::seal"),
     ("checksum", r"crc"),
     ("copies", r"memcpy|memmove|memset"),
     ("scheduling", r"futex|park|tokio::runtime|mio::|pthread_|parking_lot"),

@@ -56,9 +56,9 @@ def fio(folder, threads, quick):
     folder.mkdir(parents=True, exist_ok=True)
     os.sync()
     said = servers.run_quietly([
-        program, "--name=syncs", f"--directory={folder}", "--ioengine=sync", "--rw=write", "--bs=4k", "--size=16m", "--fdatasync=1",
-        "--fallocate=none", "--file_append=1", "--create_on_open=1", "--unlink=1", f"--numjobs={threads}", "--thread", "--group_reporting", "--time_based",
-        f"--runtime={1 if quick else 2}", "--output-format=json",
+        program, "--name=syncs", f"--directory={folder}", "--output-format=json", "--group_reporting", "--thread",
+        f"--numjobs={threads}", "--time_based", f"--runtime={1 if quick else 2}", "--ioengine=sync", "--rw=write", "--bs=4k",
+        "--fdatasync=1", "--size=16m", "--fallocate=none", "--file_append=1", "--create_on_open=1", "--unlink=1",
     ])
     jobs = json.loads(said)["jobs"]
     return {"syncs_per_s": jobs[0]["write"]["iops"]}
