@@ -50,10 +50,10 @@ def measure(server, size, scripts):
 
 
 def scripts_of(server, path, header, size):
-    """For each scenario how many bytes are fetched and what by each curl: the whole, or half of its parts in a random order."""
+    """For each scenario how many bytes are fetched and what by each curl: the whole, or a quarter of its parts in a random order."""
     parts = list(range(size // MIB))
     random.Random(size).shuffle(parts)
-    ranges = [fetch(server, path, header, part) for part in parts[: len(parts) // 2]]
+    ranges = [fetch(server, path, header, part) for part in parts[: max(len(parts) // 4, AT_ONCE)]]
     return {
         "download, whole": (size, [[fetch(server, path, header)]]),
         ONE: (len(ranges) * MIB, [ranges]),

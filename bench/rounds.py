@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 
 from servers import BenchError
@@ -48,7 +49,7 @@ class Bench:
         """The action's result, or None with the failure written down."""
         try:
             return action()
-        except BenchError as error:
+        except (BenchError, OSError, subprocess.SubprocessError) as error:
             self.failures.append(f"{contestant}: {error}")
             note(f"  {contestant}: {error}")
             return None
