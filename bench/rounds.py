@@ -37,13 +37,14 @@ class Bench:
         return path
 
     def start(self, stack, kinds, folder):
-        """Starts each server in a folder of its own; one that does not start is a failure of the run, not its end."""
+        """Starts each server in a folder of its own; one that does not start, or does not speak as
+        the others do, is a failure of the run, not its end."""
         for kind in kinds:
             server = self.attempt(kind.name, lambda: stack.enter_context(kind(self, folder / kind.name)))
-            if server is None:
-                continue
-            self.negotiated[kind.name] = server.negotiated()
-            yield server
+            agreed = server and self.attempt(kind.name, server.negotiated)
+            if agreed:
+                self.negotiated[kind.name] = agreed
+                yield server
 
     def attempt(self, contestant, action):
         """The action's result, or None with the failure written down."""
