@@ -1,72 +1,72 @@
-"""One large upload by `curl -T`: what it costs the server, how fast it is, how much memory it takes."""
+"""Large uploads by curl, one and eight at a time: what they cost the server, how fast they are, how much memory they take."""
 
 import contextlib
 import os
-import subprocess
 import time
 
-from servers import ENVIRONMENT, BenchError
+import clients
+from clients import GIB, MIB
 
-MIB = 1 << 20
-GIB = 1 << 30
+AT_ONCE = 8
 
 
-def curl(server, payload, http2=False):
-    """The command that uploads `payload`, and prints status, protocol, seconds and bytes."""
-    name = f"large-{time.monotonic_ns()}"
+def uploads(server, payload, at_once=1, http2=False):
+    """As many curls as there are to be uploads at once."""
+    began = time.monotonic_ns()
     return [
-        "curl", "-q", "--silent", "--show-error", "--tlsv1.3", "--http2" if http2 else "--http1.1",
-        "--cacert", str(server.bench.certificates / "ca.pem"), "--output", os.devnull,
-        "--write-out", "%{http_code} %{http_version} %{time_total} %{size_upload}",
-        "--upload-file", str(payload), server.url(server.path_of(name)),
+        [clients.transfer(
+            server, ("upload-file", payload), ("url", server.url(server.path_of(f"large-{began}-{number}"))), http2=http2
+        )]
+        for number in range(at_once)
     ]
 
 
-def check(server, payload, http2, returncode, stdout, stderr):
-    """Seconds that the upload took; an error unless it went through whole and as asked."""
-    words = stdout.split()
-    if returncode != 0 or len(words) != 4 or not words[0].startswith("2"):
-        raise server.failure(f"refused the large upload ({stdout.strip()} {stderr.strip()})")
-    if words[1] != ("2" if http2 else "1.1"):
-        raise BenchError(f"{server.name} answered in HTTP/{words[1]}")
-    size = payload.stat().st_size
-    if int(words[3]) != size or server.stored_bytes() < size:
-        raise server.failure(f"answered {words[0]}, but holds fewer bytes than were sent")
-    return float(words[2])
-
-
-def measure(server, payload, http2=False):
-    """One upload. The upload is deleted again, outside of what is measured."""
+def measure(server, payload, http2=False, at_once=1):
+    """Uploads `payload` so many times at once. What came of it is deleted again, outside of what is measured."""
     os.sync()
     server.reset_peak()
     cpu = server.cpu_seconds()
-    done = subprocess.run(curl(server, payload, http2), env=ENVIRONMENT, capture_output=True, text=True)
-    time.sleep(0.1)  # closing the connection is part of the cost
-    cpu = server.cpu_seconds() - cpu
-    peak = server.peak_kib()
-    seconds = check(server, payload, http2, done.returncode, done.stdout, done.stderr)
+    ran = clients.run(server, uploads(server, payload, at_once, http2), http2)
     began = time.monotonic()
     os.sync()
     sync = time.monotonic() - began
+    time.sleep(0.1)  # closing the connections is part of the cost
+    cpu = server.cpu_seconds() - cpu
+    peak = server.peak_kib()
+    size = payload.stat().st_size * at_once
+    if ran.uploaded != size or server.stored_bytes() < size:
+        raise server.failure("answered 2xx, but holds fewer bytes than were sent")
     server.clear()
-    size = payload.stat().st_size
     return {
         "cpu_s_per_gib": cpu * GIB / size,
-        "mb_per_s": size / 1e6 / seconds,
-        "peak_mib": peak / 1024,
+        "mb_per_s": size / 1e6 / ran.seconds,
+        "durable_mb_per_s": size / 1e6 / (ran.seconds + sync),
         "sync_after_s": sync,
+        "peak_mib": peak / 1024,
+        "client_busy": ran.client_busy,
     }
 
 
-def run(bench, servers):
-    """Rounds over all servers, and over both protocols where `--http2` asks for it."""
-    payload = bench.payload("large", int(bench.options.size * GIB))
+def scenario_of(http2, at_once):
+    return f"large uploads, HTTP/{'2' if http2 else '1.1'}, {'one' if at_once == 1 else at_once} at a time"
+
+
+def run(bench, kinds):
+    """Over each version of HTTP that a server speaks, one of the whole size and eight of an eighth."""
+    size = int(bench.options.size * GIB)
+    payloads = {1: bench.payload("large", size), AT_ONCE: bench.payload("eighth", size // AT_ONCE)}
     warm_up = bench.payload("warm-up", 16 * MIB)
+    contestants = {}
     with contextlib.ExitStack() as stack:
-        contestants = {}
-        for server in bench.start(stack, servers, bench.disk / "large"):
-            contestants[server.name] = lambda server=server: measure(server, payload)
-            if bench.options.http2 and server.http2:
-                contestants[f"{server.name} h2"] = lambda server=server: measure(server, payload, True)
+        running = list(bench.start(stack, kinds, bench.disk / "large"))
+        for server in running:
             bench.attempt(server.name, lambda server=server: measure(server, warm_up))
+        for at_once, payload in payloads.items():
+            for http2 in (False, True):
+                for server in running:
+                    if server.http2 or not http2:
+                        contestants[scenario_of(http2, at_once), server.name] = (
+                            lambda server=server, payload=payload, http2=http2, at_once=at_once:
+                            measure(server, payload, http2, at_once)
+                        )
         return bench.interleave(contestants)

