@@ -16,6 +16,8 @@ use crate::seal::{
 /// let the bytes of a slow input wait for longer.
 const CHUNKS: usize = 8;
 const RUN_SIZE: usize = CHUNKS * SEALED_CHUNK_SIZE;
+/// What a buffer for sealed bytes holds at first: a small file touches little memory.
+const FIRST_SIZE: usize = 16 * 1024;
 
 /// What there is when a file was sealed or opened to its end.
 pub struct Streamed<R, W> {
@@ -292,8 +294,7 @@ where
     type Error = AgeFileError;
 
     fn buffer(&self) -> Zeroizing<Vec<u8>> {
-        // With room for the byte that tells whether something follows.
-        Zeroizing::new(vec![0; RUN_SIZE + 1])
+        Zeroizing::new(Vec::new())
     }
 
     fn take(
@@ -301,12 +302,20 @@ where
         sealed: &mut Sealed<R>,
         buffer: &mut Zeroizing<Vec<u8>>,
     ) -> Result<Taken<Run>, AgeFileError> {
+        if buffer.is_empty() {
+            buffer.resize(FIRST_SIZE, 0);
+        }
         let mut size = 0;
         if let Some(ahead) = sealed.ahead.take() {
             buffer[0] = ahead;
             size = 1;
         }
-        while size < buffer.len() {
+        // With the byte that tells whether something follows.
+        while size <= RUN_SIZE {
+            if size == buffer.len() {
+                // Only what is sealed is moved then: a buffer that has held plaintext has its full size.
+                buffer.resize((4 * size).min(RUN_SIZE + 1), 0);
+            }
             match sealed.read(&mut buffer[size..])? {
                 0 => break,
                 more => size += more,
