@@ -85,14 +85,14 @@ fn to_file(
     let progress = Progress::new(&path.to_string_lossy(), input.size());
     let reader = input.reader().map_err(AgeFileError::Read);
     let watched = progress.watch(reader.map_err(|error| about(error.into()))?);
-    let opened = open_stream(watched, staged, &opener.identities);
-    let opened = opened.map_err(|error| about(error.into()))?;
-    opened.output.publish(name, force)?;
+    let done = open_stream(watched, staged, &opener.identities);
+    let done = done.map_err(|error| about(error.into()))?;
+    done.output.publish(name, force)?;
     if opener.args.json {
         print_json(&json!({
             "input": path.to_string_lossy(),
             "output": target.to_string_lossy(),
-            "size": opened.size,
+            "size": done.size,
         }))?;
     }
     opener.made.insert(target);
@@ -111,12 +111,12 @@ fn to_stdout(opener: &Opener<'_>, input: &mut Input, name: &Path) -> Result<(), 
             .map_err(|error| Failure::io("read again", name, &error))?;
     }
     let reader = input.reader().map_err(AgeFileError::Read)?;
-    let opened = if to_terminal && opener.args.output.is_none() {
+    let done = if to_terminal && opener.args.output.is_none() {
         open_stream(reader, TextOnly(out), &opener.identities).map(|_| ())
     } else {
         open_stream(reader, out, &opener.identities).map(|_| ())
     };
-    opened.map_err(|error| match error {
+    done.map_err(|error| match error {
         AgeFileError::Write(error) => write_failure(error),
         error => error.into(),
     })

@@ -98,11 +98,11 @@ fn opened_in_sequence(sealed: &[u8]) -> Outcome {
 
 #[test]
 fn any_size_around_a_chunk_and_a_run_comes_back() {
-    let borders = [0, CHUNK_SIZE, PLAIN_RUN, 2 * PLAIN_RUN, 5 * PLAIN_RUN];
+    let borders = [0, CHUNK_SIZE, PLAIN_RUN, 3 * PLAIN_RUN];
     for border in borders {
         for size in [border.saturating_sub(1), border, border + 1, border + 16] {
             let plaintext = pattern(size);
-            for threads in [1, 2, 5] {
+            for threads in [1, 4] {
                 let sealed = sealed_on(threads, &plaintext, false);
                 let opened = seal::open(&sealed, &identities()).unwrap();
                 assert!(*opened == plaintext, "{size} sealed on {threads}");
@@ -131,8 +131,8 @@ fn armor_comes_off_again() {
 
 #[test]
 fn damage_anywhere_gives_the_same_plaintext_and_the_same_error_on_any_number_of_threads() {
-    let file = sealed_on(1, &pattern(3 * PLAIN_RUN + 100), false);
-    let start = file.len() - (3 * RUN_SIZE + 100 + TAG_SIZE);
+    let file = sealed_on(1, &pattern(2 * PLAIN_RUN + 100), false);
+    let start = file.len() - (2 * RUN_SIZE + 100 + TAG_SIZE);
     let flipped = |at: usize| {
         let mut file = file.clone();
         file[at] ^= 1;
@@ -145,7 +145,8 @@ fn damage_anywhere_gives_the_same_plaintext_and_the_same_error_on_any_number_of_
         ("a byte too many", [&file[..], b"x"].concat()),
         ("two files", [&file[..], &file[..]].concat()),
     ];
-    for chunk in 0..=3 * CHUNKS {
+    // At the borders of runs, where one thread goes on after another.
+    for chunk in [0, CHUNKS - 1, CHUNKS, 2 * CHUNKS - 1, 2 * CHUNKS] {
         let at = start + chunk * SEALED_CHUNK_SIZE;
         cases.push(("in a chunk", flipped(at + 5)));
         cases.push(("cut before a chunk", file[..at].to_vec()));
@@ -155,7 +156,7 @@ fn damage_anywhere_gives_the_same_plaintext_and_the_same_error_on_any_number_of_
     }
     // Two damaged chunks, the later one in a run that is through sooner.
     let mut twice = flipped(start + 5);
-    twice[start + 3 * RUN_SIZE + 5] ^= 1;
+    twice[start + 2 * RUN_SIZE + 5] ^= 1;
     cases.push(("twice", twice));
     // A whole file, and then chunks of a longer one.
     let whole = sealed_on(1, &pattern(PLAIN_RUN), false);
@@ -163,7 +164,7 @@ fn damage_anywhere_gives_the_same_plaintext_and_the_same_error_on_any_number_of_
     for (what, sealed) in cases {
         let expected = opened_in_sequence(&sealed);
         assert!(expected.1.is_err(), "{what}");
-        for threads in [1, 2, 4] {
+        for threads in [1, 3] {
             let (plaintext, outcome) = opened_on(threads, &sealed);
             assert_eq!(outcome, expected.1, "{what}, on {threads}");
             assert!(plaintext == expected.0, "{what}, on {threads}");

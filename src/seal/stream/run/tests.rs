@@ -23,14 +23,14 @@ fn pattern(size: usize) -> Vec<u8> {
 fn in_sequence(key: &FileKey, plaintext: &[u8]) -> Vec<u8> {
     let mut sealer = PayloadSealer::new(key, &NONCE);
     let mut buffer = ChunkBuffer::new(1);
-    let (mut rest, mut sealed) = (plaintext, Vec::new());
+    let (mut rest, mut file) = (plaintext, Vec::new());
     loop {
         buffer.fill(&mut rest);
         if rest.is_empty() {
-            sealed.extend_from_slice(buffer.seal_last(sealer).unwrap());
-            return sealed;
+            file.extend_from_slice(buffer.seal_last(sealer).unwrap());
+            return file;
         }
-        sealed.extend_from_slice(buffer.seal(&mut sealer).unwrap());
+        file.extend_from_slice(buffer.seal(&mut sealer).unwrap());
     }
 }
 
@@ -52,8 +52,8 @@ fn by_tickets(key: &FileKey, plaintext: &[u8]) -> Vec<u8> {
         thread::spawn(move || ticket.seal(&mut buffer).unwrap().to_vec())
     };
     let threads: Vec<_> = tickets.into_iter().rev().map(seal).collect();
-    let sealed = threads.into_iter().rev().map(|one| one.join().unwrap());
-    sealed.collect::<Vec<_>>().concat()
+    let runs = threads.into_iter().rev().map(|one| one.join().unwrap());
+    runs.collect::<Vec<_>>().concat()
 }
 
 type Outcome = (Vec<u8>, Result<(), PayloadError>);
@@ -77,14 +77,11 @@ fn opened_in_runs(key: &FileKey, sealed: &[u8]) -> Outcome {
     let mut sealed = sealed.to_vec();
     let count = sealed.len().div_ceil(CHUNKS * SEALED_CHUNK_SIZE);
     let runs = sealed.chunks_mut(CHUNKS * SEALED_CHUNK_SIZE).enumerate();
-    let opened = runs.rev().map(|(index, run)| {
-        let first = (index * CHUNKS) as u64;
-        opener.open_run(first, run, index + 1 == count)
-    });
-    let opened: Vec<_> = opened.collect();
+    let open = |(index, run)| opener.open_run((index * CHUNKS) as u64, run, index + 1 == count);
+    let latest_first: Vec<_> = runs.rev().map(open).collect();
     let mut order = RunOrder::new();
     let mut plaintext = Vec::new();
-    for run in opened.into_iter().rev() {
+    for run in latest_first.into_iter().rev() {
         let (chunks, outcome) = order.accept(run);
         plaintext.extend(chunks.concat());
         if outcome.is_err() {
