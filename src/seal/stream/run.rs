@@ -5,8 +5,6 @@
 //! thread, and no number seals twice. An [`OpenedRun`] keeps its plaintext to itself until a [`RunOrder`] has seen all that
 //! comes before it.
 
-use std::sync::Arc;
-
 use super::{
     CHUNK_SIZE, ChunkBuffer, PayloadError, PayloadOpener, PayloadSealer, SEALED_CHUNK_SIZE,
     SealError, StreamOpener,
@@ -36,7 +34,7 @@ impl PayloadSealer {
     /// Private: what comes from here seals no other numbers than those that the sealer has moved past.
     fn at(&self, next: u64) -> Self {
         Self {
-            key: Arc::clone(&self.key),
+            cipher: self.cipher.clone(),
             next,
             #[cfg(feature = "audit-seals")]
             audit: self.audit.clone(),
