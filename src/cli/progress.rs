@@ -36,10 +36,10 @@ impl Progress {
     }
 
     /// Counts what is read from `input`.
-    pub(super) fn watch<R: Read>(&self, input: R) -> Watched<'_, R> {
+    pub(super) fn watch<R: Read>(&self, input: R) -> Watched<R> {
         Watched {
             input,
-            progress: self,
+            bar: self.0.clone(),
         }
     }
 }
@@ -122,15 +122,15 @@ impl Bar {
 }
 
 /// A reader that moves a [`Progress`] on.
-pub(super) struct Watched<'a, R> {
+pub(super) struct Watched<R> {
     input: R,
-    progress: &'a Progress,
+    bar: ProgressBar,
 }
 
-impl<R: Read> Read for Watched<'_, R> {
+impl<R: Read> Read for Watched<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let size = self.input.read(into)?;
-        self.progress.advance(size);
+        self.bar.inc(size as u64);
         Ok(size)
     }
 }

@@ -64,25 +64,25 @@ pub(super) fn run(args: &SealArgs) -> Result<(), Failure> {
     let recipients: Vec<_> = named.iter().map(|named| named.recipient.clone()).collect();
     let (input, size) = open_input(&args.input)?;
     let progress = Progress::new(&args.input.to_string_lossy(), size);
-    let mut input = progress.watch(input);
+    let input = progress.watch(input);
 
     let about = |failure: Failure| failure.about(args.input.display());
     let Some(path) = output else {
-        let mut stdout = stdout::unbuffered()?;
-        return seal_stream(&mut input, &mut stdout, &recipients, args.armor)
+        let stdout = stdout::unbuffered()?;
+        return seal_stream(input, stdout, &recipients, args.armor)
             .map(|_| ())
             .map_err(|error| about(error.into()));
     };
     let (folder, name) = staged::split(path)?;
-    let mut staged = Staged::in_folder(folder)?;
-    let size = seal_stream(&mut input, &mut staged, &recipients, args.armor)
-        .map_err(|error| about(error.into()))?;
-    staged.publish(name, args.force)?;
+    let staged = Staged::in_folder(folder)?;
+    let sealed =
+        seal_stream(input, staged, &recipients, args.armor).map_err(|error| about(error.into()))?;
+    sealed.output.publish(name, args.force)?;
     if args.json {
         let fingerprints: Vec<_> = named.iter().map(NamedRecipient::fingerprint).collect();
         print_json(&json!({
             "output": path.to_string_lossy(),
-            "size": size,
+            "size": sealed.size,
             "recipients": fingerprints,
         }))?;
     }
@@ -123,9 +123,9 @@ fn recipients(arguments: &[String]) -> Result<Vec<NamedRecipient>, Failure> {
 }
 
 /// Opens what is to be sealed, and says how long it is where that is known.
-fn open_input(path: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
+fn open_input(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), Failure> {
     if path == Path::new("-") {
-        return Ok((Box::new(io::stdin().lock()), None));
+        return Ok((Box::new(io::stdin()), None));
     }
     let read = |error| Failure::io("read", path, &error);
     let file = File::open(path).map_err(read)?;

@@ -1,7 +1,7 @@
 //! Output files: written under a hidden name beside where they go, and given their name only when they are complete.
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -118,6 +118,10 @@ pub(super) enum Joins {
 impl Write for Staged {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.as_file_mut().write(bytes)
+    }
+
+    fn write_vectored(&mut self, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.file.as_file_mut().write_vectored(chunks)
     }
 
     fn flush(&mut self) -> io::Result<()> {

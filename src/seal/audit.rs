@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 /// Names the file that is written to.
 const VARIABLE: &str = "SEALSLOT_AUDIT_SEALS";
 
+#[derive(Clone)]
 pub(super) struct Audit(Zeroizing<[u8; 32]>);
 
 impl Audit {

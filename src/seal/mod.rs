@@ -34,8 +34,8 @@ pub use header::{Header, HeaderError, MAX_HEADER_SIZE, Stanza};
 pub use key_text::{EncodingError, plugin_name};
 pub use rewrap::rewrap;
 pub use stream::{
-    CHUNK_SIZE, ChunkBuffer, NONCE_SIZE, PayloadError, PayloadLayout, PayloadOpener, PayloadSealer,
-    SEALED_CHUNK_SIZE, StreamOpener, TAG_SIZE, reseal_as_last,
+    CHUNK_SIZE, ChunkBuffer, NONCE_SIZE, OpenedRun, PayloadError, PayloadLayout, PayloadOpener,
+    PayloadSealer, RunOrder, SEALED_CHUNK_SIZE, SealTicket, StreamOpener, TAG_SIZE, reseal_as_last,
 };
 
 /// A public key that files are sealed to.

@@ -3,12 +3,15 @@
 //! A chunk's nonce is its number and whether it is the last one. A (key, nonce) pair must never seal two plaintexts,
 //! so a [`PayloadSealer`] counts by itself, cannot be copied, stored or rewound, and is used up by the last chunk.
 
+mod run;
+
 use chacha20poly1305::aead::inout::InOutBuf;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
 use zeroize::Zeroize;
 
 use super::{FileKey, SealError};
+pub use run::{OpenedRun, RunOrder, SealTicket};
 
 /// Size of a full chunk of plaintext in bytes.
 pub const CHUNK_SIZE: usize = 64 * 1024;

@@ -1,13 +1,12 @@
 //! Single age files as streams: what the commands seal and open, and the inner layer of what a client sealed.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 use zeroize::Zeroizing;
 
 use crate::seal::{
-    self, ArmorDecoder, ArmorEncoder, Begun, ChunkBuffer, Header, HeaderError, Identity,
-    MAX_HEADER_SIZE, NONCE_SIZE, OpenError, Recipient, SEALED_CHUNK_SIZE, SealError, StreamOpener,
-    looks_armored, may_become_armored,
+    ArmorDecoder, FileKey, Header, HeaderError, Identity, MAX_HEADER_SIZE, NONCE_SIZE, OpenError,
+    SEALED_CHUNK_SIZE, SealError, StreamOpener, looks_armored, may_become_armored,
 };
 
 /// Chunks that are read or written at a time: 512 KiB.
@@ -33,87 +32,13 @@ pub enum AgeFileError {
     Armored,
 }
 
-/// Seals all of `input` as one age file, and gives the number of bytes that were in it.
-pub fn seal_stream(
-    input: &mut impl Read,
-    output: &mut impl Write,
-    recipients: &[Recipient],
-    armored: bool,
-) -> Result<u64, AgeFileError> {
-    let Begun {
-        prefix, mut sealer, ..
-    } = seal::begin(recipients, &[])?;
-    let mut output = Output {
-        inner: output,
-        armor: armored.then(ArmorEncoder::new),
-        text: Vec::new(),
-    };
-    output.write(&prefix)?;
-    let mut buffer = ChunkBuffer::new(CHUNKS);
-    let mut size = 0;
-    loop {
-        fill(input, &mut buffer)?;
-        size += buffer.len() as u64;
-        // A full buffer may end with the last chunk: one byte more tells.
-        let mut ahead = [0];
-        if !buffer.is_full() || read(input, &mut ahead)? == 0 {
-            output.write(buffer.seal_last(sealer)?)?;
-            output.finish()?;
-            return Ok(size);
-        }
-        output.write(buffer.seal(&mut sealer)?)?;
-        buffer.fill(&mut &ahead[..]);
-    }
-}
-
-fn fill(input: &mut impl Read, buffer: &mut ChunkBuffer) -> Result<(), AgeFileError> {
-    while !buffer.is_full() {
-        let size = read(input, buffer.spare(CHUNKS * SEALED_CHUNK_SIZE))?;
-        if size == 0 {
-            break;
-        }
-        buffer.advance(size);
-    }
-    Ok(())
-}
-
 /// Reads once, and again where a signal came first.
-fn read(input: &mut impl Read, into: &mut [u8]) -> Result<usize, AgeFileError> {
+pub(super) fn read(input: &mut impl Read, into: &mut [u8]) -> Result<usize, AgeFileError> {
     loop {
         match input.read(into) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result.map_err(AgeFileError::Read),
         }
-    }
-}
-
-struct Output<'a, W> {
-    inner: &'a mut W,
-    armor: Option<ArmorEncoder>,
-    text: Vec<u8>,
-}
-
-impl<W: Write> Output<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), AgeFileError> {
-        let Some(armor) = &mut self.armor else {
-            return self.inner.write_all(bytes).map_err(AgeFileError::Write);
-        };
-        self.text.clear();
-        armor.push(bytes, &mut self.text);
-        self.inner
-            .write_all(&self.text)
-            .map_err(AgeFileError::Write)
-    }
-
-    fn finish(mut self) -> Result<(), AgeFileError> {
-        if let Some(armor) = self.armor.take() {
-            self.text.clear();
-            armor.finish(&mut self.text);
-            self.inner
-                .write_all(&self.text)
-                .map_err(AgeFileError::Write)?;
-        }
-        self.inner.flush().map_err(AgeFileError::Write)
     }
 }
 
@@ -131,30 +56,12 @@ pub struct AgeReader<R> {
 impl<R: Read> AgeReader<R> {
     /// Reads the header and finds the file key.
     pub fn open(input: R, identities: &[Identity]) -> Result<Self, AgeFileError> {
-        let mut source = Source {
-            input,
-            armor: Armor::Unknown,
-            text: Vec::new(),
-            ended: false,
-        };
-        let mut sealed = Zeroizing::new(Vec::with_capacity(CHUNKS * SEALED_CHUNK_SIZE + 1));
-        let mut wanted = 4096;
-        let (header, start) = loop {
-            source.fill(&mut sealed, wanted)?;
-            if let Some(found) = Header::parse(&sealed).map_err(OpenError::Header)? {
-                break found;
-            }
-            if source.ended {
-                return Err(OpenError::Header(HeaderError::Truncated).into());
-            }
-            wanted = (sealed.len() * 2).min(MAX_HEADER_SIZE + NONCE_SIZE);
-        };
-        let file_key = header.unwrap_file_key(identities)?;
-        let opener = Some(StreamOpener::new(&file_key, header.nonce()));
+        let begun = BegunReading::of(input, identities)?;
+        let opener = Some(StreamOpener::new(&begun.file_key, begun.header.nonce()));
         Ok(Self {
-            source,
-            sealed,
-            start,
+            source: begun.source,
+            sealed: Zeroizing::new(begun.sealed),
+            start: begun.start,
             opener,
         })
     }
@@ -186,6 +93,48 @@ impl<R: Read> AgeReader<R> {
     }
 }
 
+/// An age file of which the header has been read.
+pub(super) struct BegunReading<R> {
+    pub(super) source: Source<R>,
+    pub(super) header: Header,
+    pub(super) file_key: FileKey,
+    /// What has been read so far. The payload begins at `start`.
+    pub(super) sealed: Vec<u8>,
+    pub(super) start: usize,
+}
+
+impl<R: Read> BegunReading<R> {
+    /// Reads the header and finds the file key.
+    pub(super) fn of(input: R, identities: &[Identity]) -> Result<Self, AgeFileError> {
+        let mut source = Source {
+            input,
+            armor: Armor::Unknown,
+            text: Vec::new(),
+            ended: false,
+        };
+        let mut sealed = Vec::new();
+        let mut wanted = 4096;
+        let (header, start) = loop {
+            source.fill(&mut sealed, wanted)?;
+            if let Some(found) = Header::parse(&sealed).map_err(OpenError::Header)? {
+                break found;
+            }
+            if source.ended {
+                return Err(OpenError::Header(HeaderError::Truncated).into());
+            }
+            wanted = (sealed.len() * 2).min(MAX_HEADER_SIZE + NONCE_SIZE);
+        };
+        let file_key = header.unwrap_file_key(identities)?;
+        Ok(Self {
+            source,
+            header,
+            file_key,
+            sealed,
+            start,
+        })
+    }
+}
+
 enum Armor {
     Unknown,
     None,
@@ -194,7 +143,7 @@ enum Armor {
 }
 
 /// The bytes of an age file, with its armor taken off where it has one.
-struct Source<R> {
+pub(super) struct Source<R> {
     input: R,
     armor: Armor,
     text: Vec<u8>,
@@ -202,8 +151,28 @@ struct Source<R> {
 }
 
 impl<R: Read> Source<R> {
+    /// Whether there is no armor, so that [`Source::read`] gives what is sealed.
+    pub(super) fn is_binary(&self) -> bool {
+        matches!(self.armor, Armor::None)
+    }
+
+    /// Reads once, past the armor that there is none of.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, AgeFileError> {
+        if self.ended {
+            return Ok(0);
+        }
+        let size = read(&mut self.input, into)?;
+        self.ended = size == 0;
+        Ok(size)
+    }
+
+    /// The reader below.
+    pub(super) fn into_inner(self) -> R {
+        self.input
+    }
+
     /// Reads until `bytes` holds at least `wanted`, or the input ends.
-    fn fill(&mut self, bytes: &mut Vec<u8>, wanted: usize) -> Result<(), AgeFileError> {
+    pub(super) fn fill(&mut self, bytes: &mut Vec<u8>, wanted: usize) -> Result<(), AgeFileError> {
         while bytes.len() < wanted && !self.ended {
             match &mut self.armor {
                 Armor::Unknown => {

@@ -5,10 +5,11 @@
 //! An upload that may come in several requests is a [`Session`] instead, and what is dropped of it can be gone on with.
 //!
 //! The way out: [`OpenUpload`] reads a manifest with a private key and gives the plaintext, whole or in part;
-//! [`AgeReader`] and [`seal_stream`] open and seal single age files.
+//! [`seal_stream`] and [`open_stream`] seal and open single age files, on all cores; an [`AgeReader`] opens one as it is read.
 
 mod account;
 mod age_file;
+mod age_stream;
 mod client_sealed;
 mod digest;
 mod etag;
@@ -23,6 +24,7 @@ mod payload;
 mod plaintext;
 mod receive;
 mod recipients;
+mod relay;
 mod rewrap;
 mod seekable_age_file;
 mod segment;
@@ -41,7 +43,8 @@ use std::time::SystemTime;
 use serde::Serialize;
 use tokio_util::task::TaskTracker;
 
-pub use age_file::{AgeFileError, AgeReader, seal_stream};
+pub use age_file::{AgeFileError, AgeReader};
+pub use age_stream::{Streamed, open_stream, seal_stream};
 pub use client_sealed::{ClientSealedCheck, ClientSealedError};
 pub use digest::{Algorithm, ExpectedDigest, RunningDigest, needs_sha512};
 pub use etag::TaggedFile;

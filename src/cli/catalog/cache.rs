@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::env;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -150,9 +150,9 @@ impl Cache {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|error| Failure::io("make the folder", folder, &error))?;
         let text = self.to_text();
-        let mut staged = Staged::in_folder(folder)?;
-        seal_stream(&mut &text[..], &mut staged, &[self.recipient], false)?;
-        staged.publish(Path::new(&self.name), true)
+        let staged = Staged::in_folder(folder)?;
+        let sealed = seal_stream(Cursor::new(text), staged, &[self.recipient], false)?;
+        sealed.output.publish(Path::new(&self.name), true)
     }
 }
 

@@ -1,19 +1,18 @@
 //! One age file, or stdin.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::path::Path;
 
 use serde_json::json;
 
 use super::{Opener, Target, is_dash, target, write_failure};
+use crate::cli::Failure;
 use crate::cli::progress::Progress;
 use crate::cli::results::print_json;
 use crate::cli::staged::{self, Staged};
 use crate::cli::stdout::{self, TextOnly};
-use crate::cli::{Exit, Failure};
-use crate::seal::Identity;
-use crate::upload::AgeReader;
+use crate::upload::{AgeFileError, open_stream};
 
 /// What an age file is read from.
 enum Input {
@@ -34,11 +33,12 @@ impl Input {
         Ok(Self::File(file, size))
     }
 
-    fn reader(&mut self) -> Box<dyn Read + '_> {
-        match self {
-            Self::Stdin => Box::new(io::stdin().lock()),
-            Self::File(file, _) => Box::new(file),
-        }
+    /// What it gives from where it stands.
+    fn reader(&self) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match self {
+            Self::Stdin => Box::new(io::stdin()),
+            Self::File(file, _) => Box::new(file.try_clone()?),
+        })
     }
 
     fn size(&self) -> Option<u64> {
@@ -80,17 +80,19 @@ fn to_file(
     let force = opener.args.force && !opener.made.contains(target);
     staged::check_target(target, force)?;
     let (folder, name) = staged::split(target)?;
-    let mut staged = Staged::in_folder(folder)?;
+    let staged = Staged::in_folder(folder)?;
+    let about = |failure: Failure| failure.about(path.display());
     let progress = Progress::new(&path.to_string_lossy(), input.size());
-    let watched = progress.watch(input.reader());
-    let size = copy(watched, &mut staged, &opener.identities)
-        .map_err(|failure| failure.about(path.display()))?;
-    staged.publish(name, force)?;
+    let reader = input.reader().map_err(AgeFileError::Read);
+    let watched = progress.watch(reader.map_err(|error| about(error.into()))?);
+    let done = open_stream(watched, staged, &opener.identities);
+    let done = done.map_err(|error| about(error.into()))?;
+    done.output.publish(name, force)?;
     if opener.args.json {
         print_json(&json!({
             "input": path.to_string_lossy(),
             "output": target.to_string_lossy(),
-            "size": size,
+            "size": done.size,
         }))?;
     }
     opener.made.insert(target);
@@ -98,42 +100,24 @@ fn to_file(
 }
 
 fn to_stdout(opener: &Opener<'_>, input: &mut Input, name: &Path) -> Result<(), Failure> {
-    let mut out = stdout::unbuffered()?;
+    let out = stdout::unbuffered()?;
     let to_terminal = stdout::is_terminal();
     if let Input::File(file, Some(size)) = input {
         // Verified as a whole first. Every piece is verified again as it is printed, so nobody can slip one in between.
         let progress = Progress::new(&name.to_string_lossy(), Some(*size));
-        copy(
-            progress.watch(&mut *file),
-            &mut io::sink(),
-            &opener.identities,
-        )?;
+        let reader = file.try_clone().map_err(AgeFileError::Read)?;
+        open_stream(progress.watch(reader), io::sink(), &opener.identities)?;
         file.rewind()
             .map_err(|error| Failure::io("read again", name, &error))?;
     }
-    let reader = input.reader();
-    if to_terminal && opener.args.output.is_none() {
-        copy(reader, &mut TextOnly(out), &opener.identities)?;
+    let reader = input.reader().map_err(AgeFileError::Read)?;
+    let done = if to_terminal && opener.args.output.is_none() {
+        open_stream(reader, TextOnly(out), &opener.identities).map(|_| ())
     } else {
-        copy(reader, &mut out, &opener.identities)?;
-    }
-    Ok(())
-}
-
-/// Writes what is in an age file, each piece once it is verified, and gives its size. An error may come after some.
-fn copy(
-    input: impl Read,
-    output: &mut impl Write,
-    identities: &[Identity],
-) -> Result<u64, Failure> {
-    let mut reader = AgeReader::open(input, identities)?;
-    let mut size = 0;
-    while let Some(chunk) = reader.next_chunk()? {
-        output.write_all(chunk).map_err(write_failure)?;
-        size += chunk.len() as u64;
-    }
-    output
-        .flush()
-        .map_err(|error| Failure::from_error(Exit::Other, &error))?;
-    Ok(size)
+        open_stream(reader, out, &opener.identities).map(|_| ())
+    };
+    done.map_err(|error| match error {
+        AgeFileError::Write(error) => write_failure(error),
+        error => error.into(),
+    })
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -21,11 +21,10 @@ use super::state::{SealedCopy, State, StateError, StateFolder, is_name, make_pri
 use crate::cli::progress::Bar;
 use crate::keys::NamedRecipient;
 use crate::seal::Recipient;
-use crate::upload::{AgeFileError, seal_stream};
+use crate::upload::{AgeFileError, Streamed, seal_stream};
 
 /// How sealed copies end, and what they are called where they arrive.
 pub(super) const SUFFIX: &str = ".age";
-const BUFFER: usize = 1 << 20;
 
 /// Why there is no sealed copy.
 #[derive(Debug, thiserror::Error)]
@@ -145,22 +144,24 @@ impl Sealing {
             made => made,
         };
         let file = file.map_err(|error| self.failed(error))?;
-        let (input, before): (Box<dyn Read>, _) = match opened {
+        let (input, before): (Box<dyn Read + Send>, _) = match opened {
             Opened::File(input, identity) => {
                 let again = input.try_clone().map_err(SourceError::Read)?;
                 (Box::new(input), Some((again, identity)))
             }
             Opened::Stream(input) => (input, None),
         };
-        let mut input = Digested {
+        let input = Digested {
             input,
             digest: Sha256::new(),
-            bar,
+            bar: bar.clone(),
         };
-        let mut output = BufWriter::with_capacity(BUFFER, &file);
-        let sealed = seal_stream(&mut input, &mut output, &self.recipients, false);
-        let size = sealed.map_err(|error| self.of_sealing(error))?;
-        drop(output);
+        let sealed = seal_stream(input, file, &self.recipients, false);
+        let Streamed {
+            input: Digested { digest, .. },
+            output: file,
+            size,
+        } = sealed.map_err(|error| self.of_sealing(error))?;
         if let Some((input, identity)) = before {
             let now = input.metadata().map_err(SourceError::Read)?;
             if Identity::from(&now) != identity || size != identity.size {
@@ -168,7 +169,7 @@ impl Sealing {
             }
         }
         let copy = SealedCopy {
-            plaintext: (size, HEXLOWER.encode(&input.digest.finalize())),
+            plaintext: (size, HEXLOWER.encode(&digest.finalize())),
             size: file.metadata().map_err(|error| self.failed(error))?.len(),
         };
         Ok((file, copy))
@@ -251,13 +252,13 @@ fn is_unsupported(error: &io::Error) -> bool {
 }
 
 /// Digests what is read, and shows it.
-struct Digested<'a> {
-    input: Box<dyn Read>,
+struct Digested {
+    input: Box<dyn Read + Send>,
     digest: Sha256,
-    bar: &'a Bar,
+    bar: Bar,
 }
 
-impl Read for Digested<'_> {
+impl Read for Digested {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let size = self.input.read(into)?;
         self.digest.update(&into[..size]);
