@@ -1,7 +1,6 @@
 """Sealslot and its peers: how each is found, installed and started."""
 
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
