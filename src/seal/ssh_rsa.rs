@@ -6,8 +6,8 @@
 //!
 //! aws-lc does both. Unwrapping is the one private-key operation of the whole project: aws-lc does it in constant time,
 //! blinded, and strict about the padding's first octet, which `rsa` 0.10 does not look at. So RUSTSEC-2023-0071 (Marvin),
-//! which is about the private-key operations of `rsa`, has nothing here to bite. Wrapping decides what a small upload costs,
-//! since each has two, and `rsa` takes about four times as long for one. The tests have each open what the other wrapped.
+//! which is about the private-key operations of `rsa`, has nothing here to bite. Each small upload has two wraps, for which `rsa`
+//! takes about four times as long: half of all that it would cost. The tests have each open what the other wrapped.
 
 use std::sync::Arc;
 

@@ -301,7 +301,8 @@ pub trait SegmentWriter: Send {
     }
 
     /// Makes the bytes written so far durable and closes the segment. Its name becomes durable when the upload is
-    /// published, and so do the bytes where that was [agreed](Store::create_segment_to_publish). May block for as long as the disk needs to take what is not written back yet.
+    /// published, and so do the bytes where that was [agreed](Store::create_segment_to_publish). May block for as long as the disk
+    /// needs to take what is not written back yet.
     fn finish(self: Box<Self>) -> Result<(), StoreError>;
 }
 

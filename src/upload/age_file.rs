@@ -1,4 +1,5 @@
-//! Single age files as streams: what the commands seal and open, and the inner layer of what a client sealed.
+//! Single age files, opened as they are read: small ones, and the inner layer of what a client sealed. Their beginning is read
+//! here for `age_stream` too.
 
 use std::io::{self, Read};
 
@@ -9,7 +10,7 @@ use crate::seal::{
     SEALED_CHUNK_SIZE, SealError, StreamOpener, looks_armored, may_become_armored,
 };
 
-/// Chunks that are read or written at a time: 512 KiB.
+/// Chunks that are read at a time: 512 KiB.
 const CHUNKS: usize = 8;
 
 /// Why an age file could not be sealed or opened.
@@ -156,7 +157,7 @@ impl<R: Read> Source<R> {
         matches!(self.armor, Armor::None)
     }
 
-    /// Reads once, past the armor that there is none of.
+    /// Reads once. Only for an input without armor.
     pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, AgeFileError> {
         if self.ended {
             return Ok(0);

@@ -402,7 +402,7 @@ impl Uploads {
         self.store.open(id)
     }
 
-    /// The same upload, opened with the server's private keys. Blocks.
+    /// Opens a published upload with the server's private keys. Blocks.
     pub fn open(
         &self,
         upload: Box<dyn SealedUpload>,

@@ -1,5 +1,5 @@
 //! Manifests that were opened a moment ago, for a server that has a private key: whoever fetches an upload in many parts asks for the
-//! same one each time, and to open it anew takes an operation with a private key: a millisecond with RSA.
+//! same one each time, and to open it anew takes an operation with a private key, which is a millisecond with RSA.
 //!
 //! A manifest is found by the digest of its sealed bytes, which are read each time all the same. So what is given is always what these
 //! bytes open to, whatever has become of the upload since. Manifests hold the file keys of their uploads, which the private key

@@ -147,7 +147,7 @@ impl<O: Owner> SegmentReceiver<O> {
         }
     }
 
-    /// Takes in bytes. Waits only where both buffers are full. After an error there is nothing more to do with it.
+    /// Takes in bytes. Waits only where the other buffer is still being written when this one has to go. After an error there is nothing more to do with it.
     pub(super) async fn write(&mut self, mut data: &[u8]) -> Result<(), ReceiveError> {
         if data.is_empty() {
             return Ok(());

@@ -2,8 +2,8 @@
 //!
 //! A sealed file is written once, synced before it is acknowledged, and seldom read soon. A copy of it in the page cache serves
 //! nobody, and making it costs more than sealing does: pages have to be found, filled, written back and let go. Past the cache the
-//! disk takes the bytes from where they were sealed, and when the last ones are written, nothing is left to wait for but the disk's
-//! own cache.
+//! disk takes the bytes from where they were sealed, and a sync in the end waits for the disk's own cache, the size of the file and the
+//! end that fills no block.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};

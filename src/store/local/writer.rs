@@ -14,8 +14,8 @@ use super::durable;
 use super::room::Room;
 use crate::store::{SegmentWriter, StoreError};
 
-/// After so many bytes the disk is set to work on them. A short upload never gets there; a long one has little left to
-/// wait for in the end, and never fills the memory with what is still to be written.
+/// After so many bytes in the page cache the disk is set to work on them. A short upload never gets there; a long one has little
+/// left to wait for in the end, and never fills the memory with what is still to be written.
 const WRITE_BEHIND: u64 = 32 * 1024 * 1024;
 
 /// A file that begins with so many bytes at once comes fast and is a long one: it is written past the page cache, as long as it goes
