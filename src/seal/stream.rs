@@ -91,7 +91,7 @@ fn open_in_place<'a>(
     Some(text)
 }
 
-/// Seals the chunks of one payload, in order, in place.
+/// Numbers the chunks of one payload, and seals them in order. Who seals several at once gets a [`SealTicket`] from it.
 ///
 /// It comes with a fresh file key from [`begin`](super::begin) and from nowhere else, cannot be copied, and is used up by the
 /// last chunk:
