@@ -338,13 +338,13 @@ impl ChunkBuffer {
     pub fn seal_to(
         &mut self,
         sealer: &mut PayloadSealer,
-        sealed: &mut [u8],
+        place: &mut [u8],
     ) -> Result<(), SealError> {
-        assert_eq!(sealed.len(), self.sealed_len(), "it has to fit");
+        assert_eq!(place.len(), self.sealed_len(), "it has to fit");
         let texts = self.bytes.as_chunks::<SEALED_CHUNK_SIZE>().0;
-        for (text, sealed) in texts.iter().zip(sealed.as_chunks_mut().0) {
+        for (text, chunk) in texts.iter().zip(place.as_chunks_mut().0) {
             let text = text.first_chunk().expect("it is as long without its tag");
-            sealer.seal_chunk_to(text, sealed)?;
+            sealer.seal_chunk_to(text, chunk)?;
         }
         self.filled = 0;
         self.stained = true;

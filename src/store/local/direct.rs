@@ -148,7 +148,7 @@ mod tests {
         let mut direct = Direct::begin(file.as_file()).expect("this file system takes O_DIRECT");
         let mut all = Vec::new();
         for (number, size) in pieces.iter().enumerate() {
-            let piece: Vec<u8> = (0..*size).map(|byte| (byte % 251 + number) as u8).collect();
+            let piece: Vec<u8> = (0..=250).cycle().skip(number).take(*size).collect();
             direct.place(piece.len()).copy_from_slice(&piece);
             direct.write(file.as_file()).unwrap();
             assert!(direct.unwritten() < ALIGNMENT as u64);
@@ -181,8 +181,7 @@ mod tests {
     fn what_a_flush_wrote_of_a_block_is_written_again_with_the_block() {
         let file = tempfile::NamedTempFile::new_in(".").unwrap();
         let mut direct = Direct::begin(file.as_file()).unwrap();
-        let byte = |place: usize| (place % 241) as u8;
-        let all: Vec<u8> = (0..20_000).map(byte).collect();
+        let all: Vec<u8> = (0..=240).cycle().take(20_000).collect();
         for (number, byte) in all.iter().enumerate() {
             direct.place(1)[0] = *byte;
             direct.write(file.as_file()).unwrap();

@@ -475,7 +475,7 @@ fn an_upload_takes_10000_segments_and_no_more() {
     let uploads = open_uploads(&bench.data(), 1 << 20);
     bench.runtime.block_on(async {
         let mut session = uploads.create_session(new(None)).await.unwrap();
-        session.state.segments = MAX_SEGMENTS - 1;
+        session.state.segments = crate::store::MAX_SEGMENTS - 1;
         let mut append = session.append(&[]).unwrap();
         append.write(b"the last").await.unwrap();
         let session = append.close(&[]).await.unwrap();
