@@ -240,8 +240,15 @@ impl SegmentWriter for LocalWriter {
 
 impl Drop for LocalWriter {
     fn drop(&mut self) {
-        // What was counted and is not in the file will not be counted back with it.
-        if let (Some(room), Some(direct)) = (&self.room, &self.direct) {
+        let Some(direct) = self.direct.take() else {
+            return;
+        };
+        // It was not finished: what is whole of it is worth keeping to whoever recovers it.
+        if direct.unwritten() > 0
+            && direct.end(&self.file).is_err()
+            && let Some(room) = &self.room
+        {
+            // What was counted and is not in the file will not be counted back with it.
             room.resized(direct.unwritten(), 0);
         }
     }

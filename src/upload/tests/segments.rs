@@ -86,6 +86,39 @@ async fn a_long_body_becomes_several_segments_where_they_have_a_limit() {
 }
 
 #[tokio::test]
+async fn of_a_body_that_comes_slowly_the_whole_chunks_go_off_early() {
+    let data = TempDir::new().unwrap();
+    let (store, uploads) = open_limited(&data, usize::MAX);
+    let began = uploads
+        .create_session(session(Role::Whole, Some(100_001), Terms::default()))
+        .await
+        .unwrap();
+    let id = *began.url().id();
+    let staged = || {
+        let files = store.open_staged(&id, &[]).and_then(|staged| {
+            let segment = staged.open(SealedFile::Segment(0))?;
+            Ok(segment.len())
+        });
+        files.unwrap_or(0)
+    };
+    let bytes = content(100_001);
+    let mut append = began.append(&[]).unwrap();
+    append.write(&bytes[..100_000]).await.unwrap();
+    assert_eq!(staged(), 0);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    append.write(&bytes[100_000..]).await.unwrap();
+    let began = std::time::Instant::now();
+    // Its header, and one chunk of the two.
+    while !(65_552..100_000).contains(&staged()) {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", staged());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let closed = append.close(&[]).await.unwrap();
+    let ended = closed.finish_if_due().await.unwrap();
+    assert!(opened(&uploads, ended.url().id()) == (bytes, 1));
+}
+
+#[tokio::test]
 async fn a_body_of_several_segments_that_fails_its_digest_leaves_none() {
     let data = TempDir::new().unwrap();
     let (store, uploads) = open_limited(&data, usize::MAX);

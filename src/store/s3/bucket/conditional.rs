@@ -55,7 +55,7 @@ pub(super) async fn create(
             Err(error) => return Err(error),
         }
         // What was put may be there, whatever is said now.
-        let found = found(requests, key, body).await;
+        let found = found(requests, key, body, notes).await;
         match found.map_err(BucketError::in_doubt)? {
             // The answer to what wrote it was lost.
             Found::Same => return Ok(Written::Done),
@@ -82,7 +82,7 @@ pub(super) async fn replace(
             Err(error) if error.is_conflict() || error.is_missing() => {}
             Err(error) => return Err(error),
         }
-        match found(requests, key, body).await? {
+        match found(requests, key, body, notes).await? {
             Found::Same => return Ok(Written::Done),
             Found::Other(etag) if etag == *old => pause(attempt).await,
             Found::Other(_) | Found::Nothing => return Ok(Written::Not),
@@ -123,14 +123,14 @@ async fn in_turn(
     let ticket = match lock(requests, key).await {
         Err(BucketError::Contended) => {
             // The lock may be of a write like this one, which came to no answer and was done all the same.
-            return match found(requests, key, body).await? {
+            return match found(requests, key, body, notes).await? {
                 Found::Same => Ok(Written::Done),
                 Found::Other(_) | Found::Nothing => Err(BucketError::Contended),
             };
         }
         ticket => ticket?,
     };
-    let looking = timeout_at(ticket.until, found(requests, key, body)).await;
+    let looking = timeout_at(ticket.until, found(requests, key, body, notes)).await;
     let written = match looking.unwrap_or(Err(BucketError::TimedOut)) {
         Ok(Found::Same) => Ok(Written::Done),
         Ok(there) if there.is_as_expected(old) => {
@@ -153,7 +153,7 @@ async fn in_turn(
 /// What is where something was to be written.
 enum Found {
     Nothing,
-    /// The same bytes: no two writers have the same.
+    /// The same bytes and notes: no two writers have the same.
     Same,
     /// Others, and what they are told apart by.
     Other(ETag),
@@ -170,10 +170,15 @@ impl Found {
     }
 }
 
-async fn found(requests: &Requests, key: &str, body: &Bytes) -> Result<Found, BucketError> {
+async fn found(
+    requests: &Requests,
+    key: &str,
+    body: &Bytes,
+    notes: &Notes,
+) -> Result<Found, BucketError> {
     // What is there may be longer, and is another's then; to read a little more of it tells which.
     match requests.get(key, body.len() as u64).await {
-        Ok(object) if object.bytes == *body => Ok(Found::Same),
+        Ok(object) if object.bytes == *body && notes.are_among(&object.notes) => Ok(Found::Same),
         Ok(object) => Ok(Found::Other(object.etag)),
         Err(BucketError::TooLong(_)) => match requests.head(key).await {
             Ok(head) => Ok(Found::Other(head.etag)),

@@ -70,6 +70,14 @@ impl Notes {
         self
     }
 
+    /// Whether all of them are among `others`: an engine may add some of its own.
+    pub(super) fn are_among(&self, others: &Self) -> bool {
+        let is_there = |(name, value): &(Cow<'static, str>, String)| {
+            others.value(name).is_some_and(|other| other == value)
+        };
+        self.0.iter().all(is_there)
+    }
+
     /// The value of a note.
     pub(in crate::store::s3) fn value(&self, name: &str) -> Option<&str> {
         let note = self.0.iter().find(|(known, _)| *known == name);
