@@ -10,9 +10,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 
+use super::durable;
 use super::writer::LocalWriter;
 use crate::store::{SegmentWriter, StoreError, UploadId};
 
@@ -150,8 +150,7 @@ impl SegmentWriter for DeferringWriter {
         if written > SHORT {
             return Box::new(writer).finish();
         }
-        // Sets the disk to work. It is advice: where the system does not take it, the sync does it all.
-        let _ = fadvise(writer.file(), 0, None, Advice::DontNeed);
+        durable::begin_sync(writer.file());
         match deferred.leave(&id, writer) {
             Some(one_too_many) => Box::new(one_too_many).finish(),
             None => Ok(()),

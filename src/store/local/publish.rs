@@ -25,13 +25,12 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
-use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 
 use super::batches::Batches;
 use super::directory::Directory;
 use super::writer::LocalWriter;
-use super::{LocalStore, meta};
+use super::{LocalStore, durable, meta};
 use crate::store::{Day, Publication, SealedFile, SegmentWriter, StoreError, UploadId};
 
 /// Uploads of one form whose `meta.age` are written before the first of them is synced. Each keeps two files open meanwhile.
@@ -121,9 +120,7 @@ impl LocalStore {
         let written = uploads.iter().map(|upload| self.write_meta(upload));
         let written = written.collect::<Result<Vec<_>, StoreError>>()?;
         for (_, writer) in &written {
-            // Sets the disk to work, so that the first sync is most of all the others' too. It is advice: where the system
-            // does not take it, everything works as before.
-            let _ = fadvise(writer.file(), 0, None, Advice::DontNeed);
+            durable::begin_sync(writer.file());
         }
         for (upload, (folder, writer)) in uploads.iter().zip(written) {
             self.deferred.finish(&upload.id)?;
