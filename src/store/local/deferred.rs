@@ -20,7 +20,7 @@ use crate::store::{SegmentWriter, StoreError, UploadId};
 const SHORT: u64 = 256 * 1024;
 
 /// So many are left at the same time, and no more: each keeps a file open.
-const MOST: usize = 256;
+pub(super) const MOST: usize = 256;
 
 /// What is left to be synced when its upload is published.
 #[derive(Default)]
@@ -41,7 +41,7 @@ struct Segments {
 
 impl Deferred {
     /// Takes a segment in, or gives it back where it is one too many.
-    fn leave(&self, id: &UploadId, writer: LocalWriter) -> Option<LocalWriter> {
+    pub(super) fn leave(&self, id: &UploadId, writer: LocalWriter) -> Option<LocalWriter> {
         let mut left = self.lock();
         if left.files >= MOST {
             return Some(writer);
