@@ -37,6 +37,7 @@ use crate::http::{Access, App, Logo, MAX_LOGO, Pages, Surface};
 use crate::keys::{self, NamedRecipient};
 use crate::seal::Identity;
 use crate::server::{self, Listener};
+use crate::store::LocalStore;
 use crate::tls::ServerTls;
 use crate::upload::Uploads;
 use node::Node;
@@ -48,6 +49,8 @@ use upkeep::Upkeep;
 
 /// How long work that blocks may go on when everything else has ended.
 const LAST_WORK: Duration = Duration::from_secs(5);
+/// Open files that go to other things than uploads and connections: listeners, the log, folders, and what is looked at now and then.
+const OTHER_FILES: usize = 64;
 /// How often the files of the certificate and of the tokens are looked at.
 const FILE_WATCH: Duration = Duration::from_secs(2);
 
@@ -173,9 +176,9 @@ fn within_open_files(mut config: Config) -> Config {
         Ok(()) => maximum,
         Err(_) => current,
     };
-    // An upload has three files open at the most (its segment, once more for write-behind, and its record), and a few go to
-    // other things.
-    let others = 3 * config.limits.max_uploads as u64 + 64;
+    // What a store on the disk has open; one in a bucket has less.
+    let uploads = LocalStore::OPEN_FILES_PER_UPLOAD * config.limits.max_uploads;
+    let others = (uploads + LocalStore::OPEN_FILES_BESIDE + OTHER_FILES) as u64;
     let left = files.map_or(u64::MAX, |files| {
         files.saturating_sub(others).max(files / 4)
     });

@@ -94,11 +94,18 @@ impl<S> Guarded<S> {
 }
 
 impl<S: AsyncRead + Unpin> Guarded<S> {
-    /// Waits until the client has sent something, or has ended.
+    /// Waits until the client has sent something, or has ended. Then there is something to do, until all of it was read.
     pub(super) async fn first(&mut self) -> io::Result<()> {
-        let mut byte = [0];
-        if self.stream.read(&mut byte).await? > 0 {
-            self.first = Some(byte[0]);
+        if self.first.is_none() {
+            let mut byte = [0];
+            if self.stream.read(&mut byte).await? > 0 {
+                self.first = Some(byte[0]);
+            }
+        }
+        if let Rules::Http1(requests, rest) = &mut self.rules {
+            // What was said of the last read no longer holds.
+            rest.read_waits = false;
+            rest.tell(requests);
         }
         Ok(())
     }
@@ -195,5 +202,52 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
             rest.tell(requests);
         }
         Pin::new(&mut this.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// The client's end, and ours, on which a read waits.
+    async fn resting() -> (DuplexStream, Guarded<DuplexStream>, Arc<Traffic>) {
+        let (client, stream) = duplex(100);
+        let traffic = Traffic::new();
+        let mut guarded = Guarded::http1(stream, Arc::clone(&traffic));
+        assert!(!traffic.rests());
+        let waits = timeout(Duration::ZERO, guarded.read_u8()).await;
+        assert!(waits.is_err() && traffic.rests());
+        (client, guarded, traffic)
+    }
+
+    #[tokio::test]
+    async fn the_first_byte_of_a_request_is_held_until_it_is_read_and_nothing_rests_meanwhile() {
+        let (mut client, mut guarded, traffic) = resting().await;
+        client.write_all(b"POST").await.unwrap();
+        for _ in 0..3 {
+            guarded.first().await.unwrap();
+            assert!(!traffic.rests());
+            guarded.flush().await.unwrap();
+            assert!(!traffic.rests());
+        }
+        let mut read = [0; 4];
+        guarded.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"POST");
+        let waits = timeout(Duration::ZERO, guarded.read_u8()).await;
+        assert!(waits.is_err() && !traffic.rests(), "in the midst of one");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_ends_between_requests_leaves_nothing_to_wait_for() {
+        let (client, mut guarded, traffic) = resting().await;
+        drop(client);
+        guarded.first().await.unwrap();
+        assert!(!traffic.rests());
+        assert!(guarded.read_u8().await.is_err(), "the end");
     }
 }

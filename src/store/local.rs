@@ -75,6 +75,8 @@ pub struct LocalStore {
     current_day: Mutex<Option<(Day, Arc<Directory>)>>,
     /// Segments that are synced when their upload is published.
     deferred: Arc<Deferred>,
+    /// Held by the one form whose uploads are made durable side by side.
+    completes_several: Mutex<()>,
     /// Publications that wait to be made visible together.
     reveals: Reveals,
     suspects: Arc<Suspects>,
@@ -85,6 +87,14 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
+    /// The most files that an upload has open: its segment, once more for write-behind, and its record; while it is published, its
+    /// folder and its `meta.age`.
+    pub const OPEN_FILES_PER_UPLOAD: usize = 3;
+
+    /// The most files that are open for all uploads together beside those: short segments that wait for their sync, and what is
+    /// published of one form side by side.
+    pub const OPEN_FILES_BESIDE: usize = deferred::MOST + publish::MOST_OPEN;
+
     /// Opens the store in the folder `data`: makes what is missing, takes the lock, and removes what an earlier run
     /// left unfinished. May block.
     ///
@@ -118,6 +128,7 @@ impl LocalStore {
             published: Published::new(open("uploads")?.counting(&room)),
             current_day: Mutex::new(None),
             deferred: Arc::default(),
+            completes_several: Mutex::default(),
             reveals: Reveals::new(),
             suspects: Arc::default(),
             records: LocalRecords::open(&data)?,

@@ -38,7 +38,7 @@ mod turns;
 mod verify;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 use tokio_util::task::TaskTracker;
@@ -409,8 +409,14 @@ impl Uploads {
         id: &UploadId,
     ) -> Result<OpenUpload, ReadError> {
         OpenUpload::open_by(upload, Some(id), |meta| {
-            self.opened.open(meta, &self.identities)
+            self.opened.open(meta, &self.identities, Instant::now())
         })
+    }
+
+    /// Lets go what was kept of opened uploads for whoever asks for their next part, where that was a while ago. To be called
+    /// again and again.
+    pub fn let_opened_go(&self, now: Instant) {
+        self.opened.let_old_go(now);
     }
 
     /// Deletes a published upload. Says through which link it came. Blocks.
@@ -427,7 +433,10 @@ impl Uploads {
     ) -> Result<Option<String>, StoreError> {
         let _turn = self.turns.take(id);
         let record = self.settle_before_removal(id)?;
-        self.store.delete(id)?;
+        let deleted = self.store.delete(id);
+        // Where that failed, its keys may be overwritten all the same.
+        self.opened.forget(id);
+        deleted?;
         let expires = record.as_ref().and_then(expiry::agreed);
         if let Some(expires) = expires.filter(|_| why != Why::Expired) {
             self.take_off_the_list(id, expires);

@@ -3,9 +3,11 @@
 //!
 //! A manifest is found by the digest of its sealed bytes, which are read each time all the same. So what is given is always what these
 //! bytes open to, whatever has become of the upload since. Manifests hold the file keys of their uploads, which the private key
-//! beside them opens anyway; they are few, and are let go after a minute.
+//! beside them opens anyway, as long as the uploads are there. They are few, are let go after a minute, and at once when their
+//! upload is deleted or sealed anew: from then on nobody shall open what may still lie on a disk. Whoever opens an upload at that very
+//! moment may bring its manifest in once more, and another server may delete it: then it is the minute that counts.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -13,13 +15,14 @@ use sha2::{Digest, Sha256};
 use super::manifest::Manifest;
 use super::open::{ReadError, open_meta};
 use crate::seal::Identity;
+use crate::store::UploadId;
 
 /// How long a manifest is kept after it was opened.
-const KEPT: Duration = Duration::from_mins(1);
+pub(super) const KEPT: Duration = Duration::from_mins(1);
 /// How many are kept: downloads at the same time are few.
-const MOST: usize = 16;
+pub(super) const MOST: usize = 16;
 /// The longest `meta.age` that is kept, in bytes. Longer ones are of uploads with many segments.
-const LONGEST: usize = 64 * 1024;
+pub(super) const LONGEST: usize = 64 * 1024;
 
 /// What a `meta.age` opened to, and when.
 struct Opened {
@@ -33,26 +36,29 @@ struct Opened {
 pub(super) struct OpenedManifests(Mutex<Vec<Opened>>);
 
 impl OpenedManifests {
-    /// Opens the bytes of a `meta.age`. `identities` must be the same in every call. Blocks.
+    /// Opens the bytes of a `meta.age`. `identities` must be the same in every call; `now` is the time. Blocks.
     pub(super) fn open(
         &self,
         meta: &[u8],
         identities: &[Identity],
+        now: Instant,
     ) -> Result<Arc<Manifest>, ReadError> {
         if meta.len() > LONGEST {
             return Ok(Arc::new(open_meta(meta, identities)?.0));
         }
         let digest: [u8; 32] = Sha256::digest(meta).into();
-        if let Some(manifest) = self.find(&digest) {
+        if let Some(manifest) = self.find(&digest, now) {
             return Ok(manifest);
         }
         let manifest = Arc::new(open_meta(meta, identities)?.0);
         let opened = Opened {
             digest,
             manifest: Arc::clone(&manifest),
-            at: Instant::now(),
+            at: now,
         };
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.lock();
+        // Somebody else may have opened the same meanwhile.
+        kept.retain(|other| other.digest != digest);
         if kept.len() >= MOST {
             kept.remove(0);
         }
@@ -60,11 +66,32 @@ impl OpenedManifests {
         Ok(manifest)
     }
 
-    /// Lets go what has been kept for long, too.
-    fn find(&self, digest: &[u8; 32]) -> Option<Arc<Manifest>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|opened| opened.at.elapsed() < KEPT);
+    /// Lets go what belongs to an upload, which is deleted or sealed anew.
+    pub(super) fn forget(&self, id: &UploadId) {
+        self.lock().retain(|opened| opened.manifest.id != *id);
+    }
+
+    /// Lets go what has been kept for long. For whoever comes by now and then: without that, what is opened last would stay.
+    pub(super) fn let_old_go(&self, now: Instant) {
+        self.lock()
+            .retain(|opened| now.saturating_duration_since(opened.at) < KEPT);
+    }
+
+    fn find(&self, digest: &[u8; 32], now: Instant) -> Option<Arc<Manifest>> {
+        self.let_old_go(now);
+        let kept = self.lock();
         let found = kept.iter().find(|opened| opened.digest == *digest)?;
         Some(Arc::clone(&found.manifest))
+    }
+
+    /// How many are kept.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Opened>> {
+        // Whole at any time, so a panic elsewhere cannot have left it half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

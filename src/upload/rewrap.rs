@@ -225,6 +225,9 @@ impl Uploads {
         };
         checks::check_meta(&new.meta, &record)?;
         drop(upload);
-        Ok(self.store.rewrap(id, &new.meta, headers.as_deref())?)
+        let rewrapped = self.store.rewrap(id, &new.meta, headers.as_deref());
+        // What opened to the old keys is not kept for them.
+        self.opened.forget(id);
+        Ok(rewrapped?)
     }
 }

@@ -54,3 +54,26 @@ fn requests_that_come_together_are_answered_in_order() {
         sleep(PAUSE);
     }
 }
+
+#[test]
+fn a_body_that_nobody_asks_for_does_not_become_requests() {
+    let bench = Bench::new();
+    let server = Server::sealing(&bench, &[]);
+    let body = ALIVE.repeat(2);
+    let size = body.len();
+    let head =
+        format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n");
+    for split in [0, 1, ALIVE.len(), size] {
+        let (with_head, behind) = body.split_at(split);
+        let mut wire = server.wire();
+        wire.send([&head[..], with_head].concat());
+        wire.answer().is(200);
+        sleep(PAUSE);
+        // The server may read it to its end and go on, or may have closed the connection.
+        let _ = wire.try_send(behind);
+        sleep(PAUSE);
+        wire.end_sending();
+        let (rest, ended) = wire.rest();
+        assert!(rest.is_empty() && ended, "{split} bytes with the head");
+    }
+}

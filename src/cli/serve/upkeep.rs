@@ -1,7 +1,7 @@
 //! What a server does beside answering: it removes what has expired, and looks after what links have reserved.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::JoinSet;
 
@@ -17,6 +17,8 @@ const MIN_SWEEP: Duration = Duration::from_secs(1);
 const MAX_SWEEP: Duration = Duration::from_hours(1);
 /// How often finished uploads are looked for whose time is over.
 const EXPIRY_CHECK: Duration = Duration::from_secs(1);
+/// How often it is looked whether manifests that were opened have been kept for long enough.
+const OPENED_CHECK: Duration = Duration::from_secs(5);
 /// How often all records are looked at for when their uploads are to go, and how slowly: so many, and then a pause.
 const EXPIRY_WALK: Duration = Duration::from_hours(24);
 const WALK_RECORDS: usize = 100;
@@ -35,6 +37,9 @@ impl Upkeep {
     /// Begins all of it, for as long as what this gives lives.
     pub(super) fn begin(&self, app: &Arc<App>) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
+        if !app.uploads.identities().is_empty() {
+            tasks.spawn(let_opened_go(Arc::clone(&app.uploads)));
+        }
         match &self.node {
             None => begin_alone(&mut tasks, app, self.lifetime),
             Some(node) => {
@@ -50,6 +55,15 @@ fn begin_alone(tasks: &mut JoinSet<()>, app: &Arc<App>, lifetime: Duration) {
     tasks.spawn(sweep(Arc::clone(app), lifetime));
     tasks.spawn(delete_expired(Arc::clone(&app.uploads)));
     tasks.spawn(walk_expiries(Arc::clone(&app.uploads)));
+}
+
+/// Lets go what was kept of opened uploads, whether or not anybody opens another one.
+async fn let_opened_go(uploads: Arc<Uploads>) {
+    let mut ticks = tokio::time::interval(OPENED_CHECK);
+    loop {
+        ticks.tick().await;
+        uploads.let_opened_go(Instant::now());
+    }
 }
 
 /// How often what has expired is looked for: as often as fits how long it lives.

@@ -12,6 +12,7 @@ use std::task::Poll;
 use http::Request;
 use http::header::ALT_SVC;
 use http_body::Body;
+use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -84,16 +85,8 @@ pub(super) async fn speak_http(
     // What was agreed on is spoken, and nothing else: what watches over one protocol knows nothing of the other.
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         let stream = TokioIo::new(Guarded::http2(stream, traffic.answered()));
-        let mut connection = Box::pin(http2_of(&shared.limits).serve_connection(stream, service));
-        loop {
-            tokio::select! {
-                ended = connection.as_mut() => return told(ended),
-                order = watchdog.order() => match order {
-                    Order::Cut => return,
-                    Order::Finish => connection.as_mut().graceful_shutdown(),
-                }
-            }
-        }
+        let connection = http2_of(&shared.limits).serve_connection(stream, service);
+        return until_it_ends(Box::pin(connection), &mut watchdog).await;
     }
     let http = http1_of(&shared.limits);
     let mut stream = Guarded::http1(stream, Arc::clone(&traffic));
@@ -102,6 +95,29 @@ pub(super) async fn speak_http(
         match until_it_rests(connection, &traffic, &mut watchdog).await {
             Some(rested) => stream = rested,
             None => return,
+        }
+    }
+}
+
+/// Answers requests over HTTP/2 until the connection ends.
+async fn until_it_ends<S, T, B>(
+    mut connection: Pin<Box<http2::Connection<TokioIo<Guarded<S>>, T, TokioExecutor>>>,
+    watchdog: &mut Watchdog<'_>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: HttpService<hyper::body::Incoming, ResBody = B>,
+    T::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    TokioExecutor: Http2ServerConnExec<T::Future, B>,
+{
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => return told(ended),
+            order = watchdog.order() => match order {
+                Order::Cut => return,
+                Order::Finish => connection.as_mut().graceful_shutdown(),
+            }
         }
     }
 }

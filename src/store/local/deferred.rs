@@ -10,9 +10,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 
+use super::durable;
 use super::writer::LocalWriter;
 use crate::store::{SegmentWriter, StoreError, UploadId};
 
@@ -20,7 +20,7 @@ use crate::store::{SegmentWriter, StoreError, UploadId};
 const SHORT: u64 = 256 * 1024;
 
 /// So many are left at the same time, and no more: each keeps a file open.
-const MOST: usize = 256;
+pub(super) const MOST: usize = 256;
 
 /// What is left to be synced when its upload is published.
 #[derive(Default)]
@@ -41,7 +41,7 @@ struct Segments {
 
 impl Deferred {
     /// Takes a segment in, or gives it back where it is one too many.
-    fn leave(&self, id: &UploadId, writer: LocalWriter) -> Option<LocalWriter> {
+    pub(super) fn leave(&self, id: &UploadId, writer: LocalWriter) -> Option<LocalWriter> {
         let mut left = self.lock();
         if left.files >= MOST {
             return Some(writer);
@@ -150,8 +150,7 @@ impl SegmentWriter for DeferringWriter {
         if written > SHORT {
             return Box::new(writer).finish();
         }
-        // Sets the disk to work. It is advice: where the system does not take it, the sync does it all.
-        let _ = fadvise(writer.file(), 0, None, Advice::DontNeed);
+        durable::begin_sync(writer.file());
         match deferred.leave(&id, writer) {
             Some(one_too_many) => Box::new(one_too_many).finish(),
             None => Ok(()),

@@ -23,19 +23,21 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, TryLockError};
 
-use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 
 use super::batches::Batches;
 use super::directory::Directory;
 use super::writer::LocalWriter;
-use super::{LocalStore, meta};
+use super::{LocalStore, durable, meta};
 use crate::store::{Day, Publication, SealedFile, SegmentWriter, StoreError, UploadId};
 
-/// Uploads of one form whose `meta.age` are written before the first of them is synced. Each keeps two files open meanwhile.
-const COMPLETED_AT_ONCE: usize = 64;
+/// Uploads of one form whose `meta.age` are written before the first of them is synced.
+const COMPLETED_AT_ONCE: usize = 8;
+
+/// Files that are open because of that: of each its folder and its `meta.age`. One form at a time has so many.
+pub(super) const MOST_OPEN: usize = 2 * COMPLETED_AT_ONCE;
 
 /// The uploads of one publication, whole and durable in `staging/`, with the day folder that each goes to.
 pub(super) type Moves = Vec<(UploadId, Arc<Directory>)>;
@@ -86,9 +88,7 @@ impl LocalStore {
         if ids.len() < uploads.len() {
             return Err(StoreError::Exists);
         }
-        for some in uploads.chunks(COMPLETED_AT_ONCE) {
-            self.complete(some)?;
-        }
+        self.complete_all(uploads)?;
         let moves = uploads
             .iter()
             .map(|upload| Ok((upload.id, self.make_day(upload.id.day())?)));
@@ -116,14 +116,30 @@ impl LocalStore {
         })
     }
 
+    /// Makes all of them whole and durable in `staging/`: several at a time where no other form is at that, and else one after the
+    /// other. So a crowd of forms has no more files open than as many single uploads, and those of one form.
+    fn complete_all(&self, uploads: &[Publication]) -> Result<(), StoreError> {
+        if uploads.len() == 1 {
+            return self.complete(uploads);
+        }
+        let several = match self.completes_several.try_lock() {
+            Ok(several) => Some(several),
+            // It guards nothing that a panic could have left half done.
+            Err(TryLockError::Poisoned(several)) => Some(several.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        let at_once = several.as_ref().map_or(1, |_| COMPLETED_AT_ONCE);
+        uploads
+            .chunks(at_once)
+            .try_for_each(|some| self.complete(some))
+    }
+
     /// Writes each upload's `meta.age` and makes its whole staging folder durable.
     fn complete(&self, uploads: &[Publication]) -> Result<(), StoreError> {
         let written = uploads.iter().map(|upload| self.write_meta(upload));
         let written = written.collect::<Result<Vec<_>, StoreError>>()?;
         for (_, writer) in &written {
-            // Sets the disk to work, so that the first sync is most of all the others' too. It is advice: where the system
-            // does not take it, everything works as before.
-            let _ = fadvise(writer.file(), 0, None, Advice::DontNeed);
+            durable::begin_sync(writer.file());
         }
         for (upload, (folder, writer)) in uploads.iter().zip(written) {
             self.deferred.finish(&upload.id)?;

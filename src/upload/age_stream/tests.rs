@@ -4,15 +4,19 @@
 )]
 
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, Receiver};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::seal::{CHUNK_SIZE, PayloadError, TAG_SIZE};
 use crate::upload::AgeReader;
 
 const KEY: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
+/// What takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(60);
 const PLAIN_RUN: usize = CHUNKS * CHUNK_SIZE;
 
 fn identities() -> [Identity; 1] {
@@ -55,6 +59,20 @@ impl Write for Shared {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// What `work` gives. Fails where it hangs.
+fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, waits) = mpsc::channel();
+    let working = thread::spawn(move || {
+        let _ = done.send(work());
+    });
+    match waits.recv_timeout(LIMIT) {
+        Ok(value) => value,
+        Err(RecvTimeoutError::Timeout) => panic!("it hangs"),
+        // It panicked.
+        Err(RecvTimeoutError::Disconnected) => resume_unwind(working.join().unwrap_err()),
     }
 }
 
@@ -233,7 +251,7 @@ fn a_broken_output_is_told_of_while_the_input_is_silent() {
     let begun = seal::begin(&recipients(), &[]).unwrap();
     let input = Silent(3 * PLAIN_RUN + 1, silent);
     // The header and two runs pass.
-    let failed = seal_begun(begun, input, Broken(3), false, 4);
+    let failed = in_time(move || seal_begun(begun, input, Broken(3), false, 4).map(|_| ()));
     assert!(matches!(failed, Err(AgeFileError::Write(_))));
     drop(held);
 }
@@ -246,7 +264,7 @@ fn damage_is_told_of_while_the_input_is_silent() {
     file[end - RUN_SIZE] ^= 1;
     file.push(0);
     let input = Cursor::new(file).chain(Silent(0, silent));
-    let failed = open_on(4, input, io::sink(), &identities());
+    let failed = in_time(move || open_on(4, input, io::sink(), &identities()).map(|_| ()));
     let last_of_second = 2 * CHUNKS as u64 - 1;
     assert!(matches!(
         failed,
@@ -263,15 +281,15 @@ fn each_run_is_put_out_while_the_next_one_is_waited_for() {
     let expected = begun.prefix.len() + 3 * RUN_SIZE;
     let input = Silent(3 * PLAIN_RUN + 1, silent);
     let shown = output.clone();
-    let sealing = std::thread::spawn(move || seal_begun(begun, input, shown, false, 4));
+    let sealing = thread::spawn(move || seal_begun(begun, input, shown, false, 4));
+    let deadline = Instant::now() + LIMIT;
     while output.bytes().len() < expected {
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        assert!(Instant::now() < deadline, "it is not put out");
+        thread::sleep(Duration::from_millis(1));
     }
     drop(held);
-    assert_eq!(
-        sealing.join().unwrap().unwrap().size,
-        (3 * PLAIN_RUN + 1) as u64
-    );
+    let sealed = in_time(move || sealing.join().unwrap()).unwrap();
+    assert_eq!(sealed.size, (3 * PLAIN_RUN + 1) as u64);
 }
 
 struct Panics(usize);
@@ -292,6 +310,9 @@ impl Write for Panics {
 fn a_panic_is_handed_on_and_hangs_nobody() {
     let begun = seal::begin(&recipients(), &[]).unwrap();
     let input = Cursor::new(pattern(8 * PLAIN_RUN));
-    let seal = AssertUnwindSafe(|| seal_begun(begun, input, Panics(0), false, 4).map(|_| ()));
-    assert!(catch_unwind(seal).is_err());
+    let panicked = in_time(move || {
+        let seal = AssertUnwindSafe(|| seal_begun(begun, input, Panics(0), false, 4).map(|_| ()));
+        catch_unwind(seal).is_err()
+    });
+    assert!(panicked);
 }

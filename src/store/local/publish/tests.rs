@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::fs::OpenOptions;
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
@@ -227,12 +228,10 @@ fn a_short_segment_is_synced_by_publishing_and_a_long_one_before() {
         assert_eq!(store.deferred.count(), left);
         store.publish(&[publication(&id, b"meta")]).unwrap();
         assert_eq!(store.deferred.count(), 0);
-        let (id, stays) = (
-            UploadId::generate(SystemTime::now()),
-            store.open(&id).unwrap(),
-        );
+        let stays = store.open(&id).unwrap();
         assert_eq!(stays.sizes(&[name]).unwrap(), [size as u64]);
         // What is dropped leaves no file open.
+        let id = UploadId::generate(SystemTime::now());
         store
             .create_segment_to_publish(&id, &name)
             .unwrap()
@@ -241,4 +240,40 @@ fn a_short_segment_is_synced_by_publishing_and_a_long_one_before() {
         store.discard(&id).unwrap();
         assert_eq!(store.deferred.count(), 0);
     }
+}
+
+#[test]
+fn a_segment_whose_sync_fails_is_published_by_no_try() {
+    let place = TempDir::new().unwrap();
+    let store = LocalStore::open_within(place.path(), StoreLimits::default()).unwrap();
+    let [broken, sound] = [(); 2].map(|()| UploadId::generate(SystemTime::now()));
+    // It can be written to, and not be synced.
+    let null = OpenOptions::new().write(true).open("/dev/null").unwrap();
+    let segment = LocalWriter::new(null, "/dev/null".into());
+    assert!(store.deferred.leave(&broken, segment).is_none());
+    for form in [&[broken][..], &[broken], &[sound, broken]] {
+        let form: Vec<_> = form.iter().map(|id| publication(id, b"meta")).collect();
+        let failed = store.publish(&form).unwrap_err();
+        assert!(is_io(&failed), "{failed:?}");
+        assert!(store.list(None, 10).unwrap().is_empty());
+    }
+    store.discard(&broken).unwrap();
+    store.publish(&[publication(&sound, b"meta")]).unwrap();
+    assert_eq!(store.list(None, 10).unwrap(), [sound]);
+}
+
+#[test]
+fn a_long_form_is_published_while_another_one_is() {
+    let place = TempDir::new().unwrap();
+    let store = LocalStore::open_within(place.path(), StoreLimits::default()).unwrap();
+    let form = || {
+        let ids = (0..=COMPLETED_AT_ONCE).map(|_| UploadId::generate(SystemTime::now()));
+        ids.map(|id| publication(&id, b"meta")).collect::<Vec<_>>()
+    };
+    let other = store.completes_several.lock().unwrap();
+    store.publish(&form()).unwrap();
+    drop(other);
+    store.publish(&form()).unwrap();
+    let published = store.list(None, 100).unwrap();
+    assert_eq!(published.len(), 2 * (COMPLETED_AT_ONCE + 1));
 }

@@ -82,23 +82,23 @@ impl Bucket {
 
     /// Connects to read, for which nothing has to be tried: whether the bucket answers at all is looked at.
     pub(super) fn connect_to_read(settings: &S3Settings) -> Result<Self, StoreError> {
-        Self::connect_by(settings, |settings, place| {
+        Self::connect_by(settings, |place| {
             Self::connect_and_look(settings, Deadlines::default(), place)
         })
     }
 
     fn connect_within(settings: &S3Settings, deadlines: Deadlines) -> Result<Self, StoreError> {
-        Self::connect_by(settings, |settings, place| {
+        Self::connect_by(settings, |place| {
             Self::connect_and_probe(settings, deadlines, place)
         })
     }
 
     fn connect_by(
         settings: &S3Settings,
-        connect: impl FnOnce(&S3Settings, &str) -> Result<Self, BucketError>,
+        connect: impl FnOnce(&str) -> Result<Self, BucketError>,
     ) -> Result<Self, StoreError> {
         let place = settings.location().to_string();
-        connect(settings, &place).map_err(|error| {
+        connect(&place).map_err(|error| {
             if error.is_passing() {
                 StoreError::Unavailable {
                     source: error.into(),
@@ -118,10 +118,10 @@ impl Bucket {
         deadlines: Deadlines,
         place: &str,
     ) -> Result<Self, BucketError> {
-        let (runtime, connector) = Self::ways(settings, deadlines)?;
+        let (runtime, connector) = Self::runtime_and_connector(settings, deadlines)?;
         let found = runtime.wait(probe::probe(settings, &connector, deadlines))?;
         found.engine.log(&settings.engine_name(), place);
-        Ok(Self::of(runtime, connector, deadlines, found, place))
+        Ok(Self::assembled(runtime, connector, deadlines, found, place))
     }
 
     fn connect_and_look(
@@ -129,12 +129,12 @@ impl Bucket {
         deadlines: Deadlines,
         place: &str,
     ) -> Result<Self, BucketError> {
-        let (runtime, connector) = Self::ways(settings, deadlines)?;
+        let (runtime, connector) = Self::runtime_and_connector(settings, deadlines)?;
         let found = runtime.wait(probe::look(settings, &connector, deadlines))?;
-        Ok(Self::of(runtime, connector, deadlines, found, place))
+        Ok(Self::assembled(runtime, connector, deadlines, found, place))
     }
 
-    fn ways(
+    fn runtime_and_connector(
         settings: &S3Settings,
         deadlines: Deadlines,
     ) -> Result<(Runtime, Connector), BucketError> {
@@ -146,7 +146,7 @@ impl Bucket {
         ))
     }
 
-    fn of(
+    fn assembled(
         runtime: Runtime,
         connector: Connector,
         deadlines: Deadlines,
