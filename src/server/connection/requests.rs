@@ -99,11 +99,11 @@ pub(super) async fn speak_http(
     }
 }
 
+type Http2<S, T> = http2::Connection<TokioIo<Guarded<S>>, T, TokioExecutor>;
+
 /// Answers requests over HTTP/2 until the connection ends.
-async fn until_it_ends<S, T, B>(
-    mut connection: Pin<Box<http2::Connection<TokioIo<Guarded<S>>, T, TokioExecutor>>>,
-    watchdog: &mut Watchdog<'_>,
-) where
+async fn until_it_ends<S, T, B>(mut connection: Pin<Box<Http2<S, T>>>, watchdog: &mut Watchdog<'_>)
+where
     S: AsyncRead + AsyncWrite + Unpin,
     T: HttpService<hyper::body::Incoming, ResBody = B>,
     T::Error: Into<Box<dyn Error + Send + Sync>>,

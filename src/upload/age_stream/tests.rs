@@ -16,7 +16,7 @@ use crate::upload::AgeReader;
 
 const KEY: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
 /// What takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const PLAIN_RUN: usize = CHUNKS * CHUNK_SIZE;
 
 fn identities() -> [Identity; 1] {
