@@ -1,8 +1,11 @@
-"""curl as the client: a process for each connection, which does one transfer after the other over it."""
+"""The clients: for HTTP/1.1 curl, a process for each connection, which does one transfer after the other over it; h2load for uploads
+over HTTP/2, where curl of Debian 12 looks without pause whether the window has opened and leaves little of the machine to the server.
+"""
 
 import contextlib
 import dataclasses
 import os
+import re
 import resource
 import subprocess
 import tempfile
@@ -66,6 +69,24 @@ def run(server, scripts, http2=False):
         seconds, cpu / seconds / len(scripts),
         sum(int(words[2]) for words in answers), sum(int(words[3]) for words in answers),
     )
+
+
+def run_http2(server, payload, path, at_once):
+    """As many uploads over HTTP/2 by h2load, each over a connection of its own. Every one has to be answered in HTTP/2, with 2xx."""
+    command = [
+        "h2load", f"--requests={at_once}", f"--clients={at_once}", "--max-concurrent-streams=1", f"--data={payload}",
+        "--header=:method: PUT", "--npn-list=h2", server.url(path),
+    ]
+    environment, cpu, began = client_environment(server.bench), client_cpu(), time.monotonic()
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
+        raise BenchError(f"h2load, beside {server.name}: {error}") from error
+    seconds, cpu = time.monotonic() - began, client_cpu() - cpu
+    answered = re.search(r"status codes: (\d+) 2xx", done.stdout)
+    if done.returncode != 0 or not answered or int(answered[1]) != at_once:
+        raise server.failure(f"did not take {at_once} uploads of h2load: {done.stdout[-400:]} {done.stderr[-200:]}")
+    return Ran(seconds, cpu / seconds, payload.stat().st_size * at_once, 0)
 
 
 def checked(server, curl, outputs, http2):

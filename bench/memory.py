@@ -124,7 +124,7 @@ async def of_all(server, payload, idle, slow):
         await crowd.add("idle", idle)
         with_idle = server.resident_kib()
         await crowd.add("burst", slow)
-        await asyncio.to_thread(clients.run, server, large.uploads(server, payload))
+        await asyncio.to_thread(large.upload, server, payload)
         held = dict(crowd.open)
     finally:
         await crowd.leave()

@@ -7,9 +7,9 @@ import sys
 
 from servers import ENVIRONMENT, PEERS_VENV, BenchError, Server, find, run_quietly
 
-DEBIAN_PACKAGES = ["nginx", "wrk", "curl", "openssl", "python3-venv", "fio", "linux-perf"]
+DEBIAN_PACKAGES = ["nginx", "wrk", "curl", "openssl", "python3-venv", "fio", "linux-perf", "nghttp2-client"]
 # What tells that one of them is here already.
-PROGRAMS = ["nginx", "wrk", "curl", "openssl", "fio", "perf"]
+PROGRAMS = ["nginx", "wrk", "curl", "openssl", "fio", "perf", "h2load"]
 
 
 def install():
