@@ -1,6 +1,7 @@
 //! Payloads: what was sealed opens to the same bytes, and changed in any way it does not open.
 #![no_main]
 
+use std::io::Cursor;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -75,9 +76,10 @@ fn open_nonsense(payload: &[u8]) {
 
 fn check_file(plaintext: &[u8], change: &Change) {
     let recipients = [IDENTITY[0].to_recipient().expect("a key at hand")];
-    let mut file = Vec::new();
-    let size = seal_stream(&mut &plaintext[..], &mut file, &recipients, false).expect("sealed");
-    assert_eq!(size, plaintext.len() as u64);
+    let input = Cursor::new(plaintext.to_vec());
+    let sealed = seal_stream(input, Vec::new(), &recipients, false).expect("sealed");
+    assert_eq!(sealed.size, plaintext.len() as u64);
+    let file = sealed.output;
     let (_, start) = Header::parse(&file).expect("ours").expect("whole");
     let changed = apply(change, &file, start);
     let (streamed, in_memory) = (stream(&changed), seal::open(&changed, &*IDENTITY));

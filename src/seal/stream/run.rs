@@ -17,9 +17,7 @@ impl PayloadSealer {
     /// Where the buffer is not full: a short chunk can only be the last.
     pub fn ticket(&mut self, buffer: &ChunkBuffer) -> Result<SealTicket, SealError> {
         assert!(buffer.is_full(), "only the last chunk may be short");
-        let first = self.next;
-        let chunks = (buffer.len() / CHUNK_SIZE) as u64;
-        self.next = first.checked_add(chunks).ok_or(SealError::TooLong)?;
+        let first = self.take_numbers((buffer.len() / CHUNK_SIZE) as u64)?;
         Ok(SealTicket(Run::Middle {
             sealer: self.at(first),
             size: buffer.len(),
