@@ -100,7 +100,7 @@ impl ChunkBuffer {
 
     /// Bytes of memory that it takes.
     #[cfg(test)]
-    pub(super) fn room(&self) -> usize {
+    pub(in crate::seal) fn room(&self) -> usize {
         self.bytes.capacity()
     }
 
