@@ -126,6 +126,33 @@ fn a_write_that_fails_counts_what_the_disk_has_of_it() {
 }
 
 #[test]
+fn a_long_segment_that_is_left_gives_all_of_its_room_back() {
+    for removed_first in [false, true] {
+        let place = TempDir::new().unwrap();
+        let store = within(&place, 10 << 20);
+        let (id, size) = (new_id(), (600 << 10) + 1);
+        let mut writer = store.create_segment(&id, &segment(0)).unwrap();
+        match writer.place(size).unwrap() {
+            Some(place) => {
+                place.fill(1);
+                writer.placed().unwrap();
+            }
+            // The file system is written to through the cache.
+            None => writer.write(&vec![1; size]).unwrap(),
+        }
+        assert_eq!(store.stored().unwrap(), size as u64);
+        if removed_first {
+            store.discard(&id).unwrap();
+            drop(writer);
+        } else {
+            drop(writer);
+            store.discard(&id).unwrap();
+        }
+        assert_eq!(store.stored().unwrap(), 0, "{removed_first}");
+    }
+}
+
+#[test]
 fn what_the_disk_is_to_keep_free_is_looked_at_in_mid_write() {
     let place = TempDir::new().unwrap();
     let limits = StoreLimits {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -243,12 +244,15 @@ impl Drop for LocalWriter {
         let Some(direct) = self.direct.take() else {
             return;
         };
-        // It was not finished: what is whole of it is worth keeping to whoever recovers it.
-        if direct.unwritten() > 0
-            && direct.end(&self.file).is_err()
+        if direct.unwritten() == 0 {
+            return;
+        }
+        // It was not finished. What is whole of it is worth keeping to whoever recovers it, unless it was removed already.
+        let is_removed = self.file.metadata().is_ok_and(|file| file.nlink() == 0);
+        if (is_removed || direct.end(&self.file).is_err())
             && let Some(room) = &self.room
         {
-            // What was counted and is not in the file will not be counted back with it.
+            // What was counted and is not in the file was not counted back with it, nor will be.
             room.resized(direct.unwritten(), 0);
         }
     }
