@@ -33,14 +33,6 @@ fn with_token(
     server.send_over(protocol, &TLS13, request.body(Vec::new()).unwrap())
 }
 
-fn metric(server: &Server<'_>, name: &str) -> u64 {
-    let metrics = server.admin(http::Method::GET, "/metrics").is(200).text();
-    let line = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.expect(name).parse().unwrap()
-}
-
 #[test]
 fn a_token_lets_do_what_its_scopes_say() {
     let bench = Bench::new();
@@ -225,7 +217,7 @@ fn who_guesses_waits_and_nobody_else_does() {
             })
             .collect();
         wait_until("all of them wait", || {
-            metric(&server, "sealslot_credentials_failed_total") >= 19
+            server.count("sealslot_credentials_failed_total") >= 19
         });
         let began = Instant::now();
         with_token(&server, Protocol::Http1, ("PUT", "/uploads/x"), &admin).receipt();
@@ -238,8 +230,8 @@ fn who_guesses_waits_and_nobody_else_does() {
             assert_eq!(answer.join().unwrap(), 401);
         }
     });
-    assert_eq!(metric(&server, "sealslot_credentials_failed_total"), 20);
-    let refused = metric(&server, "sealslot_refusals_total{code=\"unauthorized\"}");
+    assert_eq!(server.count("sealslot_credentials_failed_total"), 20);
+    let refused = server.count("sealslot_refusals_total{code=\"unauthorized\"}");
     assert_eq!(refused, 19);
 }
 
@@ -251,7 +243,7 @@ fn a_guess_that_waits_does_not_hold_up_the_end() {
     let token = format!("Authorization: Bearer {UNKNOWN}");
     let mut guess = server.begin("GET", "/uploads", &[&token]);
     wait_until("it waits", || {
-        metric(&server, "sealslot_credentials_failed_total") == 1
+        server.count("sealslot_credentials_failed_total") == 1
     });
     let began = Instant::now();
     server.signal(Signal::TERM);

@@ -13,7 +13,7 @@ use rustls::version::TLS13;
 use crate::client::{PATIENCE, Protocol, trusting};
 use crate::program::Bench;
 use crate::server::{Server, content, text, wait_until};
-use crate::store::{enough_to_stage, only_in_a_folder};
+use crate::store::only_in_a_folder;
 
 #[test]
 fn an_upload_under_way_may_finish_before_the_server_stops() {
@@ -42,8 +42,7 @@ fn after_the_grace_period_the_rest_is_cut_and_cleaned_up() {
     let bench = Bench::new();
     let mut server = Server::sealing(&bench, &["--grace", "200ms"]);
     let mut upload = server.begin_admitted("/uploads/slow", &["Content-Length: 30000000"]);
-    upload.send(content(enough_to_stage()));
-    wait_until("a part is staged", || bench.is_anything_staged());
+    server.stage(|content| upload.send(content));
     server.signal(Signal::TERM);
     assert_eq!(server.ended().code(), Some(0), "{}", server.log());
     assert!(upload.is_ended());

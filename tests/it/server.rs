@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::client::{Answer, Multipart, PATIENCE, Protocol, Wire, head_of, send_http2, trusting};
 use crate::http3::send_http3;
 use crate::program::{Bench, Ran};
+use crate::store::{A_PART, ENOUGH_TO_STAGE, in_bucket};
 
 /// Waits for something that is about to become true.
 #[track_caller]
@@ -214,6 +215,32 @@ impl<'a> Server<'a> {
     #[track_caller]
     pub(crate) fn admin(&self, method: Method, path: &str) -> Answer {
         self.send(self.as_admin(method, path).body(Vec::new()).unwrap())
+    }
+
+    /// What `/metrics` says under this name.
+    #[track_caller]
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        let metrics = self.admin(Method::GET, "/metrics").is(200).text();
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.expect(name).parse().unwrap()
+    }
+
+    /// Sends so much of a body by `send` that something of it is stored before it comes to its end, and waits until it is.
+    #[track_caller]
+    pub(crate) fn stage(&self, send: impl FnOnce(&[u8])) {
+        // A bucket shows nothing of a segment before it is whole.
+        let so_far = || self.count("sealslot_store_bytes_total{direction=\"out\"}");
+        let before = if in_bucket() { so_far() } else { 0 };
+        send(&content(ENOUGH_TO_STAGE));
+        wait_until("a part is staged", || {
+            if in_bucket() {
+                so_far() >= before + A_PART
+            } else {
+                self.bench.is_anything_staged()
+            }
+        });
     }
 
     /// The ids of what is listed, in order.

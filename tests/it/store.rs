@@ -36,10 +36,11 @@ pub(crate) fn only_in_a_folder() {
     assert!(!in_bucket(), "this test is for the data folder alone");
 }
 
-/// Of a body of so many bytes that has not come to its end something is stored: a file, or in a bucket a first part.
-pub(crate) fn enough_to_stage() -> usize {
-    if in_bucket() { 10 << 20 } else { 1 << 20 }
-}
+/// Bytes of a part that is sent to an engine by itself.
+pub(crate) const A_PART: u64 = S3Limits::MIN_PART_SIZE;
+
+/// Of a body of so many bytes that has not come to its end something is stored, wherever it is kept.
+pub(crate) const ENOUGH_TO_STAGE: usize = 10 << 20;
 
 fn above() -> Option<String> {
     env::var("SEALSLOT_TEST_STORE").ok()

@@ -8,7 +8,6 @@ use crate::draft::{LAST, MORE, VERSION};
 use crate::flight::{Break, Flight};
 use crate::resumable::{PART, over_both};
 use crate::server::{content, wait_until};
-use crate::store::enough_to_stage;
 use crate::tus::OCTETS;
 
 #[test]
@@ -219,8 +218,7 @@ fn a_plain_upload_that_breaks_off_leaves_nothing() {
         let before = client.bench.sessions();
         for how in Break::ALL {
             let mut put = client.begin("PUT", "/uploads/x", &[]);
-            put.send(&content(enough_to_stage()));
-            wait_until("a part is staged", || client.bench.is_anything_staged());
+            client.server.stage(|content| put.send(content));
             put.break_off(how);
             wait_until("what was staged is removed", || {
                 !client.bench.is_anything_staged()
