@@ -1,4 +1,5 @@
-"""Where the server's CPU time of a large upload goes: samples of it (perf), put into stages by what runs and for what it runs."""
+"""Where the server's CPU time of a large upload goes, and of ranges of it: samples (perf), put into stages by what runs and for what
+it runs."""
 
 import collections
 import contextlib
@@ -8,18 +9,23 @@ import signal
 import subprocess
 import time
 
+import downloads
 import large
+import peers
 import servers
-from clients import GIB
+from clients import GIB, MIB
 from servers import BenchError
 
 PROFILED = ("sealslot", "nginx")
+UPLOAD, RANGES = "CPU of an upload by stage, s/GiB", "CPU of ranges of 1 MiB by stage, s/GiB"
 SYMBOLS = 12
 
 # The first that a sample fits decides. In the kernel everything on the way counts (what a copy is for is said by its callers); in the
 # program only the innermost function and the file that it is in.
 KERNEL = [
+    ("send", r"tcp_sendmsg|sock_sendmsg|sys_sendto|sock_write_iter|sendfile|splice_"),
     ("receive", r"tcp_|inet_recvmsg|sock_recvmsg|sock_read_iter|net_rx|skb_"),
+    ("read", r"vfs_read|sys_pread|filemap_read|ext4_file_read"),
     ("write", r"vfs_write|vfs_pwrite|ext4_|iomap_|jbd2|fsync|fdatasync|sync_file_range|writeback|io_submit|blk_|filemap_|shmem_"),
     ("scheduling", r"futex|epoll|schedule|eventfd|try_to_wake_up|nanosleep"),
     ("memory", r"page_fault|clear_page|mmap|munmap|madvise|alloc_pages|exit_mm"),
@@ -33,7 +39,8 @@ PROGRAM = [
     ("scheduling", r"futex|park|tokio::runtime|mio::|pthread_|parking_lot"),
     ("memory", r"malloc|calloc|realloc|_int_free|\bfree\b|cfree|alloc::"),
 ]
-STAGES = ("receive", "TLS", "SHA-256", "seal", "checksum", "write", "copies", "scheduling", "memory", "rest")
+UPLOAD_STAGES = ("receive", "TLS", "SHA-256", "seal", "checksum", "write", "copies", "scheduling", "memory", "rest")
+RANGE_STAGES = ("read", "seal", "TLS", "send", "receive", "copies", "scheduling", "memory", "rest")
 
 
 def stage_of(frames):
@@ -73,37 +80,49 @@ def recorded(server, path):
         raise BenchError(f"perf recorded nothing: {said[-500:].strip()}")
 
 
-def measure(server, payload, symbols):
-    """Seconds a GiB in each stage; the functions that took most are added to `symbols`."""
+def measure(server, action, shown, key, symbols):
+    """Seconds a GiB in each stage that is shown; the functions that took most are added to `symbols`."""
     path = server.folder / "perf.data"
     with recorded(server, path):
-        cost = large.measure(server, payload)["cpu_s_per_gib"]
+        cost = action()["cpu_s_per_gib"]
     perf = servers.find("perf")
     text = servers.run_quietly([perf, "script", "-i", path, "-F", "ip,sym,dso"], errors="replace")
     path.unlink()
     stages, functions, total = collections.Counter(), collections.Counter(), 0
     for frames in samples(text):
         stage = stage_of(frames)
-        stages[stage] += 1
+        stages[stage if stage in shown else "rest"] += 1
         functions[stage, frames[0][0]] += 1
         total += 1
     if total < 20:
         raise BenchError(f"perf took only {total} samples of {server.name}")
-    symbols[server.name] = [
-        (symbol, stage, count * cost / total) for (stage, symbol), count in functions.most_common(SYMBOLS)
-    ]
-    return {stage: stages[stage] * cost / total for stage in STAGES} | {"cpu_s_per_gib": cost}
+    symbols[key] = [(symbol, stage, count * cost / total) for (stage, symbol), count in functions.most_common(SYMBOLS)]
+    return {stage: stages[stage] * cost / total for stage in shown} | {"cpu_s_per_gib": cost}
+
+
+def ranges_of(server, payload, size):
+    """For each way to fetch ranges of it: its name, and what fetches them, over one connection."""
+    for name, (path, header) in downloads.prepared(server, payload).items():
+        fetched, scripts = downloads.scripts_of(server, path, header, size)[downloads.ONE]
+        yield name, functools.partial(downloads.measure, server, fetched, scripts)
 
 
 def run(bench, kinds):
-    """The rows of the table, and for each server the functions that took most in its last round."""
-    payload = bench.payload("large", int(bench.options.size * GIB))
-    symbols = {}
+    """The rows of the tables, and for each server the functions that took most in its last round."""
+    size = int(bench.options.size * GIB) // MIB * MIB
+    payload = bench.payload("large", size)
+    kinds = [peers.SealslotWithKey if kind is peers.Sealslot else kind for kind in kinds if kind.name in PROFILED]
+    contestants, symbols = {}, {}
+
+    def profiled(scenario, name, server, action, shown):
+        key = f"{name}, {'an upload' if scenario == UPLOAD else 'ranges'}"
+        contestants[scenario, name] = functools.partial(measure, server, action, shown, key, symbols)
+
     with contextlib.ExitStack() as stack:
-        running = list(bench.start(stack, [kind for kind in kinds if kind.name in PROFILED], bench.disk / "stages"))
-        contestants = {
-            ("CPU by stage, s/GiB", server.name): functools.partial(measure, server, payload, symbols) for server in running
-        }
-        for server in running:
-            bench.attempt(server.name, functools.partial(large.measure, server, payload))
-        return bench.interleave(contestants, min(bench.options.rounds, 3)), symbols
+        for server in bench.start(stack, kinds, bench.disk / "stages"):
+            profiled(UPLOAD, server.name, server, functools.partial(large.measure, server, payload), UPLOAD_STAGES)
+        # Others: what is uploaded to the first is deleted each time.
+        for server in bench.start(stack, kinds, bench.disk / "stages-of-ranges"):
+            for name, action in bench.attempt(server.name, lambda: list(ranges_of(server, payload, size))) or []:
+                profiled(RANGES, name, server, action, RANGE_STAGES)
+        return bench.interleave(contestants), symbols
