@@ -5,6 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::store::{SealedUpload, SegmentHeader};
 
+pub(super) const CASES: &[(&str, Case)] = &[
+    ("a manifest is replaced", a_manifest_is_replaced),
+    ("headers are replaced", headers_are_replaced),
+    (
+        "what does not fit is not rewrapped",
+        what_does_not_fit_is_not_rewrapped,
+    ),
+    (
+        "whoever reads finds old or new",
+        whoever_reads_finds_old_or_new,
+    ),
+];
+
 fn checksum(bytes: &[u8]) -> u64 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes)
 }
@@ -23,7 +36,7 @@ fn check_checksum(upload: &dyn SealedUpload, meta: &[u8]) {
     }
 }
 
-pub(super) fn a_manifest_is_replaced(place: &dyn Place) {
+fn a_manifest_is_replaced(place: &dyn Place) {
     let store = place.open();
     let [id, other] = [id(), id_at(NOON)];
     stage(&*store, &id, 0, b"segment");
@@ -52,7 +65,7 @@ pub(super) fn a_manifest_is_replaced(place: &dyn Place) {
     assert_eq!(store.stored().unwrap(), 5);
 }
 
-pub(super) fn headers_are_replaced(place: &dyn Place) {
+fn headers_are_replaced(place: &dyn Place) {
     let store = place.open();
     let [id, empty, sharing] = [id(), id_at(NOON), id_at(NOON)];
     let payload: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
@@ -95,7 +108,7 @@ pub(super) fn headers_are_replaced(place: &dyn Place) {
     assert_eq!(store.stored().unwrap(), 0);
 }
 
-pub(super) fn what_does_not_fit_is_not_rewrapped(place: &dyn Place) {
+fn what_does_not_fit_is_not_rewrapped(place: &dyn Place) {
     let store = place.open();
     let [id, staged] = [id(), id_at(NOON)];
     stage(&*store, &id, 0, b"old.payload");
@@ -126,7 +139,7 @@ pub(super) fn what_does_not_fit_is_not_rewrapped(place: &dyn Place) {
 }
 
 /// Each state of the upload has one letter, in its manifest and its header; its payload is always the same.
-pub(super) fn whoever_reads_finds_old_or_new(place: &dyn Place) {
+fn whoever_reads_finds_old_or_new(place: &dyn Place) {
     const HEADER: usize = 5000;
     let store = place.open();
     let id = id();
