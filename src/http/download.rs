@@ -66,13 +66,14 @@ pub(super) async fn plaintext(
     if app.uploads.identities().is_empty() {
         return Err(Problem::no_private_key());
     }
-    let upload = app
-        .blocking(move |app| -> Result<_, Problem> {
-            let sealed = app.uploads.sealed_upload(&id)?;
-            Ok(app.uploads.open(sealed, &id)?)
-        })
-        .await??;
-    let upload = Arc::new(upload);
+    let head = head.clone();
+    app.blocking(move |app| opened(app, id, &head)).await?
+}
+
+/// The same, with the beginning of what is asked for. Blocks.
+fn opened(app: &App, id: UploadId, head: &Parts) -> Result<Response, Problem> {
+    let sealed = app.uploads.sealed_upload(&id)?;
+    let upload = Arc::new(app.uploads.open(sealed, &id)?);
     let media_type = upload.manifest().media_type.as_deref();
     let mut about = HeaderMap::new();
     let media_type = media_type.and_then(|value| HeaderValue::from_str(value).ok());
@@ -100,9 +101,14 @@ pub(super) async fn sealed_file(
     file: SealedFile,
     head: &Parts,
 ) -> Result<Response, Problem> {
-    let TaggedFile { file: stored, etag } = app
-        .blocking(move |app| app.uploads.sealed_file(&id, file))
-        .await??;
+    let head = head.clone();
+    app.blocking(move |app| stored(app, id, file, &head))
+        .await?
+}
+
+/// The same, with the beginning of what is asked for. Blocks.
+fn stored(app: &App, id: UploadId, file: SealedFile, head: &Parts) -> Result<Response, Problem> {
+    let TaggedFile { file: stored, etag } = app.uploads.sealed_file(&id, file)?;
     let mut about = HeaderMap::new();
     about.insert(CONTENT_TYPE, HeaderValue::from_static("application/age"));
     about.insert(

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::manifest::{Manifest, Record};
+use super::opened::OpenedManifest;
 use super::payload::{self, SeekError};
 use super::plaintext::Plaintext;
 use crate::seal::{self, Header, Identity, OpenError};
@@ -79,7 +80,7 @@ pub fn read_header(file: &dyn ReadAt, name: SealedFile) -> Result<(Header, u64),
 
 /// An upload whose manifest was opened and fits its folder.
 pub struct OpenUpload {
-    manifest: Arc<Manifest>,
+    opened: Arc<OpenedManifest>,
     upload: Box<dyn SealedUpload>,
 }
 
@@ -93,7 +94,7 @@ impl OpenUpload {
         identities: &[Identity],
     ) -> Result<Self, ReadError> {
         Self::open_by(upload, id, |meta| {
-            open_meta(meta, identities).map(|(manifest, _)| Arc::new(manifest))
+            open_meta(meta, identities).map(|(manifest, _)| Arc::new(manifest.into()))
         })
     }
 
@@ -101,13 +102,14 @@ impl OpenUpload {
     pub(super) fn open_by(
         upload: Box<dyn SealedUpload>,
         id: Option<&UploadId>,
-        open_manifest: impl FnOnce(&[u8]) -> Result<Arc<Manifest>, ReadError>,
+        open_manifest: impl FnOnce(&[u8]) -> Result<Arc<OpenedManifest>, ReadError>,
     ) -> Result<Self, ReadError> {
         let meta = upload.open(SealedFile::Meta).map_err(|error| match error {
             StoreError::NotFound => ReadError::Missing(SealedFile::Meta),
             error => error.into(),
         })?;
-        let manifest = open_manifest(&read_meta(&*meta)?)?;
+        let opened = open_manifest(&read_meta(&*meta)?)?;
+        let manifest = &opened.manifest;
         if id.is_some_and(|id| *id != manifest.id) {
             return Err(ReadError::Exchanged);
         }
@@ -123,21 +125,26 @@ impl OpenUpload {
             |file: &&SealedFile| matches!(file, SealedFile::Segment(number) if *number >= listed);
         match files.iter().find(is_foreign) {
             Some(foreign) => Err(ReadError::Foreign(*foreign)),
-            None => Ok(Self { manifest, upload }),
+            None => Ok(Self { opened, upload }),
         }
     }
 
     /// What is staged for a manifest that is in memory, to be read back before it is published.
     pub(super) fn staged(manifest: Manifest, upload: Box<dyn SealedUpload>) -> Self {
         Self {
-            manifest: Arc::new(manifest),
+            opened: Arc::new(manifest.into()),
             upload,
         }
     }
 
     /// The manifest.
     pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+        &self.opened.manifest
+    }
+
+    /// The manifest, and what was found out about its segments.
+    pub(super) fn opened(&self) -> &OpenedManifest {
+        &self.opened
     }
 
     /// One of its files, still sealed. Blocks.
@@ -161,12 +168,12 @@ impl OpenUpload {
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut digest = Sha256::new();
-        let mut plaintext = self.plaintext(0..self.manifest.size);
+        let mut plaintext = self.plaintext(0..self.manifest().size);
         while let Some(piece) = plaintext.next_piece()? {
             digest.update(piece);
             take(piece)?;
         }
-        if HEXLOWER.encode(&digest.finalize()) != self.manifest.sha256 {
+        if HEXLOWER.encode(&digest.finalize()) != self.manifest().sha256 {
             return Err(ReadError::Digest.into());
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use crate::seal::{
@@ -91,6 +92,16 @@ impl SeekablePayload {
         })
     }
 
+    /// Whether the last chunk was opened as the last one.
+    pub(super) fn has_seen_end(&self) -> bool {
+        self.end_verified
+    }
+
+    /// Takes it from the caller that the last chunk of a payload of this size was opened as the last one.
+    pub(super) fn trust_end(&mut self) {
+        self.end_verified = true;
+    }
+
     /// Bytes of plaintext, as far as the length of the file says.
     pub(super) fn size(&self) -> u64 {
         self.layout.plaintext_size()
@@ -99,15 +110,50 @@ impl SeekablePayload {
     /// The beginning of what lies at `range`, which is not empty and ends within the payload: as much of it as one chunk
     /// holds.
     pub(super) fn piece(&mut self, range: Range<u64>) -> Result<&[u8], SeekError> {
-        let chunk_size = CHUNK_SIZE as u64;
-        let wanted = range.start / chunk_size..(range.end - 1) / chunk_size + 1;
-        if wanted.end < self.layout.chunks() {
+        self.verify_end_for(&range)?;
+        let wanted = chunks_of(&range);
+        let within = within_chunk(&range);
+        let chunk = self.chunk(wanted)?;
+        Ok(&chunk[within.start..chunk.len().min(within.end)])
+    }
+
+    /// The beginning of what lies at `range`, as [`SeekablePayload::piece`] gives it, but as much of it as `most` chunks hold,
+    /// and in a place of its own: it is opened where it was read to, and nothing of it is moved.
+    pub(super) fn pieces(
+        &mut self,
+        mut range: Range<u64>,
+        most: usize,
+    ) -> Result<Vec<Bytes>, SeekError> {
+        self.verify_end_for(&range)?;
+        let wanted = chunks_of(&range);
+        let numbers = wanted.start..wanted.end.min(wanted.start.saturating_add(most as u64));
+        let last = self.layout.chunks() - 1;
+        let (at, size) = self.place_of(&numbers)?;
+        let mut sealed = vec![0; size];
+        read_all(&*self.file, at, &mut sealed)?;
+        for (number, chunk) in numbers.clone().zip(sealed.chunks_mut(SEALED_CHUNK_SIZE)) {
+            self.opener.open(number, number == last, chunk)?;
+            self.end_verified |= number == last;
+        }
+        let opened = Bytes::from(sealed);
+        let mut pieces = Vec::with_capacity(opened.len().div_ceil(SEALED_CHUNK_SIZE));
+        for start in (0..opened.len()).step_by(SEALED_CHUNK_SIZE) {
+            let end = opened.len().min(start + SEALED_CHUNK_SIZE) - TAG_SIZE;
+            let within = within_chunk(&range);
+            let piece =
+                opened.slice(start + within.start..end.min(start.saturating_add(within.end)));
+            range.start += piece.len() as u64;
+            pieces.push(piece);
+        }
+        Ok(pieces)
+    }
+
+    /// Opens the last chunk as the last one, unless it is among those that hold `range`.
+    pub(super) fn verify_end_for(&mut self, range: &Range<u64>) -> Result<(), SeekError> {
+        if chunks_of(range).end < self.layout.chunks() {
             self.verify_end()?;
         }
-        let skip = usize::try_from(range.start % chunk_size).unwrap_or(0);
-        let size = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        let chunk = self.chunk(wanted)?;
-        Ok(&chunk[skip..chunk.len().min(skip.saturating_add(size))])
+        Ok(())
     }
 
     /// Opens the last chunk as the last one.
@@ -144,14 +190,39 @@ impl SeekablePayload {
         // What fails leaves nothing that could be taken for a chunk.
         self.numbers = 0..0;
         self.open = None;
-        let first = self.layout.sealed_range(numbers.start).start;
-        let end = self.layout.sealed_range(numbers.end - 1).end;
-        let size = usize::try_from(end - first).map_err(|_| PayloadError::Length)?;
+        let (at, size) = self.place_of(&numbers)?;
         self.held.resize(size, 0);
-        if self.file.read_at(&mut self.held, self.start + first)? < size {
-            return Err(PayloadError::Truncated.into());
-        }
+        read_all(&*self.file, at, &mut self.held)?;
         self.numbers = numbers;
         Ok(())
     }
+
+    /// Where the chunks with these numbers begin in the file, and their size together.
+    fn place_of(&self, numbers: &Range<u64>) -> Result<(u64, usize), SeekError> {
+        let first = self.layout.sealed_range(numbers.start).start;
+        let end = self.layout.sealed_range(numbers.end - 1).end;
+        let size = usize::try_from(end - first).map_err(|_| PayloadError::Length)?;
+        Ok((self.start + first, size))
+    }
+}
+
+/// Fills `into` with what lies at `at`, or says that the payload is cut off.
+fn read_all(file: &dyn ReadAt, at: u64, into: &mut [u8]) -> Result<(), SeekError> {
+    if file.read_at(into, at)? < into.len() {
+        return Err(PayloadError::Truncated.into());
+    }
+    Ok(())
+}
+
+/// The numbers of the chunks that hold a range, which is not empty.
+fn chunks_of(range: &Range<u64>) -> Range<u64> {
+    let chunk_size = CHUNK_SIZE as u64;
+    range.start / chunk_size..(range.end - 1) / chunk_size + 1
+}
+
+/// Where a range that begins in a chunk lies in it, if the chunk is long enough.
+fn within_chunk(range: &Range<u64>) -> Range<usize> {
+    let skip = usize::try_from(range.start % CHUNK_SIZE as u64).unwrap_or(0);
+    let size = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+    skip..skip.saturating_add(size)
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::open::{OpenUpload, ReadError, read_header};
@@ -13,6 +14,7 @@ use crate::store::{ReadAt, SealedFile, StoreError};
 
 /// One segment, ready to give any of its plaintext.
 struct Segment {
+    number: u32,
     name: SealedFile,
     payload: SeekablePayload,
     /// Where its plaintext begins and ends in that of the upload.
@@ -26,12 +28,16 @@ impl Segment {
         let (header, start) = read_header(&*file, name)?;
         let key = &upload.manifest().segments[number as usize].key;
         header.verify(key).map_err(ReadError::open(name))?;
-        let payload = SeekablePayload::new(file, start, key, header.nonce())
+        let mut payload = SeekablePayload::new(file, start, key, header.nonce())
             .map_err(|error| ReadError::of(name, error))?;
         if payload.size() != place.end - place.start {
             return Err(ReadError::Size(name));
         }
+        if upload.opened().has_seen_end_of(number) {
+            payload.trust_end();
+        }
         Ok(Self {
+            number,
             name,
             payload,
             place,
@@ -75,18 +81,45 @@ impl Plaintext {
         if self.range.is_empty() {
             return Ok(None);
         }
-        let segment = match self.segment.take() {
-            Some(segment) if segment.place.contains(&self.range.start) => segment,
-            _ => self.enter_segment()?,
-        };
+        let (segment, within) = self.take_segment()?;
         let segment = self.segment.insert(segment);
-        let place = &segment.place;
-        let within = self.range.start - place.start..self.range.end.min(place.end) - place.start;
         let name = segment.name;
         let piece = segment.payload.piece(within);
         let piece = piece.map_err(|error| ReadError::of(name, error))?;
         self.range.start += piece.len() as u64;
         Ok(Some(piece))
+    }
+
+    /// What comes next, in the pieces of at most `most` chunks of one segment; none at the end. Blocks. After an error there is
+    /// nothing more to get.
+    pub fn next_pieces(&mut self, most: usize) -> Result<Vec<Bytes>, ReadError> {
+        if self.range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (segment, within) = self.take_segment()?;
+        let segment = self.segment.insert(segment);
+        let name = segment.name;
+        let pieces = segment.payload.pieces(within, most);
+        let pieces = pieces.map_err(|error| ReadError::of(name, error))?;
+        self.range.start += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        Ok(pieces)
+    }
+
+    /// The segment in which the next byte lies, and where what is to be given of it lies in it. That the
+    /// segment ends where it should is known then. It has to be put back.
+    fn take_segment(&mut self) -> Result<(Segment, Range<u64>), ReadError> {
+        let mut segment = match self.segment.take() {
+            Some(segment) if segment.place.contains(&self.range.start) => segment,
+            _ => self.enter_segment()?,
+        };
+        let Range { start, end } = segment.place;
+        let within = self.range.start - start..self.range.end.min(end) - start;
+        let ended = segment.payload.verify_end_for(&within);
+        ended.map_err(|error| ReadError::of(segment.name, error))?;
+        if segment.payload.has_seen_end() {
+            self.upload.opened().saw_end_of(segment.number);
+        }
+        Ok((segment, within))
     }
 
     /// Opens the segment in which the next byte lies.

@@ -375,19 +375,29 @@ fn damage_cuts_the_download() {
         }
     }
     // Parts without damage can still be had, as long as the end proves that there is one.
-    let part = |damaged_at: usize| {
-        let mut damaged = whole.clone();
-        damaged[damaged_at] ^= 1;
-        fs::write(&segment, damaged).unwrap();
+    let part = |stored: &[u8]| {
+        fs::write(&segment, stored).unwrap();
         let request = server
             .as_admin(Method::GET, &path)
             .header("range", "bytes=100-200");
         let request = request.body(Vec::new()).unwrap();
         server.try_send_over(Protocol::Http1, &TLS13, request)
     };
-    let undamaged = part(whole.len() - 3 * 65_552).unwrap().is(206);
+    let damaged_at = |at: usize| {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        damaged
+    };
+    let damaged_end = damaged_at(whole.len() - 1);
+    assert!(part(&damaged_end).unwrap_err().is_empty());
+    let damaged_elsewhere = damaged_at(whole.len() - 3 * 65_552);
+    let undamaged = part(&damaged_elsewhere).unwrap().is(206);
     assert_eq!(undamaged.body, sent[100..=200]);
-    assert!(part(whole.len() - 1).unwrap_err().is_empty());
+    // The end was seen then. What is cut off after that is noticed all the same.
+    assert!(part(&whole[..whole.len() - 1]).unwrap_err().is_empty());
+    let cut = &whole[..whole.len() - 65_552];
+    assert!(part(cut).unwrap_err().is_empty());
+    assert_eq!(part(&whole).unwrap().is(206).body, sent[100..=200]);
 }
 
 #[test]

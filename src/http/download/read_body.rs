@@ -10,19 +10,22 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
 use crate::http::ReadFailure;
+use crate::seal::CHUNK_SIZE;
 use crate::store::ReadAt;
 use crate::upload::Plaintext;
 
 /// Bytes that are read at a time.
-const PIECE: usize = 256 * 1024;
+const BATCH: usize = 256 * 1024;
+/// And at first: nothing is sent while they are read.
+const FIRST_BATCH: usize = 64 * 1024;
 
-/// Something that is read piece by piece, on a thread that may block.
+/// Something that is read batch by batch, on a thread that may block.
 pub(super) trait Source: Send + 'static {
     /// These bytes are what comes next. They are there.
     fn seek(&mut self, range: Range<u64>);
 
-    /// The next piece, at most [`PIECE`] bytes; `None` at the end.
-    fn next(&mut self) -> Result<Option<Bytes>, ReadFailure>;
+    /// The next bytes, about `most` of them and no fewer than one, in pieces; none at the end.
+    fn next(&mut self, most: usize) -> Result<Vec<Bytes>, ReadFailure>;
 }
 
 impl Source for Plaintext {
@@ -30,16 +33,13 @@ impl Source for Plaintext {
         Self::seek(self, range);
     }
 
-    fn next(&mut self) -> Result<Option<Bytes>, ReadFailure> {
-        let left = usize::try_from(self.remaining()).unwrap_or(PIECE);
-        let mut piece = Vec::with_capacity(left.min(PIECE));
-        while piece.len() + crate::seal::CHUNK_SIZE <= PIECE {
-            match self.next_piece()? {
-                Some(chunk) => piece.extend_from_slice(chunk),
-                None => break,
-            }
+    fn next(&mut self, most: usize) -> Result<Vec<Bytes>, ReadFailure> {
+        // Little is copied: what its chunk holds besides may be asked for next, and need not stay until this is sent.
+        if self.remaining() < CHUNK_SIZE as u64 {
+            let piece = self.next_piece()?.map(Bytes::copy_from_slice);
+            return Ok(piece.into_iter().collect());
         }
-        Ok((!piece.is_empty()).then(|| piece.into()))
+        Ok(self.next_pieces((most / CHUNK_SIZE).max(1))?)
     }
 }
 
@@ -60,17 +60,17 @@ impl Source for Stored {
         self.range = range;
     }
 
-    fn next(&mut self) -> Result<Option<Bytes>, ReadFailure> {
-        let left = usize::try_from(self.range.end - self.range.start).unwrap_or(PIECE);
-        let mut piece = vec![0; left.min(PIECE)];
+    fn next(&mut self, most: usize) -> Result<Vec<Bytes>, ReadFailure> {
+        let left = usize::try_from(self.range.end - self.range.start).unwrap_or(most);
+        let mut piece = vec![0; left.min(most)];
         let read = self.file.read_at(&mut piece, self.range.start)?;
         piece.truncate(read);
         self.range.start += read as u64;
-        Ok((read > 0).then(|| piece.into()))
+        Ok((read > 0).then(|| piece.into()).into_iter().collect())
     }
 }
 
-/// A piece of a body.
+/// A part of a body.
 pub(super) enum Step {
     /// Words of our own: what separates the parts.
     Words(Vec<u8>),
@@ -84,29 +84,34 @@ struct Reader {
     steps: VecDeque<Step>,
     /// Bytes that the step under way has left.
     left: u64,
+    /// Bytes to read next.
+    most: usize,
 }
 
 impl Reader {
-    /// What is sent next; `None` at the end. Words go together with what follows them: a body of many small parts is sent in
-    /// few pieces.
-    fn next(&mut self) -> Result<Option<Bytes>, ReadFailure> {
+    /// What is sent next, in pieces; none at the end. Words go together with what follows them: a body of many small parts is
+    /// sent in few pieces.
+    fn next(&mut self) -> Result<Vec<Bytes>, ReadFailure> {
+        let most = std::mem::replace(&mut self.most, BATCH);
         if self.left > 0 || !matches!(self.steps.front(), Some(Step::Words(_))) {
-            return self.step();
+            return self.step(most);
         }
-        let mut piece = Vec::new();
-        while piece.len() < PIECE
-            && let Some(more) = self.step()?
-        {
-            piece.extend_from_slice(&more);
+        let mut all = Vec::new();
+        while all.len() < most {
+            let pieces = self.step(most)?;
+            if pieces.is_empty() {
+                break;
+            }
+            all.extend(pieces.iter().flatten());
         }
-        Ok(Some(piece.into()))
+        Ok(vec![all.into()])
     }
 
-    fn step(&mut self) -> Result<Option<Bytes>, ReadFailure> {
+    fn step(&mut self, most: usize) -> Result<Vec<Bytes>, ReadFailure> {
         while self.left == 0 {
             match self.steps.pop_front() {
-                None => return Ok(None),
-                Some(Step::Words(words)) => return Ok(Some(words.into())),
+                None => return Ok(Vec::new()),
+                Some(Step::Words(words)) => return Ok(vec![words.into()]),
                 Some(Step::Content(range)) => {
                     self.left = range.end - range.start;
                     self.source.seek(range);
@@ -114,52 +119,96 @@ impl Reader {
             }
         }
         // A part that ended too soon would be followed by the next one as if it were whole.
-        let piece = self.source.next()?.ok_or("what is stored ended too soon")?;
-        self.left = self.left.saturating_sub(piece.len() as u64);
-        Ok(Some(piece))
+        let pieces = self.source.next(most)?;
+        if pieces.is_empty() {
+            return Err("what is stored ended too soon".into());
+        }
+        self.left = self.left.saturating_sub(length_of(&pieces));
+        Ok(pieces)
     }
 }
 
-/// A body that is read while it is sent, one piece ahead. An error cuts it: a length was promised, and the connection
-/// breaks off before it is reached.
-pub(super) struct ReadBody {
-    state: ReadState,
-    remaining: u64,
+fn length_of(pieces: &[Bytes]) -> u64 {
+    pieces.iter().map(|piece| piece.len() as u64).sum()
 }
 
-/// A reader, and the piece that it read.
-type ReadPiece = (Reader, Result<Option<Bytes>, ReadFailure>);
+/// A body that is read while it is sent, one batch ahead. An error cuts it: a length was promised, and the connection
+/// breaks off before it is reached.
+pub(super) struct ReadBody {
+    /// Pieces to be sent next.
+    ready: VecDeque<Bytes>,
+    state: ReadState,
+    /// Bytes to be sent, of which `unread` are not among those that are ready.
+    remaining: u64,
+    unread: u64,
+}
+
+/// A reader, and the batch that it read.
+type ReadBatch = (Reader, Result<Vec<Bytes>, ReadFailure>);
 
 enum ReadState {
-    Reading(JoinHandle<ReadPiece>),
+    /// Something is ready, and nothing of it was sent yet.
+    Begun(Reader),
+    Reading(JoinHandle<ReadBatch>),
     Done,
 }
 
 impl ReadBody {
-    /// Begins to read. `steps` make `length` bytes.
+    /// Reads what is sent first: whoever has come to a thread that may block need not come again for that. `steps` make
+    /// `length` bytes. Blocks.
     pub(super) fn new(source: Box<dyn Source>, steps: Vec<Step>, length: u64) -> Self {
-        let reader = Reader {
+        let mut reader = Reader {
             source,
             steps: steps.into(),
             left: 0,
+            most: FIRST_BATCH,
         };
-        let state = if length == 0 {
+        let mut body = Self {
+            ready: VecDeque::new(),
+            state: ReadState::Done,
+            remaining: length,
+            unread: length,
+        };
+        if length > 0 {
+            match reader.next() {
+                Ok(pieces) if !pieces.is_empty() => {
+                    body.take(pieces);
+                    body.state = ReadState::Begun(reader);
+                }
+                // It comes as if it had come later: behind the head.
+                failed => body.state = read_with(|| (reader, failed)),
+            }
+        }
+        body
+    }
+
+    fn take(&mut self, pieces: Vec<Bytes>) {
+        self.unread = self.unread.saturating_sub(length_of(&pieces));
+        self.ready = pieces.into();
+    }
+
+    /// Reads on, where there is more.
+    fn go_on(&mut self, mut reader: Reader) {
+        self.state = if self.unread == 0 {
             ReadState::Done
         } else {
-            read_ahead(reader)
+            read_with(move || {
+                let read = reader.next();
+                (reader, read)
+            })
         };
-        Self {
-            state,
-            remaining: length,
-        }
+    }
+
+    /// The next piece of those that are ready.
+    fn pop(&mut self) -> Option<Bytes> {
+        let piece = self.ready.pop_front()?;
+        self.remaining = self.remaining.saturating_sub(piece.len() as u64);
+        Some(piece)
     }
 }
 
-fn read_ahead(mut reader: Reader) -> ReadState {
-    ReadState::Reading(tokio::task::spawn_blocking(move || {
-        let piece = reader.next();
-        (reader, piece)
-    }))
+fn read_with(read: impl FnOnce() -> ReadBatch + Send + 'static) -> ReadState {
+    ReadState::Reading(tokio::task::spawn_blocking(read))
 }
 
 impl Body for ReadBody {
@@ -170,20 +219,27 @@ impl Body for ReadBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ReadFailure>>> {
+        if let ReadState::Begun(_) = &self.state
+            && let ReadState::Begun(reader) = std::mem::replace(&mut self.state, ReadState::Done)
+        {
+            self.go_on(reader);
+        }
+        if let Some(piece) = self.pop() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
         let ReadState::Reading(job) = &mut self.state else {
             return Poll::Ready(None);
         };
         let done = ready!(Pin::new(job).poll(cx));
         self.state = ReadState::Done;
         let error = match done {
-            Ok((reader, Ok(Some(piece)))) => {
-                self.remaining = self.remaining.saturating_sub(piece.len() as u64);
-                if self.remaining > 0 {
-                    self.state = read_ahead(reader);
-                }
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            Ok((reader, Ok(pieces))) if !pieces.is_empty() => {
+                self.take(pieces);
+                self.go_on(reader);
+                let piece = self.pop();
+                return Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))));
             }
-            Ok((_, Ok(None))) => "the body ended too soon".into(),
+            Ok((_, Ok(_))) => "the body ended too soon".into(),
             Ok((_, Err(error))) => error,
             Err(error) => error.into(),
         };
@@ -195,7 +251,7 @@ impl Body for ReadBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.state, ReadState::Done)
+        self.ready.is_empty() && matches!(self.state, ReadState::Done)
     }
 
     fn size_hint(&self) -> SizeHint {

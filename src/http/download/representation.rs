@@ -26,7 +26,7 @@ pub(super) struct Representation {
 
 impl Representation {
     /// Answers a GET or a HEAD. The conditions come first, then what range is asked for (RFC 9110, section 13.2.2), which
-    /// only GET knows (section 14.2).
+    /// only GET knows (section 14.2). Blocks.
     pub(super) fn respond(self, head: &Parts, source: impl Source) -> Result<Response, Problem> {
         let etag = self.etag.as_deref();
         match judge(&head.headers, etag) {

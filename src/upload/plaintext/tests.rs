@@ -137,6 +137,10 @@ impl Upload {
     }
 
     fn open(&self) -> Plaintext {
+        self.opened().plaintext(0..0)
+    }
+
+    fn opened(&self) -> Arc<OpenUpload> {
         let manifest = serde_json::to_vec(&self.manifest).unwrap();
         let sealed = Noting {
             segments: self.segments.clone(),
@@ -144,7 +148,7 @@ impl Upload {
         };
         let upload =
             OpenUpload::staged(serde_json::from_slice(&manifest).unwrap(), Box::new(sealed));
-        Arc::new(upload).plaintext(0..0)
+        Arc::new(upload)
     }
 
     /// What may be read for a range: headers, the chunks that hold it, and the last chunk of a segment that is left early.
@@ -180,6 +184,25 @@ fn read(plaintext: &mut Plaintext, range: Range<u64>) -> Result<Vec<u8>, ReadErr
     while let Some(piece) = plaintext.next_piece()? {
         assert!(!piece.is_empty() && piece.len() <= CHUNK_SIZE);
         bytes.extend_from_slice(piece);
+    }
+    assert_eq!(plaintext.remaining(), 0);
+    Ok(bytes)
+}
+
+/// The same in batches of pieces.
+fn read_in_batches(plaintext: &mut Plaintext, range: Range<u64>) -> Result<Vec<u8>, ReadError> {
+    plaintext.seek(range);
+    let mut bytes = Vec::new();
+    loop {
+        let pieces = plaintext.next_pieces(2)?;
+        if pieces.is_empty() {
+            break;
+        }
+        assert!(pieces.len() <= 2);
+        for piece in pieces {
+            assert!(!piece.is_empty() && piece.len() <= CHUNK_SIZE);
+            bytes.extend_from_slice(&piece);
+        }
     }
     assert_eq!(plaintext.remaining(), 0);
     Ok(bytes)
@@ -233,6 +256,8 @@ proptest! {
         for range in &ranges {
             let bytes = read(&mut opened, range.clone()).unwrap();
             prop_assert!(bytes == slice(&upload.plain, range), "{range:?}");
+            let batches = read_in_batches(&mut opened, range.clone()).unwrap();
+            prop_assert!(batches == bytes, "{range:?}");
             let may = upload.may_be_read(range);
             for (number, read) in upload.reads.lock().unwrap().drain(..) {
                 let allowed = may.iter().any(|(of, may)| {
@@ -291,6 +316,36 @@ fn a_byte_in_the_middle_takes_its_chunk_the_header_and_the_last_chunk() {
         .map(|start| HEADER_READ - start)
         .sum::<u64>();
     assert_eq!(size(&taken()), sealed.sum::<usize>() as u64 + headers);
+}
+
+#[test]
+fn the_end_of_a_segment_is_looked_at_once_for_all_who_read_the_same_manifest() {
+    let mut upload = Upload::new(&[10 * CHUNK_SIZE, 10 * CHUNK_SIZE]);
+    let byte = (3 * CHUNK_SIZE) as u64;
+    let opened = upload.opened();
+    let taken = |plaintext: &mut Plaintext| -> u64 {
+        assert_eq!(
+            read_in_batches(plaintext, byte..byte + 1).unwrap(),
+            [upload.plain[3 * CHUNK_SIZE]]
+        );
+        let reads = std::mem::take(&mut *upload.reads.lock().unwrap());
+        reads.iter().map(|(_, read)| read.end - read.start).sum()
+    };
+    let chunk = SEALED_CHUNK_SIZE as u64;
+    assert_eq!(taken(&mut opened.plaintext(0..0)), HEADER_READ + 2 * chunk);
+    assert_eq!(taken(&mut opened.plaintext(0..0)), HEADER_READ + chunk);
+    // Of each segment for itself, and of each manifest that is opened.
+    assert!(opened.opened().has_seen_end_of(0));
+    assert!(!opened.opened().has_seen_end_of(1));
+    assert_eq!(taken(&mut upload.open()), HEADER_READ + 2 * chunk);
+    // What does not open was not seen.
+    let mut damaged = upload.segments[1].to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    upload.segments[1] = Arc::new(damaged);
+    let opened = upload.opened();
+    let at = byte + (10 * CHUNK_SIZE) as u64;
+    assert!(read_in_batches(&mut opened.plaintext(0..0), at..at + 1).is_err());
+    assert!(!opened.opened().has_seen_end_of(1));
 }
 
 /// The error that reading a range ends in, and what came before.

@@ -48,7 +48,7 @@ async fn a_manifest_is_opened_once_and_given_only_for_the_very_bytes_it_stood_in
 
     *meta.last_mut().unwrap() ^= 1;
     assert!(opened.open(&meta, &identity(), now).is_err());
-    assert_eq!(manifest.size, 3);
+    assert_eq!(manifest.manifest.size, 3);
 }
 
 #[tokio::test]

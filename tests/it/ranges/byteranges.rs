@@ -213,15 +213,14 @@ fn damage_cuts_an_answer_of_several_parts_too() {
         fs::write(&segment, damaged).unwrap();
     };
     let range = format!("bytes=0-99,{}-{},5000-5099", 10 * CHUNK, 30 * CHUNK + 99);
-    for protocol in Protocol::ALL {
+    for (asked_before, protocol) in Protocol::ALL.into_iter().enumerate() {
         let ask = || {
             let request = request(&server, Method::GET, &path, &[("range", &range)]);
             server.try_send_over(protocol, &TLS13, request)
         };
-        // Where no part of it is asked for, it does not matter.
-        damaged_in(35);
-        assert_eq!(parts(&ask().unwrap(), OCTETS, plain.len()).len(), 3);
-        for chunk in [10, 20, 30, 39] {
+        // The last chunk says where the end is, until it was seen once.
+        let end = (asked_before == 0).then_some(39);
+        for chunk in end.into_iter().chain([10, 20, 30]) {
             damaged_in(chunk);
             let cut = ask().unwrap_err();
             // Neither the end of the part that is damaged nor what comes after it.
@@ -229,5 +228,8 @@ fn damage_cuts_an_answer_of_several_parts_too() {
             assert!(cut.len() < most, "{protocol:?} {chunk}: {}", cut.len());
             assert!(!cut.ends_with(b"--\r\n"), "{protocol:?} {chunk}");
         }
+        // Where no part of it is asked for, it does not matter.
+        damaged_in(35);
+        assert_eq!(parts(&ask().unwrap(), OCTETS, plain.len()).len(), 3);
     }
 }
