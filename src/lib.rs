@@ -11,6 +11,7 @@ pub mod config;
 pub mod grant;
 pub mod http;
 pub mod keys;
+mod memory;
 pub mod seal;
 pub mod server;
 pub mod store;

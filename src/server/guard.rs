@@ -22,6 +22,13 @@ use http2::Frames;
 /// No HTTP/1.1 parser takes this byte for anything, neither in a head nor for a chunk's size: hyper answers 400.
 const POISON: u8 = 0;
 
+/// hyper lets the buffer that it reads HTTP/1.1 through grow as soon as a read fills it, and keeps it as long as the request lasts. Until a
+/// request is known to be a long one it is given less at a time than would fill the first one, so that an upload that becomes slow
+/// after its first bytes holds little.
+const SHORT_READ: usize = 8 * 1024 - 1;
+/// A request is a long one from here on, in bytes.
+const LONG_FROM: usize = 1024 * 1024;
+
 /// What a client is held to.
 enum Rules {
     Http1(Requests, Rest),
@@ -53,6 +60,8 @@ pub(super) struct Guarded<S> {
     refused: bool,
     /// What was read before anybody asked.
     first: Option<u8>,
+    /// How much more is read in short pieces.
+    short: usize,
 }
 
 impl<S> Guarded<S> {
@@ -64,20 +73,22 @@ impl<S> Guarded<S> {
             write_waits: false,
             closing: false,
         };
-        Self::new(stream, Rules::Http1(Requests::default(), rest))
+        Self::new(stream, Rules::Http1(Requests::default(), rest), LONG_FROM)
     }
 
     /// Over HTTP/2. `answered` counts the requests on this connection that were answered.
     pub(super) fn http2(stream: S, answered: Arc<AtomicU64>) -> Self {
-        Self::new(stream, Rules::Http2(Frames::new(answered)))
+        // h2 has a frame of each stream at a time.
+        Self::new(stream, Rules::Http2(Frames::new(answered)), 0)
     }
 
-    fn new(stream: S, rules: Rules) -> Self {
+    fn new(stream: S, rules: Rules, short: usize) -> Self {
         Self {
             stream,
             rules,
             refused: false,
             first: None,
+            short,
         }
     }
 
@@ -106,8 +117,26 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
             // What was said of the last read no longer holds.
             rest.read_waits = false;
             rest.tell(requests);
+            self.short = LONG_FROM;
         }
         Ok(())
+    }
+
+    fn poll_read_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let stream = Pin::new(&mut self.stream);
+        if self.short == 0 || out.remaining() <= SHORT_READ {
+            return stream.poll_read(cx, out);
+        }
+        let mut short = ReadBuf::new(out.initialize_unfilled_to(SHORT_READ));
+        ready!(stream.poll_read(cx, &mut short))?;
+        let size = short.filled().len();
+        out.advance(size);
+        self.short = self.short.saturating_sub(size);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -125,12 +154,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         let read = if let Some(first) = this.first.take() {
             out.put_slice(&[first]);
             // What is there behind it comes along.
-            match Pin::new(&mut this.stream).poll_read(cx, out) {
+            match this.poll_read_more(cx, out) {
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                 _ => Poll::Ready(Ok(())),
             }
         } else {
-            Pin::new(&mut this.stream).poll_read(cx, out)
+            this.poll_read_more(cx, out)
         };
         if let Rules::Http1(requests, rest) = &mut this.rules {
             rest.read_waits = read.is_pending();
@@ -240,6 +269,32 @@ mod tests {
         assert_eq!(&read, b"POST");
         let waits = timeout(Duration::ZERO, guarded.read_u8()).await;
         assert!(waits.is_err() && !traffic.rests(), "in the midst of one");
+    }
+
+    #[tokio::test]
+    async fn a_request_is_read_in_short_pieces_until_it_is_a_long_one() {
+        let (mut client, stream) = duplex(4 * LONG_FROM);
+        let mut guarded = Guarded::http1(stream, Traffic::new());
+        let head = format!(
+            "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+            2 * LONG_FROM
+        );
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&vec![7; 2 * LONG_FROM]).await.unwrap();
+        for request in 0..2 {
+            guarded.first().await.unwrap();
+            let (mut out, mut all) = (vec![0; 64 * 1024], Vec::new());
+            while all.len() < LONG_FROM {
+                let size = guarded.read(&mut out).await.unwrap();
+                // The first byte was read before.
+                assert!(size <= SHORT_READ + 1, "{size} of request {request}");
+                all.extend_from_slice(&out[..size]);
+            }
+            if request == 0 {
+                assert!(all.starts_with(head.as_bytes()) && all.ends_with(&[7; 1000]));
+                assert_eq!(guarded.read(&mut out).await.unwrap(), out.len());
+            }
+        }
     }
 
     #[tokio::test]

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::memory::Block;
+
 /// The buffer a connection starts with, in bytes: room for one TLS record.
 const MIN_BUFFER: usize = 16 * 1024;
 /// The largest buffer, in bytes. rustls alone would ask the system for as little as 4 KiB at a time.
@@ -18,10 +20,17 @@ const MAX_BUFFER: usize = 256 * 1024;
 const STEP: usize = 4;
 
 thread_local! {
-    /// One buffer of [`MAX_BUFFER`] bytes that a connection has let go, for the next one that needs it: a fast upload
+    /// For each size above the first, one buffer that a connection has let go, for the next one that needs it: a fast upload
     /// empties the socket thousands of times a second, and would otherwise have as many buffers zeroed for it.
     /// It has held what came from the network, still encrypted, and of that only what a read filled is ever seen.
-    static SPARE: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+    static SPARE: [Cell<Option<Block>>; 2] = const { [const { Cell::new(None) }; 2] };
+}
+
+/// Which spare buffer has this size.
+fn spare_of(size: usize) -> Option<usize> {
+    [MIN_BUFFER * STEP, MAX_BUFFER]
+        .iter()
+        .position(|spare| *spare == size)
 }
 
 /// A stream under rustls that reads ahead, and tells a watchdog how the connection is doing.
@@ -31,7 +40,7 @@ thread_local! {
 pub struct Buffered<S> {
     stream: S,
     /// What was read ahead, in `start..end`; empty (no allocation) while nothing is.
-    buffer: Box<[u8]>,
+    buffer: Block,
     start: usize,
     end: usize,
     /// How large the next buffer is to be.
@@ -46,7 +55,7 @@ impl<S> Buffered<S> {
     pub fn new(stream: S) -> Self {
         Self {
             stream,
-            buffer: Box::default(),
+            buffer: Block::default(),
             start: 0,
             end: 0,
             wanted: MIN_BUFFER,
@@ -63,8 +72,8 @@ impl<S> Buffered<S> {
     fn release(&mut self) {
         (self.start, self.end) = (0, 0);
         let buffer = std::mem::take(&mut self.buffer);
-        if buffer.len() == MAX_BUFFER {
-            SPARE.set(Some(buffer));
+        if let Some(size) = spare_of(buffer.len()) {
+            SPARE.with(|spare| spare[size].set(Some(buffer)));
         }
     }
 
@@ -74,12 +83,8 @@ impl<S> Buffered<S> {
             return;
         }
         self.release();
-        let spare = if self.wanted == MAX_BUFFER {
-            SPARE.take()
-        } else {
-            None
-        };
-        self.buffer = spare.unwrap_or_else(|| vec![0; self.wanted].into_boxed_slice());
+        let spare = spare_of(self.wanted).and_then(|size| SPARE.with(|spare| spare[size].take()));
+        self.buffer = spare.unwrap_or_else(|| Block::zeroed(self.wanted));
     }
 }
 

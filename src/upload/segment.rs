@@ -227,13 +227,14 @@ fn hash<'a>(chunks: impl Iterator<Item = &'a [u8]>, digests: &mut Digests) {
 }
 
 struct Segment<O> {
+    /// Before the owner: a writer that is dropped may still write, and what follows it is let in by the owner's end.
+    open: Option<OpenSegment>,
     owner: O,
     limit: u64,
     crc: CrcDigest,
     crc_before_last: u64,
     size: u64,
     sealed_size: u64,
-    open: Option<OpenSegment>,
 }
 
 struct OpenSegment {

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which module may use which others.
-const MAY_USE: [(&str, &[&str]); 14] = [
-    ("seal", &[]),
+const MAY_USE: [(&str, &[&str]); 15] = [
+    ("memory", &[]),
+    ("seal", &["memory"]),
     // Of `tls` what connections to a bucket are made with.
-    ("store", &["tls"]),
+    ("store", &["memory", "tls"]),
     ("keys", &["seal"]),
     ("grant", &["store"]),
     ("upload", &["grant", "seal", "keys", "store"]),

@@ -3,6 +3,7 @@
 use zeroize::Zeroize;
 
 use super::{CHUNK_SIZE, PayloadSealer, SEALED_CHUNK_SIZE, TAG_SIZE};
+use crate::memory::Block;
 use crate::seal::SealError;
 
 /// Collects plaintext in the places where its chunks are sealed, so that it is copied once and never moved.
@@ -11,7 +12,7 @@ use crate::seal::SealError;
 /// sealed before more plaintext is known to follow, because the last chunk is sealed in another way than the others
 /// and must not be empty. Plaintext that was not sealed in place is erased when the buffer is dropped or grows.
 pub struct ChunkBuffer {
-    bytes: Vec<u8>,
+    bytes: Block,
     chunks: usize,
     filled: usize,
     /// Whether plaintext is left from what was sealed to another place.
@@ -25,7 +26,7 @@ impl ChunkBuffer {
     /// An empty buffer for up to `chunks` chunks, at least one. Allocates nothing yet.
     pub fn new(chunks: usize) -> Self {
         Self {
-            bytes: Vec::new(),
+            bytes: Block::default(),
             chunks: chunks.max(1),
             filled: 0,
             stained: false,
@@ -101,7 +102,7 @@ impl ChunkBuffer {
     /// Bytes of memory that it takes.
     #[cfg(test)]
     pub(in crate::seal) fn room(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.len()
     }
 
     /// The whole chunks of what is held, in order.
@@ -205,7 +206,7 @@ impl ChunkBuffer {
         } else {
             size.min(SEALED_CHUNK_SIZE)
         };
-        let mut grown = vec![0; size];
+        let mut grown = Block::zeroed(size);
         grown[..self.bytes.len()].copy_from_slice(&self.bytes);
         self.bytes.zeroize();
         self.bytes = grown;

@@ -12,6 +12,8 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
+use crate::memory::Block;
+
 /// Place in memory, place in the file and length have to be multiples of this, in bytes. No disk has larger blocks; one that has is
 /// written to through the cache.
 const ALIGNMENT: usize = 4096;
@@ -21,7 +23,7 @@ const ALIGNMENT: usize = 4096;
 /// Dropped, it leaves out what still waits.
 pub(super) struct Direct {
     /// From `start` on it is aligned.
-    bytes: Vec<u8>,
+    bytes: Block,
     start: usize,
     /// Bytes that wait, from `start` on.
     waiting: usize,
@@ -44,7 +46,7 @@ impl Direct {
 
     fn new(past_cache: bool) -> Self {
         Self {
-            bytes: Vec::new(),
+            bytes: Block::default(),
             start: 0,
             waiting: 0,
             at: 0,
@@ -63,7 +65,7 @@ impl Direct {
     pub(super) fn place(&mut self, size: usize) -> &mut [u8] {
         if self.start + self.waiting + size > self.bytes.len() {
             // Whatever waits between two pieces fills no block.
-            let larger = vec![0; size + self.waiting + 2 * ALIGNMENT];
+            let larger = Block::zeroed(size + self.waiting + 2 * ALIGNMENT);
             let start = larger.as_ptr().align_offset(ALIGNMENT);
             let smaller = std::mem::replace(&mut self.bytes, larger);
             let held = self.start..self.start + self.waiting;

@@ -8,10 +8,14 @@ use bytes::Bytes;
 
 use super::bucket::PutPayload;
 use super::budget::Held;
+use crate::memory::Block;
 use crate::store::StoreError;
 
-/// Pieces up to this size are put together; larger ones are kept as they come, so that nothing is ever copied twice.
+/// What comes first is kept in memory that grows with it, up to this size.
 const SMALL: usize = 64 << 10;
+
+/// What follows it is kept in pieces of this size, as it comes.
+const PIECE: usize = 512 << 10;
 
 /// How long parts may be on their way, with all that is tried again. The bucket gives up on each of them long before.
 const LONGEST_WAY: Duration = Duration::from_mins(10);
@@ -19,7 +23,8 @@ const LONGEST_WAY: Duration = Duration::from_mins(10);
 /// Bytes that wait to be sent. It takes as much memory as they do, however much they may become.
 #[derive(Default)]
 pub(super) struct Buffer {
-    pieces: Vec<Vec<u8>>,
+    first: Vec<u8>,
+    pieces: Vec<Piece>,
     size: u64,
 }
 
@@ -28,36 +33,72 @@ impl Buffer {
         self.size
     }
 
-    pub(super) fn push(&mut self, data: &[u8]) {
+    pub(super) fn push(&mut self, mut data: &[u8]) {
         self.size += data.len() as u64;
-        match self.pieces.last_mut() {
-            Some(last) if last.len() + data.len() <= SMALL => last.extend_from_slice(data),
-            _ => self.pieces.push(data.to_vec()),
+        if self.pieces.is_empty() {
+            let room = SMALL - self.first.len();
+            self.first
+                .extend_from_slice(data.split_off(..room.min(data.len())).unwrap_or_default());
+        }
+        while !data.is_empty() {
+            match self.pieces.last_mut() {
+                Some(last) if last.size < PIECE => last.fill(&mut data),
+                _ => self.pieces.push(Piece::default()),
+            }
         }
     }
 
     /// What is in it, as the body of a request, and nothing is in it any more. `held` goes back when that body is gone.
     pub(super) fn take(&mut self, under_way: &UnderWay, held: Option<Held>) -> PutPayload {
-        self.size = 0;
+        let Self { first, pieces, .. } = std::mem::take(self);
         let ticket = Arc::new(under_way.enter(held));
-        let pieces = std::mem::take(&mut self.pieces).into_iter();
-        let owned = pieces.map(|bytes| Piece {
-            bytes,
-            _ticket: Arc::clone(&ticket),
-        });
-        owned.map(Bytes::from_owner).collect()
+        let first =
+            (!first.is_empty()).then(|| Bytes::from_owner(Sent(first, Arc::clone(&ticket))));
+        let pieces = pieces
+            .into_iter()
+            .map(|piece| Bytes::from_owner(Sent(piece, Arc::clone(&ticket))));
+        first.into_iter().chain(pieces).collect()
     }
 }
 
-/// Part of a body that is under way.
+/// Memory of one size for all uploads: what one has let go fits where another one needs it.
 struct Piece {
-    bytes: Vec<u8>,
-    _ticket: Arc<Ticket>,
+    bytes: Block,
+    size: usize,
+}
+
+impl Default for Piece {
+    fn default() -> Self {
+        Self {
+            bytes: Block::zeroed(PIECE),
+            size: 0,
+        }
+    }
+}
+
+impl Piece {
+    /// Copies as much of `data` as fits, and moves `data` past it.
+    fn fill(&mut self, data: &mut &[u8]) {
+        let room = &mut self.bytes[self.size..];
+        let size = room.len().min(data.len());
+        room[..size].copy_from_slice(&data[..size]);
+        self.size += size;
+        *data = &data[size..];
+    }
 }
 
 impl AsRef<[u8]> for Piece {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[..self.size]
+    }
+}
+
+/// Part of a body that is under way.
+struct Sent<T>(T, #[expect(dead_code, reason = "is held")] Arc<Ticket>);
+
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Sent<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_ref()
     }
 }
 
@@ -122,7 +163,7 @@ mod tests {
     fn pieces_follow_each_other() {
         let mut buffer = Buffer::default();
         let mut expected = Vec::new();
-        for size in [3, 0, SMALL, 1, SMALL - 1, 2 * SMALL, 5] {
+        for size in [3, 0, SMALL, 1, SMALL - 1, PIECE - 1, 2 * PIECE, 5] {
             let piece = vec![u8::try_from(size % 251).unwrap(); size];
             buffer.push(&piece);
             expected.extend(piece);

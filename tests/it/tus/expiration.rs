@@ -6,6 +6,7 @@ use super::{OCTETS, extensions};
 use crate::client::Answer;
 use crate::resumable::over_both;
 use crate::server::wait_until;
+use crate::store::only_in_a_folder;
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -103,6 +104,8 @@ fn upload_expires_must_be_in_answers_that_refuse_a_patch_too() {
 
 #[test]
 fn an_expired_upload_should_be_404_and_is_swept() {
+    // In a bucket what expired goes an hour later: another server may still be at it.
+    only_in_a_folder();
     over_both(&["--upload-lifetime", "4s"], |client| {
         let met_by_a_restart = client.tus_new(10);
         let part = client.tus_new(10);
