@@ -277,15 +277,16 @@ mod tests {
         let mut guarded = Guarded::http1(stream, Traffic::new());
         let head = format!(
             "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
-            2 * LONG_FROM
+            3 * LONG_FROM
         );
         client.write_all(head.as_bytes()).await.unwrap();
-        client.write_all(&vec![7; 2 * LONG_FROM]).await.unwrap();
+        client.write_all(&vec![7; 3 * LONG_FROM]).await.unwrap();
         for request in 0..2 {
             guarded.first().await.unwrap();
             let (mut out, mut all) = (vec![0; 64 * 1024], Vec::new());
             while all.len() < LONG_FROM {
                 let size = guarded.read(&mut out).await.unwrap();
+                assert!(size > 0, "it ended");
                 // The first byte was read before.
                 assert!(size <= SHORT_READ + 1, "{size} of request {request}");
                 all.extend_from_slice(&out[..size]);
