@@ -26,7 +26,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("tls", &[]),
     // Beside `tls`: it makes what that serves with.
     ("acme", &["tls"]),
-    ("server", &["acme", "grant", "http", "tls"]),
+    ("server", &["acme", "grant", "http", "memory", "tls"]),
     // Of `upload` the limits that are settings.
     (
         "config",

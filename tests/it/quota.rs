@@ -8,7 +8,7 @@ use crate::client::{Answer, Multipart, Protocol};
 use crate::flight::Flight;
 use crate::program::Bench;
 use crate::resumable::over_both;
-use crate::server::{Server, content, text};
+use crate::server::{Server, content, text, wait_until};
 
 const KIB: usize = 1024;
 
@@ -91,6 +91,8 @@ fn what_breaks_off_gives_its_room_back() {
             let put = ("PUT", "/uploads/x");
             let mut flight = Flight::begin(&server, protocol, put, &headers);
             flight.send(&content(1200 * KIB));
+            // Else it might begin only when the next one has.
+            wait_until("a part is staged", || bench.is_anything_staged());
             flight.break_off(crate::flight::Break::Close);
             server.kept_nothing();
         }
