@@ -61,7 +61,7 @@ impl Buffer {
     }
 }
 
-/// Memory of one size for all uploads: what one has let go fits where another one needs it.
+/// Memory of one size, mapped by itself: the system has it back as soon as it is sent.
 struct Piece {
     bytes: Block,
     size: usize,
