@@ -3,30 +3,16 @@ sparse file for a disk, and one gateway. Pools of one copy, which no real cluste
 
 Without `tcp_nodelay` the gateway's small answers wait 40 ms for the client's acknowledgement of their beginning."""
 
-import contextlib
 import json
-import socket
 import subprocess
 import uuid
 
 from engine import PATIENCE, Engine
-from sealslot import ENVIRONMENT, GIB, MIB, Failed, expect, free_port, tool
+from sealslot import ENVIRONMENT, GIB, MIB, expect, free_ports, tool
 
 SCRUBBED = {name: value for name, value in ENVIRONMENT.items() if not name.startswith(("AWS_", "CEPH_"))}
 # OSDs take eight ports of a range, where they find them free.
 OSD_PORTS = 40
-
-
-def first_of_free(count):
-    """The first of so many ports in a row that are free."""
-    for _ in range(200):
-        first = free_port()
-        with contextlib.suppress(OSError, OverflowError), contextlib.ExitStack() as listeners:
-            for port in range(first, first + count):
-                listener = listeners.enter_context(socket.socket())
-                listener.bind(("127.0.0.1", port))
-            return first
-    raise Failed("no free ports in a row")
 
 
 class Ceph(Engine):
@@ -39,7 +25,7 @@ class Ceph(Engine):
     def __init__(self, folder, disk=16 * GIB):
         super().__init__(folder)
         self.programs = {name: tool(name) for name in ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")}
-        self.fsid, self.monitor, self.osd_ports = str(uuid.uuid4()), first_of_free(2), first_of_free(OSD_PORTS)
+        self.fsid, self.monitor, self.osd_ports = str(uuid.uuid4()), free_ports(0, 1), free_ports(*range(OSD_PORTS))
         self.conf, self.keyring = self.folder / "ceph.conf", self.folder / "keyring"
         self.conf.write_text(self.configuration(disk))
         for name, program, own in (("mon", "ceph-mon", ["-i", "a"]), ("osd", "ceph-osd", ["-i", "0"]), ("rgw", "radosgw", ["-n", "client.rgw"])):

@@ -32,6 +32,8 @@ GIB = 1 << 30
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("SEALSLOT", "AWS_"))}
 
 _failures = []
+# What keeps this check's ports from other checks.
+_taken = []
 
 
 class Failed(Exception):
@@ -82,17 +84,29 @@ def usual_file_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
 
 
-def free_port():
-    """A port for a server that comes back on it. It is below those that the system gives to clients: one of these
-    could take it while the server is down, or be connected to itself."""
+def free_ports(*offsets):
+    """The first of some ports for servers that come back on them: it and those so far above it are free, and stay this check's,
+    also beside other checks, until it ends. They are below those that the system gives to clients: one of these could take
+    them while the server is down, or be connected to itself."""
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     dice = random.SystemRandom()
-    for _ in range(100):
-        port = dice.randrange(10_000, lowest)
-        with socket.socket() as listener, contextlib.suppress(OSError):
-            listener.bind(("127.0.0.1", port))
-            return port
-    raise Failed("no free port")
+    for _ in range(1000):
+        first = dice.randrange(10_000, lowest - max(offsets))
+        with contextlib.suppress(OSError), contextlib.ExitStack() as marks:
+            for port in (first + offset for offset in offsets):
+                # A name that goes with this process, and lies in no folder.
+                mark = marks.enter_context(socket.socket(socket.AF_UNIX))
+                mark.bind(f"\0sealslot-e2e-port-{port}")
+                with socket.socket() as listener:
+                    listener.bind(("127.0.0.1", port))
+            _taken.append(marks.pop_all())
+            return first
+    raise Failed("no free ports")
+
+
+def free_port():
+    """One of them."""
+    return free_ports(0)
 
 
 def tool(name):

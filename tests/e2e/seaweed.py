@@ -7,14 +7,13 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
 from pathlib import Path
 
 from engine import PATIENCE, Engine
-from sealslot import ENVIRONMENT, Failed, expect, free_port
+from sealslot import ENVIRONMENT, expect, free_port, free_ports
 
 VERSION = "4.48"
 # `weed` would take these for its own.
@@ -31,13 +30,8 @@ def program():
 
 
 def port_pair():
-    """A port for HTTP for which the one of gRPC, 10,000 above, is free as well."""
-    for _ in range(200):
-        port = free_port()
-        with socket.socket() as listener, contextlib.suppress(OSError, OverflowError):
-            listener.bind(("127.0.0.1", port + 10_000))
-            return port
-    raise Failed("no two free ports")
+    """A port for HTTP, and with it the one of gRPC, which is 10,000 above unless every other part is told."""
+    return free_ports(0, 10_000)
 
 
 class SeaweedFS(Engine):
