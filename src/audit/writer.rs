@@ -108,9 +108,6 @@ impl Sink for Writer {
 
     /// Makes durable what was written.
     fn sync(&self) -> Result<(), AuditError> {
-        if cfg!(feature = "no-fsync") {
-            return Ok(());
-        }
         self.file.sync_data().map_err(failed("sync", &self.path))
     }
 }

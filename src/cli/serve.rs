@@ -78,7 +78,7 @@ pub(super) fn run(command: ServeCommand) -> Result<(), Failure> {
     start_log(config.log);
     log_panics_without_their_words();
     let config = within_open_files(config);
-    if cfg!(feature = "no-fsync") || cfg!(feature = "audit-seals") {
+    if cfg!(feature = "audit-seals") {
         tracing::warn!("a build for tests of Sealslot itself: not safe for use");
     }
     // The lock on the data folder comes first: nothing is made where another server is at work.

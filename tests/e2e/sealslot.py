@@ -135,17 +135,18 @@ def sealslot(*argv, **options):
 class Server:
     """`sealslot serve` on a free port of loopback, with its data in `folder`/data or in `data`, and its certificates in
     `folder`/certs or in `certs`. A context manager, which ends the server whatever happens. With a `port` every start has that one;
-    `environment` is added to its environment, and `binary` is another build of it. With `address` "0.0.0.0" it runs as in
-    production: it makes nothing that is missing."""
+    `environment` is added to its environment, `binary` is another build of it, and `first` is called in its process before it
+    begins. With `address` "0.0.0.0" it runs as in production: it makes nothing that is missing."""
 
     def __init__(
-        self, folder, *arguments, data=None, certs=None, port=0, environment=None, binary=BINARY, address="127.0.0.1"
+        self, folder, *arguments, data=None, certs=None, port=0, environment=None, binary=BINARY, address="127.0.0.1",
+        first=usual_file_limit,
     ):
         self.folder = Path(folder)
         self.data = Path(data or self.folder / "data")
         self.token = self.data / "admin.token"
         where = [*(["--data", self.data] if data else []), *(["--certs", certs] if certs else [])]
-        self.address = address
+        self.address, self.first = address, first
         listen = ["--listen", f"{address}:{port}"]
         self.command = [str(word) for word in (binary, "serve", *listen, *where, *arguments)]
         self.environment = ENVIRONMENT | (environment or {})
@@ -171,7 +172,7 @@ class Server:
             self.process = subprocess.Popen(
                 self.command,
                 cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
-                preexec_fn=usual_file_limit,
+                preexec_fn=self.first,
             )
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
