@@ -2,6 +2,7 @@
 
 import base64
 import collections
+import contextlib
 import errno
 import hashlib
 import itertools
@@ -59,7 +60,9 @@ class Marks:
                 expect(not self.found_in(str(path.relative_to(folder)).encode()), f"a mark is in the name {path}")
                 if path.is_file():
                     count += 1
-                    self.search(path)
+                    # An engine at work puts what it keeps into other files.
+                    with contextlib.suppress(FileNotFoundError):
+                        self.search(path)
         for number in past:
             self.own.pop(number, None)
         self.past -= past

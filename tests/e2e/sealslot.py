@@ -195,7 +195,7 @@ class Server:
         found = re.search(r".*(panicked|a defect in Sealslot).*", self.messages())
         expect(not found, f"a panic in the server: {found and found[0]}")
 
-    def wait_for(self, pattern, timeout=15):
+    def wait_for(self, pattern, timeout=60):
         """Waits for a message."""
         deadline = time.monotonic() + timeout
         while not re.search(pattern, self.messages()):
@@ -302,7 +302,7 @@ class Server:
 
     def expect_nothing_staged(self):
         """What a failed upload had staged goes right after its answer."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while staged := self.staged():
             expect(time.monotonic() < deadline, f"left in staging: {staged[:3]}")
             time.sleep(0.02)

@@ -89,10 +89,13 @@ class SeaweedFS(Engine):
     def shell(self, *lines):
         """Runs commands of `weed shell`, and gives what it said."""
         argv = [self.weed, "shell", f"-master={self.masters}", f"-filer={self.filer}"]
-        done = subprocess.run(
-            argv, input="".join(f"{line}\n" for line in lines).encode(), cwd=self.folder, env=self.own_environment,
-            capture_output=True, timeout=60, check=False,
-        )
+        try:
+            done = subprocess.run(
+                argv, input="".join(f"{line}\n" for line in lines).encode(), cwd=self.folder, env=self.own_environment,
+                capture_output=True, timeout=60, check=False,
+            )
+        except subprocess.TimeoutExpired as expired:
+            return (expired.stdout or b"").decode(errors="replace")
         return (done.stdout + done.stderr).decode(errors="replace")
 
     @contextlib.contextmanager
