@@ -8,7 +8,6 @@ import shutil
 import ssl
 import time
 
-import clients
 import large
 
 # Both kinds of slow uploads send 1 KiB each `SLOW_PAUSE` seconds, a little more than Sealslot asks for (`min-speed`): one after it

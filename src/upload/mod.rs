@@ -10,6 +10,7 @@
 mod account;
 mod age_file;
 mod age_stream;
+mod batches;
 mod client_sealed;
 mod digest;
 mod etag;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
+use super::batches::Batches;
 use crate::seal::{
     CHUNK_SIZE, FileKey, Header, HeaderError, MAX_HEADER_SIZE, NONCE_SIZE, OpenError, PayloadError,
     PayloadLayout, PayloadOpener, SEALED_CHUNK_SIZE, TAG_SIZE,
@@ -118,24 +119,26 @@ impl SeekablePayload {
     }
 
     /// The beginning of what lies at `range`, as [`SeekablePayload::piece`] gives it, but as much of it as `most` chunks hold,
-    /// and in a place of its own: it is opened where it was read to, and nothing of it is moved.
+    /// and in one of `batches`: it is opened where it was read to, and nothing of it is moved.
     pub(super) fn pieces(
         &mut self,
         mut range: Range<u64>,
         most: usize,
+        batches: &Batches,
     ) -> Result<Vec<Bytes>, SeekError> {
         self.verify_end_for(&range)?;
         let wanted = chunks_of(&range);
         let numbers = wanted.start..wanted.end.min(wanted.start.saturating_add(most as u64));
         let last = self.layout.chunks() - 1;
         let (at, size) = self.place_of(&numbers)?;
-        let mut sealed = vec![0; size];
-        read_all(&*self.file, at, &mut sealed)?;
-        for (number, chunk) in numbers.clone().zip(sealed.chunks_mut(SEALED_CHUNK_SIZE)) {
+        let mut batch = batches.take(size);
+        let sealed = batch.bytes_mut();
+        read_all(&*self.file, at, sealed)?;
+        for (number, chunk) in numbers.zip(sealed.chunks_mut(SEALED_CHUNK_SIZE)) {
             self.opener.open(number, number == last, chunk)?;
             self.end_verified |= number == last;
         }
-        let opened = Bytes::from(sealed);
+        let opened = batch.freeze();
         let mut pieces = Vec::with_capacity(opened.len().div_ceil(SEALED_CHUNK_SIZE));
         for start in (0..opened.len()).step_by(SEALED_CHUNK_SIZE) {
             let end = opened.len().min(start + SEALED_CHUNK_SIZE) - TAG_SIZE;

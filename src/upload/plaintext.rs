@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
+use super::batches::Batches;
 use super::open::{OpenUpload, ReadError, read_header};
 use super::payload::SeekablePayload;
 use crate::store::{ReadAt, SealedFile, StoreError};
@@ -51,6 +52,7 @@ pub struct Plaintext {
     /// What is still to be given.
     range: Range<u64>,
     segment: Option<Segment>,
+    batches: Batches,
 }
 
 impl Plaintext {
@@ -59,6 +61,7 @@ impl Plaintext {
             upload,
             range: 0..0,
             segment: None,
+            batches: Batches::default(),
         };
         plaintext.seek(range);
         plaintext
@@ -99,7 +102,7 @@ impl Plaintext {
         let (segment, within) = self.take_segment()?;
         let segment = self.segment.insert(segment);
         let name = segment.name;
-        let pieces = segment.payload.pieces(within, most);
+        let pieces = segment.payload.pieces(within, most, &self.batches);
         let pieces = pieces.map_err(|error| ReadError::of(name, error))?;
         self.range.start += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         Ok(pieces)

@@ -12,7 +12,6 @@ import hmac
 import json
 import multiprocessing
 import os
-import random
 import select
 import socket
 import time

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 from engine import PATIENCE, Engine
-from sealslot import ENVIRONMENT, expect, free_port, free_ports
+from sealslot import ENVIRONMENT, Failed, expect, free_port, free_ports
 
 VERSION = "4.48"
 # `weed` would take these for its own.

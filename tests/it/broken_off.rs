@@ -11,7 +11,7 @@ use http_body::{Body, Frame};
 use rustls::version::TLS13;
 use tokio::sync::oneshot;
 
-use crate::client::{Multipart, Protocol, begin_http2, runtime, trusting};
+use crate::client::{Multipart, PATIENCE, Protocol, begin_http2, runtime, trusting};
 use crate::program::Bench;
 use crate::server::{Server, content, wait_until};
 
@@ -97,9 +97,12 @@ fn an_http2_stream_that_is_reset_leaves_nothing() {
     let config = trusting(&bench.path("certs/ca.pem"), &TLS13, Protocol::Http2);
     runtime().block_on(async {
         let sending = tokio::spawn(begin_http2(server.address, config, request));
-        while !staged_something(&bench) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let staged = async {
+            while !staged_something(&bench) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, staged).await.unwrap();
         break_off.send(()).unwrap();
         sending.await.unwrap().unwrap_err();
     });

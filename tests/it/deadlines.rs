@@ -23,7 +23,7 @@ fn lasts(wire: &mut Wire, piece: &[u8]) -> Duration {
 
 fn ends_in_time(what: &str, wire: &mut Wire, piece: &[u8]) {
     let lasted = lasts(wire, piece);
-    let fits = Duration::from_millis(900)..Duration::from_secs(8);
+    let fits = Duration::from_millis(500)..Duration::from_secs(8);
     assert!(fits.contains(&lasted), "{what}: {lasted:?}");
 }
 

@@ -112,12 +112,12 @@ impl Flight {
             }
             Self::Http2(stream) => {
                 let piece = Bytes::copy_from_slice(piece);
-                stream.sending.send_data(piece, false).unwrap();
+                // What the server wants no more of may be reset already; its answer tells.
+                let _ = stream.sending.send_data(piece, false);
             }
             Self::Http3(flight) => {
                 let piece = Bytes::copy_from_slice(piece);
-                let sent = flight.runtime.block_on(flight.stream.send_data(piece));
-                sent.unwrap();
+                let _ = flight.runtime.block_on(flight.stream.send_data(piece));
             }
             Self::Broken => unreachable!(),
         }
@@ -146,8 +146,12 @@ impl Flight {
     pub(crate) fn end_early(mut self) -> Option<Answer> {
         match &mut self {
             Self::Http1 { wire, .. } => wire.end_sending(),
-            Self::Http2(stream) => stream.sending.send_data(Bytes::new(), true).unwrap(),
-            Self::Http3(flight) => flight.runtime.block_on(flight.stream.finish()).unwrap(),
+            Self::Http2(stream) => {
+                let _ = stream.sending.send_data(Bytes::new(), true);
+            }
+            Self::Http3(flight) => {
+                let _ = flight.runtime.block_on(flight.stream.finish());
+            }
             Self::Broken => unreachable!(),
         }
         self.answer()
@@ -165,7 +169,7 @@ impl Flight {
                 wire.send(format!("0\r\n{}\r\n", lines.collect::<String>()));
             }
             Self::Http2(stream) if trailers.is_empty() => {
-                stream.sending.send_data(Bytes::new(), true).unwrap();
+                let _ = stream.sending.send_data(Bytes::new(), true);
             }
             Self::Http2(stream) => {
                 let fields = trailers.iter().map(|(name, value)| {
@@ -173,7 +177,7 @@ impl Flight {
                     (name, HeaderValue::from_str(value).unwrap())
                 });
                 let fields: HeaderMap = fields.collect();
-                stream.sending.send_trailers(fields).unwrap();
+                let _ = stream.sending.send_trailers(fields);
             }
             Self::Http3(flight) => {
                 let fields = trailers.iter().map(|(name, value)| {

@@ -98,7 +98,7 @@ fn a_stream_reset_without_an_error_is_no_end() {
 #[test]
 fn a_client_that_answers_no_ping_does_not_end_its_body() {
     let bench = Bench::new();
-    let short = ["--header-timeout", "200ms", "--write-timeout", "200ms"];
+    let short = ["--header-timeout", "1s", "--write-timeout", "1s"];
     let server = Server::sealing(&bench, &short);
     let mut wire = begin(&server, &bench, &[], BEGUN);
     assert!(wire.is_ended());
@@ -109,7 +109,7 @@ fn a_client_that_answers_no_ping_does_not_end_its_body() {
 fn pings_do_not_keep_an_idle_connection() {
     const PING: u8 = 6;
     let bench = Bench::new();
-    let server = Server::sealing(&bench, &["--header-timeout", "300ms"]);
+    let server = Server::sealing(&bench, &["--header-timeout", "1s"]);
     let config = trusting(&bench.path("certs/ca.pem"), &TLS13, Protocol::Http2);
     let mut wire = Wire::connect(server.address, config).unwrap();
     wire.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");

@@ -171,7 +171,7 @@ fn what_is_no_request_is_bounded() {
             let (_endpoint, quic) = connect(server.address, config).await.unwrap();
             let mut stream = other(&quic, &[2]).await;
             // Reset before it is read, it would be none.
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
             if reset {
                 stream.reset(VarInt::from_u32(0)).unwrap();
             } else {

@@ -12,7 +12,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("store", &["memory", "tls"]),
     ("keys", &["seal"]),
     ("grant", &["store"]),
-    ("upload", &["grant", "seal", "keys", "store"]),
+    ("upload", &["grant", "memory", "seal", "keys", "store"]),
     // Observers of `upload`.
     ("audit", &["upload", "store"]),
     ("webhook", &["upload", "store", "tls"]),
@@ -20,7 +20,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     (
         "http",
         &[
-            "audit", "upload", "grant", "keys", "seal", "store", "webhook",
+            "audit", "upload", "grant", "keys", "memory", "seal", "store", "webhook",
         ],
     ),
     ("tls", &[]),

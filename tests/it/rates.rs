@@ -253,7 +253,7 @@ fn a_body_that_trickles_is_given_up_and_what_came_of_it_is_kept() {
 #[test]
 fn a_body_may_trickle_where_any_speed_will_do() {
     let bench = Bench::new();
-    let server = Server::sealing(&bench, &["--min-speed", "0", "--body-timeout", "1s"]);
+    let server = Server::sealing(&bench, &["--min-speed", "0", "--body-timeout", "2s"]);
     let mut wire = server.begin_admitted("/uploads/x", &["Content-Length: 6"]);
     for byte in ["h", "e", "l", "l", "o", "!"] {
         std::thread::sleep(Duration::from_millis(400));

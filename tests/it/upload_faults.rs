@@ -405,12 +405,12 @@ fn patience_ends() {
     let (bench, _) = with_file(5);
     let server = Faulty::with(&bench, &vec![("POST", status(503)); 100]);
     let began = Instant::now();
-    let ran = server.upload(&["--retry-for", "2s", "file"]);
-    assert!(began.elapsed() >= Duration::from_secs(2) && began.elapsed() < PATIENCE);
+    let ran = server.upload(&["--retry-for", "4s", "file"]);
+    assert!(began.elapsed() >= Duration::from_secs(4) && began.elapsed() < PATIENCE);
     assert_eq!(ran.code(), Some(75));
     assert!(
         ran.stderr()
-            .contains("gave up after 2s without progress: the server answered 503")
+            .contains("gave up after 4s without progress: the server answered 503")
     );
     assert!(ran.stderr().lines().count() > 2, "{}", ran.stderr());
     assert_eq!(server.kept(), 0);

@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
 use crate::http::ReadFailure;
+use crate::memory::Erased;
 use crate::seal::CHUNK_SIZE;
 use crate::store::ReadAt;
 use crate::upload::Plaintext;
@@ -36,7 +37,7 @@ impl Source for Plaintext {
     fn next(&mut self, most: usize) -> Result<Vec<Bytes>, ReadFailure> {
         // Little is copied: what its chunk holds besides may be asked for next, and need not stay until this is sent.
         if self.remaining() < CHUNK_SIZE as u64 {
-            let piece = self.next_piece()?.map(Bytes::copy_from_slice);
+            let piece = self.next_piece()?.map(|piece| erased(piece.to_vec()));
             return Ok(piece.into_iter().collect());
         }
         Ok(self.next_pieces((most / CHUNK_SIZE).max(1))?)
@@ -96,15 +97,18 @@ impl Reader {
         if self.left > 0 || !matches!(self.steps.front(), Some(Step::Words(_))) {
             return self.step(most);
         }
-        let mut all = Vec::new();
-        while all.len() < most {
-            let pieces = self.step(most)?;
-            if pieces.is_empty() {
+        let (mut pieces, mut size) = (Vec::new(), 0);
+        while size < most {
+            let step = self.step(most)?;
+            if step.is_empty() {
                 break;
             }
-            all.extend(pieces.iter().flatten());
+            size += step.iter().map(Bytes::len).sum::<usize>();
+            pieces.extend(step);
         }
-        Ok(vec![all.into()])
+        let mut all = Vec::with_capacity(size);
+        all.extend(pieces.iter().flatten());
+        Ok(vec![erased(all)])
     }
 
     fn step(&mut self, most: usize) -> Result<Vec<Bytes>, ReadFailure> {
@@ -126,6 +130,11 @@ impl Reader {
         self.left = self.left.saturating_sub(length_of(&pieces));
         Ok(pieces)
     }
+}
+
+/// What goes out, and may be plaintext, is erased when it has.
+fn erased(bytes: Vec<u8>) -> Bytes {
+    Bytes::from_owner(Erased(bytes))
 }
 
 fn length_of(pieces: &[Bytes]) -> u64 {

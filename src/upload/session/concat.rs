@@ -161,7 +161,7 @@ impl Session {
         // First, because it is gone as soon as what is published is counted.
         let reserves = self.reserves_already()?;
         if let Phase::Finishing(finish) = &self.state.phase
-            && self.store.open(self.url.id()).is_ok()
+            && self.is_published()?
         {
             let finish = finish.clone();
             self.end_published(&mut parts, order, finish)?;

@@ -63,7 +63,7 @@ impl Session {
             return Ok(());
         };
         let finish = finish.clone();
-        if self.store.open(self.url.id()).is_ok() {
+        if self.is_published()? {
             // How far the earlier request came is not known: perhaps not to the last sync.
             self.store.settle(self.url.id())?;
             let segments = record::closed_segments(&*self.store, &self.url, &self.state)?;
@@ -81,6 +81,15 @@ impl Session {
         }
         let segments = self.closed_segments()?;
         self.publish(&segments, finish)
+    }
+
+    /// Whether it can be listed. Where the store cannot tell, nothing may follow from that. Blocks.
+    pub(super) fn is_published(&self) -> Result<bool, StoreError> {
+        match self.store.open(self.url.id()) {
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn finish_now(&mut self, expected: &[ExpectedDigest]) -> Result<(), SessionError> {

@@ -291,7 +291,7 @@ impl Session {
             // What is about to be made of a part has taken over what was reserved for it.
             Phase::Finished(_) | Phase::Joining(_) | Phase::Concatenated(_) => true,
             // It was, and only has to be told.
-            Phase::Finishing(_) => self.store.open(self.url.id()).is_ok(),
+            Phase::Finishing(_) => self.is_published()?,
             Phase::Open | Phase::Interrupted(_) => false,
         };
         if published {

@@ -2,6 +2,7 @@
 //! entry is put by one server alone, and another server may do something between any two steps of this one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::store::{
@@ -31,6 +32,8 @@ pub(in crate::upload) struct SharedFolder {
     /// And how many entries are put before.
     between: Mutex<Option<(usize, Between)>>,
     publishing: Mutex<Option<Between>>,
+    /// Whether it gives no answer, once, to what is asked of a published upload.
+    silent: AtomicBool,
 }
 
 impl SharedFolder {
@@ -49,6 +52,7 @@ impl SharedFolder {
             folder,
             between: Mutex::default(),
             publishing: Mutex::default(),
+            silent: AtomicBool::default(),
         }
     }
 
@@ -74,6 +78,11 @@ impl SharedFolder {
     /// Has something done before this server publishes the next time.
     pub(in crate::upload) fn before_it_publishes(&self, what: impl FnOnce() + Send + 'static) {
         *self.publishing.lock().unwrap() = Some(Box::new(what));
+    }
+
+    /// The next time somebody asks here for a published upload, it cannot be told.
+    pub(in crate::upload) fn is_silent_once(&self) {
+        self.silent.store(true, Ordering::Relaxed);
     }
 
     fn come_to_an_entry(&self) {
@@ -322,6 +331,10 @@ impl Store for SharedFolder {
     }
 
     fn open(&self, id: &UploadId) -> Result<Box<dyn SealedUpload>, StoreError> {
+        if self.silent.swap(false, Ordering::Relaxed) {
+            let silent = std::io::Error::from(std::io::ErrorKind::TimedOut);
+            return Err(StoreError::io("reach", "the store", silent));
+        }
         self.store().open(id)
     }
 
