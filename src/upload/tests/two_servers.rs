@@ -196,29 +196,28 @@ async fn a_finish_that_comes_too_late_is_overtaken_and_not_lost() {
 async fn what_cannot_be_told_to_be_published_is_not_taken_for_deleted() {
     let data = TempDir::new().unwrap();
     let (slow, other) = Server::two(&data);
-    let (_, link) = other.link(1);
-    let (url, append) = slow.begin(through(link), &content()).await;
-    let session = append.close(&[]).await.unwrap();
-    let (there, uploads, same) = (
-        Arc::clone(&other.store),
-        Arc::clone(&other.uploads),
-        url.clone(),
-    );
-    let runtime = tokio::runtime::Handle::current();
-    // One entry says that it is about to be published, and the next one that it was.
-    slow.store.before_an_entry(1, move || {
-        runtime.block_on(async {
-            there.is_silent_once();
-            assert!(uploads.session(same.clone()).await.is_err());
-            // Whoever asks again brings it to its end.
-            uploads.session(same).await.unwrap().receipt().unwrap();
+    let (_, link) = other.link(3);
+    for terms in [Terms::default(), through(link)] {
+        let (url, append) = slow.begin(terms, &content()).await;
+        let session = append.close(&[]).await.unwrap();
+        let (there, uploads) = (Arc::clone(&other.store), Arc::clone(&other.uploads));
+        let (same, runtime) = (url.clone(), tokio::runtime::Handle::current());
+        // One entry says that it is about to be published, and the next one that it was.
+        slow.store.before_an_entry(1, move || {
+            runtime.block_on(async {
+                there.is_silent_once();
+                assert!(uploads.session(same.clone()).await.is_err());
+                // Whoever asks again brings it to its end.
+                uploads.session(same).await.unwrap().receipt().unwrap();
+            });
         });
-    });
-    assert!(is_overtaken(&session.finish(&[]).await));
+        let finished = session.finish(&[]).await;
+        assert!(finished.is_ok(), "{:?}", finished.err());
+        assert!(opened(&slow.uploads, url.id()) == content());
+    }
     let links = other.uploads.links();
     let link = links.link(&link).unwrap().unwrap();
     assert_eq!((link.used.uploads, link.reserved.len()), (1, 0));
-    assert!(opened(&slow.uploads, url.id()) == content());
 }
 
 #[tokio::test]
