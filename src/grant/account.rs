@@ -134,8 +134,6 @@ impl Link {
     fn check_bytes(&self, what: What, bytes: u64) -> Result<(), Refused> {
         if what == What::Part {
             match self.part_bytes_left() {
-                // All the files that it takes are there, or on their way in parts.
-                Some(0) if bytes > 0 => return Err(Refused::UploadsUsedUp),
                 Some(left) if bytes > left => return Err(Refused::BytesUsedUp { left }),
                 _ => {}
             }
@@ -146,7 +144,7 @@ impl Link {
         }
     }
 
-    fn check_count(&self, what: What) -> Result<(), Refused> {
+    fn check_count(&self, what: What, bytes: u64) -> Result<(), Refused> {
         if self.reserved.len() >= MAX_RESERVATIONS {
             return Err(Refused::TooManyAtOnce);
         }
@@ -154,6 +152,10 @@ impl Link {
         let taken = match what {
             What::File => self.used.uploads.saturating_add(reserved.uploads),
             What::Fields => self.used.fields.saturating_add(reserved.fields),
+            // All the files that it takes are there, or on their way in parts.
+            What::Part if bytes > 0 && self.part_bytes_left() == Some(0) => {
+                return Err(Refused::UploadsUsedUp);
+            }
             What::Part => return Ok(()),
         };
         match self.max_uploads {
@@ -165,8 +167,9 @@ impl Link {
     /// Puts a reservation in place of the one that an upload may have, or leaves everything as it was.
     fn put(&mut self, upload: UploadId, reservation: Reservation) -> Result<(), Refused> {
         let former = self.reserved.remove(&upload);
-        let checked = self.check_count(reservation.what);
-        match checked.and_then(|()| self.check_bytes(reservation.what, reservation.bytes)) {
+        let (what, bytes) = (reservation.what, reservation.bytes);
+        let checked = self.check_count(what, bytes);
+        match checked.and_then(|()| self.check_bytes(what, bytes)) {
             Ok(()) => {
                 self.reserved.insert(upload, reservation);
                 Ok(())

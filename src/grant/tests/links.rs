@@ -166,8 +166,11 @@ fn parts_are_no_more_than_the_files_that_they_can_become() {
     };
     let (_, link) = links.create(new, START).unwrap();
     let id = link.id();
+    let one = upload();
+    links
+        .reserve(&id, one, What::Part, 150, START + HOUR, START)
+        .unwrap();
     let part = |bytes| links.reserve(&id, upload(), What::Part, bytes, START + HOUR, START);
-    part(150).unwrap();
     let refused = part(51);
     assert!(
         matches!(refused, Err(Refused::BytesUsedUp { left: 50 })),
@@ -175,6 +178,12 @@ fn parts_are_no_more_than_the_files_that_they_can_become() {
     );
     part(50).unwrap();
     assert!(matches!(part(1), Err(Refused::UploadsUsedUp)));
+    // What is on its way is not one more, but too long.
+    let refused = links.grow(&id, &one, 1);
+    assert!(
+        matches!(refused, Err(Refused::BytesUsedUp { left: 0 })),
+        "{refused:?}"
+    );
     // A file is held to its own size.
     reserve(&links, &id, upload(), 100).unwrap();
 }
