@@ -1,5 +1,6 @@
 //! The client against an engine that does what it is told to, over real sockets.
 
+mod doubt;
 mod liar;
 mod lists;
 mod real;

@@ -1,6 +1,7 @@
 use super::shares::Shares;
 use super::{Beat, Bucket, Quota, Records, measured};
 use crate::store::s3::bucket::Notes;
+use crate::store::s3::bucket::tests::{Liar, Lies, settings};
 use crate::store::s3::testing;
 use crate::store::{Change, Collection, LocalRecords, RecordStore, StoreError};
 use bytes::Bytes;
@@ -216,6 +217,25 @@ fn servers_together_never_exceed_it() {
         server.close();
     }
     assert_eq!(taken(&*records(place.path())), stored.into_inner());
+}
+
+#[test]
+fn a_change_whose_answer_is_lost_is_counted_once() {
+    let liar = Liar::start(Lies::default());
+    let bucket = Bucket::connect(&settings(&liar)).unwrap();
+    let open = || {
+        let records = Records::new(bucket.clone());
+        Quota::open(bucket.clone(), records, Some(1000 * MIB)).unwrap()
+    };
+    let [one, two] = [open(), open()];
+    one.take(200 * MIB).unwrap();
+    two.take(300 * MIB).unwrap();
+    liar.lose_answer(
+        || one.give_back(200 * MIB),
+        || two.take(400 * MIB).unwrap(),
+    );
+    drop([one, two]);
+    assert_eq!(open().stored().unwrap(), 700 * MIB);
 }
 
 #[test]
