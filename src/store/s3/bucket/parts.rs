@@ -84,24 +84,31 @@ impl Parts {
         })
     }
 
-    /// Drops what was sent, as far as the engine can be reached.
-    pub(in crate::store::s3) fn abort(mut self) {
+    /// Sends no more of what is under way, and lets go of it. Waits for nothing.
+    pub(in crate::store::s3) fn stop(&self) {
+        for part in &self.under_way {
+            part.abort();
+        }
+    }
+
+    /// Drops what was sent, as far as the engine can be reached. Says whether it was.
+    pub(in crate::store::s3) fn abort(mut self) -> bool {
+        self.stop();
         // A part that arrives behind the end would stay.
         for part in self.under_way.drain(..) {
-            part.abort();
             let _ = self.bucket.wait(part);
         }
-        if let Err(error) = self.bucket.abort_parts(&self.key, &self.id) {
-            let error = &error as &dyn std::error::Error;
+        let aborted = self.bucket.abort_parts(&self.key, &self.id);
+        if let Err(error) = &aborted {
+            let error = error as &dyn std::error::Error;
             tracing::debug!(error, "parts of an object stay until they are swept");
         }
+        aborted.is_ok()
     }
 }
 
 impl Drop for Parts {
     fn drop(&mut self) {
-        for part in &self.under_way {
-            part.abort();
-        }
+        self.stop();
     }
 }
