@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::folder::{self, Folder};
 use super::published::S3Staged;
 use super::store::S3Store;
-use super::writer::{S3Writer, is_not_done};
+use super::writer::S3Writer;
 use super::{keys, unfinished};
 use crate::store::{SealedUpload, SegmentName, SegmentWriter, Staging, StoreError, UploadId};
 
@@ -174,17 +174,14 @@ impl Staging for S3Store {
         unfinished::staging(self, to.0)?;
         self.quota.take(size)?;
         let (from, copy) = (keys::segment(from.0, from.1), keys::segment(to.0, to.1));
-        match self.bucket.copy(&from, &copy) {
+        let (copied, is_certain) = self.bucket.copy_surely(&from, &copy);
+        match &copied {
             Ok(()) => {
                 self.written.insert((*to.0, *to.1));
-                Ok(())
             }
-            Err(error) => {
-                if is_not_done(&error) {
-                    self.quota.give_back(size);
-                }
-                Err(error)
-            }
+            Err(_) if is_certain => self.quota.give_back(size),
+            Err(_) => {}
         }
+        copied
     }
 }

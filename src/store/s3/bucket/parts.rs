@@ -68,20 +68,23 @@ impl Parts {
         Ok(())
     }
 
-    /// Waits for all parts and makes the object of them.
-    pub(in crate::store::s3) fn complete(mut self) -> Result<(), StoreError> {
-        self.await_until(0)?;
+    /// Waits for all parts and makes the object of them. Says beside it whether that is certain, as [`Bucket::put_surely`] does: it
+    /// is where a part failed, since nothing was asked for then. What certainly failed is to be aborted.
+    pub(in crate::store::s3) fn complete(&mut self) -> (Result<(), StoreError>, bool) {
+        if let Err(error) = self.await_until(0) {
+            return (Err(error), true);
+        }
         let parts = std::mem::take(&mut self.arrived);
         let completing = (self.bucket.requests_of()).complete_parts(&self.key, &self.id, parts);
-        let completed = self.bucket.wait(completing);
-        completed.map_err(|error| {
-            if error.is_missing() {
-                // Somebody aborted it, and what was sent is lost: that is not an object which was never there.
-                self.bucket.refused("complete", &self.key, error)
-            } else {
-                self.bucket.failed("complete", &self.key, error)
+        match self.bucket.wait(completing) {
+            // Somebody aborted it, and what was sent is lost: that is not an object which was never there.
+            Err(error) if error.is_missing() => {
+                let is_certain = error.is_refusal();
+                let refused = self.bucket.refused("complete", &self.key, error);
+                (Err(refused), is_certain)
             }
-        })
+            completed => self.bucket.surely("complete", &self.key, completed),
+        }
     }
 
     /// Sends no more of what is under way, and lets go of it. Waits for nothing.

@@ -47,3 +47,24 @@ fn what_breaks_off_lets_go_of_its_memory_before_its_parts_are_dropped() {
     drop(writer);
     settles(is_free);
 }
+
+#[test]
+fn where_the_last_part_fails_nothing_is_left_and_nothing_counts() {
+    // The first may pass, and is not asked for again.
+    for (status, code) in [(400, "ServiceUnavailable"), (403, "AccessDenied")] {
+        let liar = Liar::start(Lies::default());
+        let limits = S3Limits {
+            quota: Some(1 << 30),
+            ..S3Limits::default()
+        };
+        let store = S3Store::open(&settings_of(&liar), limits).unwrap();
+        let id = new_id();
+        let (_, writer) = begin_large(&store, &id);
+        settles(|| liar.state().parts() == [2]);
+        liar.state().lies.refuses_writes = Some((".age", (status, code)));
+        writer.finish().unwrap_err();
+        settles(|| in_folder(&store, &id).is_empty());
+        assert_eq!(liar.state().parts(), [0; 0]);
+        assert_eq!(store.stored().unwrap(), 0);
+    }
+}

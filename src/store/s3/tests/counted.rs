@@ -76,6 +76,44 @@ fn a_segment_whose_answer_is_lost_counts_until_it_is_removed() {
 }
 
 #[test]
+fn a_refusal_after_a_lost_answer_says_nothing_of_a_segment() {
+    for refusal in [(403, "AccessDenied"), (507, "StorageFull")] {
+        let (liar, bucket) = connect_short(Lies::default());
+        let limits = S3Limits {
+            quota: QUOTA,
+            ..S3Limits::default()
+        };
+        let store = S3Store::over(bucket, limits).unwrap();
+        let id = UploadId::generate(SystemTime::now());
+        let names = [0, 1, 2].map(|number| store.name_segment(number).unwrap());
+        let write = |name: &SegmentName| {
+            let mut writer = store.create_segment(&id, name).unwrap();
+            writer.write(&bytes(MIB)).unwrap();
+            writer.finish()
+        };
+        write(&names[0]).unwrap();
+        let refused = |write: &dyn Fn() -> Result<(), StoreError>| {
+            liar.state().lies.loses_then_refuses = Some((".age", refusal));
+            let written = write();
+            assert!(
+                matches!(
+                    written,
+                    Err(StoreError::Refused { .. } | StoreError::Full { .. })
+                ),
+                "{written:?}"
+            );
+            liar.state().lies.refuses_writes = None;
+        };
+        refused(&|| write(&names[1]));
+        refused(&|| store.link_segment((&id, &names[0]), (&id, &names[2])));
+        assert_eq!(in_folder(&store, &id), ["0000.age", "0001.age", "0002.age"]);
+        assert_eq!(store.stored().unwrap(), 3 * MIB as u64);
+        store.discard(&id).unwrap();
+        assert_eq!(store.stored().unwrap(), 0);
+    }
+}
+
+#[test]
 fn what_is_being_deleted_or_has_lost_a_segment_is_not_kept() {
     let place = InBucket::small(Lies::default(), None);
     let store = place.store();
