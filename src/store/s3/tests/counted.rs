@@ -36,6 +36,29 @@ fn two_who_delete_at_once_do_not_give_back_twice() {
 }
 
 #[test]
+fn of_two_who_remove_one_segment_one_gives_it_back() {
+    for ignores_conditions in [false, true] {
+        let lies = Lies {
+            ignores_conditions,
+            ..Lies::default()
+        };
+        let place = InBucket::small(lies, QUOTA);
+        let stores = [(); 2].map(|()| place.store());
+        let id = new_id();
+        stage(&stores[0], &id, 0, &bytes(MIB));
+        for _ in 0..4 {
+            let segment = stage(&stores[0], &id, 1, &bytes(MIB));
+            let remove = |store: &usize| stores[*store].remove_segment(&id, &segment);
+            for removed in side_by_side(&[0, 1], remove) {
+                removed.unwrap();
+            }
+            assert_eq!(in_folder(&stores[0], &id), ["0000.age"]);
+        }
+        assert_eq!(counted(&place, stores), MIB as u64);
+    }
+}
+
+#[test]
 fn who_was_overtaken_while_it_deleted_gives_nothing_back() {
     let place = InBucket::small(Lies::default(), QUOTA);
     let [slow, other] = [(); 2].map(|()| place.store());
