@@ -126,10 +126,11 @@ impl Node {
         self.nodes.sweep(SystemTime::now())
     }
 
-    /// Says that it is alive, and keeps or takes the upkeep. Blocks.
-    pub(super) fn beat(&self, now: SystemTime) -> Result<(), StoreError> {
-        let refreshed = self.nodes.refresh(&self.id, now);
-        let kept = self.keep_upkeep(now);
+    /// Says that it is alive, and keeps or takes the upkeep. What the first takes the second does not count with: each asks `clock`
+    /// anew. Blocks.
+    pub(super) fn beat(&self, clock: impl Fn() -> SystemTime) -> Result<(), StoreError> {
+        let refreshed = self.nodes.refresh(&self.id, clock());
+        let kept = self.keep_upkeep(&clock);
         let has = self.has_upkeep();
         if self.status.set_upkeep(has) != has && has {
             tracing::info!(node = %self.id, "this server looks after the store from now on, for all that share it");
@@ -137,9 +138,11 @@ impl Node {
         refreshed.and(kept)
     }
 
-    fn keep_upkeep(&self, now: SystemTime) -> Result<(), StoreError> {
+    fn keep_upkeep(&self, clock: &impl Fn() -> SystemTime) -> Result<(), StoreError> {
         let mut lease = lock(&self.lease);
+        // In this order: others take it no sooner than this server holds it no more.
         let until = Instant::now() + LEASE;
+        let now = clock();
         let (kept, outcome) = match lease.take() {
             Some(mut lease) => match lease.renew(&*self.records, self.progress().to_text(), now) {
                 Ok(true) => (Some(lease), Ok(())),
@@ -198,6 +201,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
     use tempfile::TempDir;
 
     use super::*;
@@ -209,8 +214,8 @@ mod tests {
         let node = || Node::new(Arc::new(LocalRecords::open(data.path()).unwrap()));
         let (one, other) = (node(), node());
         let now = SystemTime::now();
-        one.beat(now).unwrap();
-        other.beat(now).unwrap();
+        one.beat(|| now).unwrap();
+        other.beat(|| now).unwrap();
         assert!(one.has_upkeep() && !other.has_upkeep());
         assert!(!other.is_dead(&one.id()).unwrap());
         let sessions = UNIX_EPOCH + Duration::from_hours(500_000);
@@ -219,11 +224,11 @@ mod tests {
             progress.sessions = Some(sessions);
             progress.staged = Some(staged);
         });
-        one.beat(now + BEAT).unwrap();
+        one.beat(|| now + BEAT).unwrap();
         // It dies, and nobody is told.
-        other.beat(now + BEAT + LEASE / 2).unwrap();
+        other.beat(|| now + BEAT + LEASE / 2).unwrap();
         assert!(!other.has_upkeep());
-        other.beat(now + BEAT + LEASE * 2).unwrap();
+        other.beat(|| now + BEAT + LEASE * 2).unwrap();
         assert!(other.has_upkeep());
         let expected = Progress {
             sessions: Some(sessions),
@@ -231,12 +236,26 @@ mod tests {
         };
         assert_eq!(other.progress(), expected);
         // It was only silent.
-        one.beat(now + BEAT + LEASE * 2).unwrap();
+        one.beat(|| now + BEAT + LEASE * 2).unwrap();
         assert!(!one.has_upkeep());
         other.leave();
         assert!(!other.has_upkeep() && one.is_dead(&other.id()).unwrap());
-        one.beat(SystemTime::now()).unwrap();
+        one.beat(SystemTime::now).unwrap();
         assert!(one.has_upkeep());
+    }
+
+    #[test]
+    fn the_upkeep_lasts_as_long_however_long_it_took_to_say_that_one_is_alive() {
+        let data = TempDir::new().unwrap();
+        let node = || Node::new(Arc::new(LocalRecords::open(data.path()).unwrap()));
+        let (one, other) = (node(), node());
+        let (now, took) = (SystemTime::now(), LEASE / 2);
+        let asked = AtomicU32::new(0);
+        // Each time that it is asked, so much later.
+        let clock = || now + took * asked.fetch_add(1, Relaxed);
+        one.beat(clock).unwrap();
+        other.beat(|| now + took + LEASE).unwrap();
+        assert!(one.has_upkeep() && !other.has_upkeep());
     }
 
     #[test]

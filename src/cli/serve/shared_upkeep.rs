@@ -68,7 +68,7 @@ pub(super) fn begin(
 ) {
     let mut works = vec![
         Work::new("this server among the others", BEAT, |_, node| {
-            node.beat(SystemTime::now())
+            node.beat(SystemTime::now)
         })
         .by_each(),
         Work::new("what uploads hold of links", RENEW, |app, _| {

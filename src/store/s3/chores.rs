@@ -36,8 +36,9 @@ impl Chores {
         let _ = self.0.try_send(Chore::Delete(key));
     }
 
-    /// Drops what was sent of an object, and then what remembers it.
+    /// Drops what was sent of an object, and then what remembers it. What is under way of it is let go of at once.
     pub(super) fn abort(&self, parts: Parts, marker: String) {
+        parts.stop();
         let _ = self.0.try_send(Chore::Abort(Box::new(parts), marker));
     }
 }
@@ -45,12 +46,11 @@ impl Chores {
 fn work(bucket: &Bucket, chores: &Receiver<Chore>) {
     while let Ok(first) = chores.recv() {
         let more = chores.try_iter().take(AT_ONCE);
-        let keys = std::iter::once(first).chain(more).map(|chore| match chore {
-            Chore::Delete(key) => key,
-            Chore::Abort(parts, marker) => {
-                parts.abort();
-                marker
-            }
+        let keys = std::iter::once(first).chain(more);
+        let keys = keys.filter_map(|chore| match chore {
+            Chore::Delete(key) => Some(key),
+            // Where it is not done, sweeping finds by the marker what to do.
+            Chore::Abort(parts, marker) => parts.abort().then_some(marker),
         });
         let keys: Vec<String> = keys.collect();
         if let Err(error) = bucket.delete_all(&keys) {

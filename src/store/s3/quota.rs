@@ -68,6 +68,11 @@ impl Quota {
         Self { bucket, shares }
     }
 
+    /// Whether there is one.
+    pub(super) fn is_counted(&self) -> bool {
+        self.shares.is_some()
+    }
+
     /// Counts bytes that are about to be written, where they fit.
     pub(super) fn take(&self, bytes: u64) -> Result<(), StoreError> {
         self.shares

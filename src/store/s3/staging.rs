@@ -2,12 +2,18 @@
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
+
+use super::bucket::Notes;
 use super::folder::{self, Folder};
 use super::published::S3Staged;
 use super::store::S3Store;
-use super::writer::{S3Writer, is_not_done};
+use super::writer::S3Writer;
 use super::{keys, unfinished};
 use crate::store::{SealedUpload, SegmentName, SegmentWriter, Staging, StoreError, UploadId};
+
+/// The note that tells apart who has emptied a segment to remove it.
+const REMOVED: &str = "sealslot-removed";
 
 /// Bytes that are read at once of a segment that is written anew.
 const COPY_AT_ONCE: u64 = 8 << 20;
@@ -79,6 +85,25 @@ impl S3Store {
         Ok(())
     }
 
+    /// Counts a segment no more that is about to be removed. Another server may be at the same, so it is emptied first: of them, who
+    /// does that counts it.
+    fn count_no_more(&self, key: &str) -> Result<(), StoreError> {
+        let head = match self.bucket.head(key) {
+            Ok(head) if head.size > 0 => head,
+            Ok(_) | Err(StoreError::NotFound) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let own = Notes::default().with(REMOVED, keys::tag());
+        match (self.bucket).replace(key, &head.etag, Bytes::new(), &own) {
+            Ok(()) => {
+                self.quota.give_back(head.size);
+                Ok(())
+            }
+            Err(StoreError::Replaced | StoreError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     fn size_of(&self, id: &UploadId, segment: &SegmentName) -> Result<u64, StoreError> {
         Ok(self.bucket.head(&keys::segment(id, segment))?.size)
     }
@@ -131,16 +156,12 @@ impl Staging for S3Store {
             // None is ever written.
             return Ok(());
         }
-        let marker = keys::parts(id, segment);
+        let (key, marker) = (keys::segment(id, segment), keys::parts(id, segment));
         folder::abort_parts(&self.bucket, &marker)?;
-        let size = match self.size_of(id, segment) {
-            Err(StoreError::NotFound) => 0,
-            size => size?,
-        };
-        self.bucket
-            .delete_all(&[keys::segment(id, segment), marker])?;
-        self.quota.give_back(size);
-        Ok(())
+        if self.quota.is_counted() {
+            self.count_no_more(&key)?;
+        }
+        self.bucket.delete_all(&[key, marker])
     }
 
     fn mend_segment(
@@ -174,17 +195,14 @@ impl Staging for S3Store {
         unfinished::staging(self, to.0)?;
         self.quota.take(size)?;
         let (from, copy) = (keys::segment(from.0, from.1), keys::segment(to.0, to.1));
-        match self.bucket.copy(&from, &copy) {
+        let (copied, is_certain) = self.bucket.copy_surely(&from, &copy);
+        match &copied {
             Ok(()) => {
                 self.written.insert((*to.0, *to.1));
-                Ok(())
             }
-            Err(error) => {
-                if is_not_done(&error) {
-                    self.quota.give_back(size);
-                }
-                Err(error)
-            }
+            Err(_) if is_certain => self.quota.give_back(size),
+            Err(_) => {}
         }
+        copied
     }
 }

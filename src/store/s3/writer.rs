@@ -78,19 +78,27 @@ impl S3Writer {
         Ok(())
     }
 
-    fn complete(&mut self, mut parts: Parts) -> Result<(), StoreError> {
-        if self.buffer.size() > 0 {
-            let body = self.buffer.take(&self.under_way, None);
-            if let Err(error) = parts.send(body) {
-                self.parts = Some(parts);
-                return Err(overtaken(error));
+    /// Says beside it whether that is certain, as [`Bucket::put_surely`] does. What certainly failed is kept, to be dropped.
+    fn complete(&mut self, mut parts: Parts) -> (Result<(), StoreError>, bool) {
+        let sent = if self.buffer.size() > 0 {
+            parts.send(self.buffer.take(&self.under_way, None))
+        } else {
+            Ok(())
+        };
+        let (completed, is_certain) = match sent {
+            Ok(()) => {
+                let (completed, is_certain) = parts.complete();
+                let completed = completed.or_else(|error| self.check_complete(error));
+                (completed, is_certain)
             }
+            Err(error) => (Err(overtaken(error)), true),
+        };
+        match &completed {
+            Ok(()) => self.chores.delete(std::mem::take(&mut self.marker)),
+            Err(_) if is_certain => self.parts = Some(parts),
+            Err(_) => {}
         }
-        if let Err(error) = parts.complete() {
-            self.check_complete(error)?;
-        }
-        self.chores.delete(std::mem::take(&mut self.marker));
-        Ok(())
+        (completed, is_certain)
     }
 
     /// Looks what became of a segment that could not be completed: the answer to an earlier try may have been lost, or somebody may
@@ -109,14 +117,6 @@ impl S3Writer {
             _ => Err(error),
         }
     }
-}
-
-/// Whether after this error nothing was written, nor will be: an engine that does not answer may have heard.
-pub(super) fn is_not_done(error: &StoreError) -> bool {
-    !matches!(
-        error,
-        StoreError::Unavailable { .. } | StoreError::Io { .. } | StoreError::Unsettled { .. }
-    )
 }
 
 /// Bytes of the part behind so many others. An engine takes 10,000 of them: where segments end, none has so many, but what comes from
@@ -169,15 +169,14 @@ impl SegmentWriter for S3Writer {
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
-        let finished = match self.parts.take() {
+        let (finished, is_certain) = match self.parts.take() {
             None => {
                 let body = self.buffer.take(&self.under_way, None);
-                self.bucket.put(&self.key, body, &Notes::default())
+                (self.bucket).put_surely(&self.key, body, &Notes::default())
             }
             Some(parts) => self.complete(parts),
         };
-        // What was sent in parts is there only when they were put together.
-        self.may_be_there = self.parts.is_none() && !finished.as_ref().is_err_and(is_not_done);
+        self.may_be_there = finished.is_ok() || !is_certain;
         finished
     }
 }

@@ -5,6 +5,9 @@
 //! no two find themselves alone. Whoever has the lock asks for nothing more after [`HOLD`]; a ticket that is older than [`DEAD`] by
 //! the engine's own clock is of somebody who died, and anybody may take it away.
 //!
+//! With conditions, a write whose answer was lost is found where it was put. Where something else is found, another server may have
+//! written over it: then nobody can tell, and it is neither done nor not, but [`BucketError::Unclear`].
+//!
 //! A write that came to no answer may yet be done by the engine. Its ticket stays, so that nobody else writes before it is dead. What
 //! an engine does later than that may go over what another wrote.
 
@@ -47,11 +50,13 @@ pub(super) async fn create(
     body: &Bytes,
     notes: &Notes,
 ) -> Result<Written, BucketError> {
+    let mut in_doubt = false;
     for attempt in 0..TRIES {
         let put = requests.put(key, body.clone().into(), notes, &Condition::Nothing);
         match put.await {
             Ok(_) => return Ok(Written::Done),
-            Err(error) if error.is_conflict() => {}
+            Err(error) if error.is_conflict() => in_doubt |= error.is_after_doubt(),
+            Err(error) if in_doubt => return Err(error.in_doubt()),
             Err(error) => return Err(error),
         }
         // What was put may be there, whatever is said now.
@@ -59,7 +64,7 @@ pub(super) async fn create(
         match found.map_err(BucketError::in_doubt)? {
             // The answer to what wrote it was lost.
             Found::Same => return Ok(Written::Done),
-            Found::Other(_) => return Ok(Written::Not),
+            Found::Other(_) => return not_found(in_doubt),
             Found::Nothing => pause(attempt).await,
         }
     }
@@ -75,20 +80,32 @@ pub(super) async fn replace(
     notes: &Notes,
 ) -> Result<Written, BucketError> {
     let condition = Condition::Still(old.clone());
+    let mut in_doubt = false;
     for attempt in 0..TRIES {
         let put = requests.put(key, body.clone().into(), notes, &condition);
         match put.await {
             Ok(_) => return Ok(Written::Done),
-            Err(error) if error.is_conflict() || error.is_missing() => {}
+            Err(error) if error.is_conflict() || error.is_missing() => {
+                in_doubt |= error.is_after_doubt();
+            }
             Err(error) => return Err(error),
         }
         match found(requests, key, body, notes).await? {
             Found::Same => return Ok(Written::Done),
             Found::Other(etag) if etag == *old => pause(attempt).await,
-            Found::Other(_) | Found::Nothing => return Ok(Written::Not),
+            Found::Other(_) | Found::Nothing => return not_found(in_doubt),
         }
     }
     Err(BucketError::Contended)
+}
+
+/// What became of a write that is not what is there. `in_doubt`: it may have been done, and another one over it.
+fn not_found(in_doubt: bool) -> Result<Written, BucketError> {
+    if in_doubt {
+        Err(BucketError::Unclear)
+    } else {
+        Ok(Written::Not)
+    }
 }
 
 /// [`create`] where the engine has no conditions.
@@ -138,7 +155,7 @@ async fn in_turn(
             let put = timeout_at(ticket.until, put).await;
             match put.unwrap_or(Err(BucketError::TimedOut)) {
                 // The engine may yet do it: the ticket stays.
-                Err(error) if error.is_passing() => return Err(error),
+                Err(error) if error.is_passing() || error.is_after_doubt() => return Err(error),
                 put => put.map(|_| Written::Done),
             }
         }

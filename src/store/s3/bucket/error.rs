@@ -38,6 +38,11 @@ pub(in crate::store::s3) enum BucketError {
     /// Others have the lock, one after the other.
     #[error("other servers kept writing the same object; try again")]
     Contended,
+    /// An answer was lost, and what was written then may have been changed by another server since.
+    #[error(
+        "the engine's answer to a write was lost, and another server has written since; try again"
+    )]
+    Unclear,
     /// What was written to come back does not.
     #[error("{0}; a store cannot be built on this engine")]
     Unfit(&'static str),
@@ -206,6 +211,11 @@ impl BucketError {
         })
     }
 
+    /// Whether an attempt before it came to no answer that says what was done.
+    pub(super) fn is_after_doubt(&self) -> bool {
+        self.answer().is_some_and(|answer| answer.after_doubt)
+    }
+
     /// The same where something may have been done before it.
     pub(super) fn in_doubt(mut self) -> Self {
         if let Self::Answered(answer) = &mut self {
@@ -221,7 +231,8 @@ impl BucketError {
             | Self::TimedOut
             | Self::Broken(_)
             | Self::Resting
-            | Self::Contended => true,
+            | Self::Contended
+            | Self::Unclear => true,
             Self::Answered(answer) => answer.is_passing(),
             _ => false,
         }
@@ -307,6 +318,7 @@ mod tests {
             answered(200, "<Error><Code>SlowDown</Code></Error>"),
             BucketError::TimedOut,
             BucketError::Resting,
+            BucketError::Unclear,
         ] {
             assert!(matches!(store(error), StoreError::Unavailable { .. }));
         }

@@ -184,13 +184,25 @@ impl Bucket {
         self.call("store", key, put).map(|_| ())
     }
 
+    /// The same, and whether what it gives is certain: the engine neither did it nor may yet do it where it failed.
+    pub(super) fn put_surely(
+        &self,
+        key: &str,
+        body: impl Into<PutPayload>,
+        notes: &Notes,
+    ) -> (Result<(), StoreError>, bool) {
+        let put = (self.0.requests).put(key, body.into(), notes, &Condition::Always);
+        let put = self.wait(put).map(drop);
+        self.surely("store", key, put)
+    }
+
     /// Puts an object where there is none: [`StoreError::Exists`] where there is. One with the same bytes is taken for what this
     /// call put there and heard no answer to.
     pub(super) fn create(&self, key: &str, body: Bytes, notes: &Notes) -> Result<(), StoreError> {
         self.create_surely(key, body, notes).0
     }
 
-    /// The same, and whether what it gives is certain: the engine neither did it nor may yet do it where it failed.
+    /// The same, and whether what it gives is certain, as [`put_surely`](Self::put_surely) does.
     pub(super) fn create_surely(
         &self,
         key: &str,
@@ -204,12 +216,8 @@ impl Bucket {
             self.wait(conditional::create_in_turn(requests, key, &body, notes))
         };
         match written {
-            Ok(Written::Done) => (Ok(()), true),
             Ok(Written::Not) => (Err(StoreError::Exists), true),
-            Err(error) => {
-                let is_certain = error.is_refusal();
-                (Err(self.failed("store", key, error)), is_certain)
-            }
+            written => self.surely("store", key, written.map(drop)),
         }
     }
 
@@ -408,6 +416,20 @@ impl Bucket {
         future: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
         self.0.runtime.spawn(future)
+    }
+
+    /// What a write came to, and whether that is certain.
+    fn surely(
+        &self,
+        doing: &'static str,
+        key: &str,
+        written: Result<(), BucketError>,
+    ) -> (Result<(), StoreError>, bool) {
+        let is_certain = written
+            .as_ref()
+            .map_or_else(BucketError::is_refusal, |()| true);
+        let written = written.map_err(|error| self.failed(doing, key, error));
+        (written, is_certain)
     }
 
     fn failed(&self, doing: &'static str, key: &str, error: BucketError) -> StoreError {

@@ -68,40 +68,50 @@ impl Parts {
         Ok(())
     }
 
-    /// Waits for all parts and makes the object of them.
-    pub(in crate::store::s3) fn complete(mut self) -> Result<(), StoreError> {
-        self.await_until(0)?;
+    /// Waits for all parts and makes the object of them. Says beside it whether that is certain, as [`Bucket::put_surely`] does: it
+    /// is where a part failed, since nothing was asked for then. What certainly failed is to be aborted.
+    pub(in crate::store::s3) fn complete(&mut self) -> (Result<(), StoreError>, bool) {
+        if let Err(error) = self.await_until(0) {
+            return (Err(error), true);
+        }
         let parts = std::mem::take(&mut self.arrived);
         let completing = (self.bucket.requests_of()).complete_parts(&self.key, &self.id, parts);
-        let completed = self.bucket.wait(completing);
-        completed.map_err(|error| {
-            if error.is_missing() {
-                // Somebody aborted it, and what was sent is lost: that is not an object which was never there.
-                self.bucket.refused("complete", &self.key, error)
-            } else {
-                self.bucket.failed("complete", &self.key, error)
+        match self.bucket.wait(completing) {
+            // Somebody aborted it, and what was sent is lost: that is not an object which was never there.
+            Err(error) if error.is_missing() => {
+                let is_certain = error.is_refusal();
+                let refused = self.bucket.refused("complete", &self.key, error);
+                (Err(refused), is_certain)
             }
-        })
+            completed => self.bucket.surely("complete", &self.key, completed),
+        }
     }
 
-    /// Drops what was sent, as far as the engine can be reached.
-    pub(in crate::store::s3) fn abort(mut self) {
+    /// Sends no more of what is under way, and lets go of it. Waits for nothing.
+    pub(in crate::store::s3) fn stop(&self) {
+        for part in &self.under_way {
+            part.abort();
+        }
+    }
+
+    /// Drops what was sent, as far as the engine can be reached. Says whether it was.
+    pub(in crate::store::s3) fn abort(mut self) -> bool {
+        self.stop();
         // A part that arrives behind the end would stay.
         for part in self.under_way.drain(..) {
-            part.abort();
             let _ = self.bucket.wait(part);
         }
-        if let Err(error) = self.bucket.abort_parts(&self.key, &self.id) {
-            let error = &error as &dyn std::error::Error;
+        let aborted = self.bucket.abort_parts(&self.key, &self.id);
+        if let Err(error) = &aborted {
+            let error = error as &dyn std::error::Error;
             tracing::debug!(error, "parts of an object stay until they are swept");
         }
+        aborted.is_ok()
     }
 }
 
 impl Drop for Parts {
     fn drop(&mut self) {
-        for part in &self.under_way {
-            part.abort();
-        }
+        self.stop();
     }
 }

@@ -46,11 +46,11 @@ impl Shares {
             return Ok(());
         }
         let _taking = lock(&self.taking);
-        if self.spend(bytes) {
+        let had = self.spend_up_to(bytes);
+        let needed = bytes - had;
+        if needed == 0 {
             return Ok(());
         }
-        let had = std::mem::take(&mut *lock(&self.in_hand)).min(bytes);
-        let needed = bytes - had;
         let mut granted = 0;
         let taken = self.put(|taken| {
             granted = self.grant(taken, needed)?;
@@ -84,6 +84,14 @@ impl Shares {
             *in_hand = left;
         }
         left.is_some()
+    }
+
+    /// Spends what is in hand of so many bytes, and gives how many that are.
+    fn spend_up_to(&self, bytes: u64) -> u64 {
+        let mut in_hand = lock(&self.in_hand);
+        let spent = (*in_hand).min(bytes);
+        *in_hand -= spent;
+        spent
     }
 
     pub(super) fn give_back(&self, bytes: u64) {

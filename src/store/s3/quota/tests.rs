@@ -1,12 +1,14 @@
 use super::shares::Shares;
 use super::{Beat, Bucket, Quota, Records, measured};
 use crate::store::s3::bucket::Notes;
+use crate::store::s3::bucket::tests::{Liar, Lies, settings};
 use crate::store::s3::testing;
-use crate::store::{Change, Collection, LocalRecords, RecordStore, StoreError};
+use crate::store::{Change, Collection, LocalRecords, RecordName, RecordStore, StoreError};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -177,6 +179,72 @@ fn what_a_broken_off_upload_gives_back_asks_nobody_and_is_shared_with_the_next_o
     assert_eq!(taken(&*records), 0);
 }
 
+/// Records in memory, which cost nothing to change.
+#[derive(Default)]
+struct InMemory(Mutex<BTreeMap<String, Vec<u8>>>);
+
+impl InMemory {
+    fn key(collection: Collection, name: &RecordName) -> String {
+        format!("{}/{name}", collection.name())
+    }
+}
+
+impl RecordStore for InMemory {
+    fn record(&self, collection: Collection, name: &RecordName) -> Result<Vec<u8>, StoreError> {
+        let records = self.0.lock().unwrap();
+        let record = records.get(&Self::key(collection, name));
+        record.cloned().ok_or(StoreError::NotFound)
+    }
+
+    fn update_record(
+        &self,
+        collection: Collection,
+        name: &RecordName,
+        change: &mut dyn FnMut(Option<&[u8]>) -> Change,
+    ) -> Result<(), StoreError> {
+        let key = Self::key(collection, name);
+        let mut records = self.0.lock().unwrap();
+        match change(records.get(&key).map(Vec::as_slice)) {
+            Change::Keep => {}
+            Change::Put(bytes) => drop(records.insert(key, bytes)),
+            Change::Remove => drop(records.remove(&key)),
+        }
+        Ok(())
+    }
+
+    fn records(&self, _: Collection) -> Result<Vec<RecordName>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn what_is_regained_while_more_is_taken_is_not_lost() {
+    const TIMES: u64 = 40_000;
+    const BYTES: u64 = 1000;
+    let records = Arc::new(InMemory::default());
+    measured::ensure(&*records, &|_| Ok(0)).unwrap();
+    let server = Shares::new(records.clone(), u64::MAX);
+    server.take(TIMES * BYTES).unwrap();
+    server.close();
+    let mut used = 0;
+    std::thread::scope(|scope| {
+        let regaining = scope.spawn(|| {
+            for time in 0..TIMES {
+                server.regain(BYTES);
+                // Mostly it comes while nothing is in hand, and each time at another moment.
+                (0..200 + time % 64).for_each(|_| std::hint::spin_loop());
+            }
+        });
+        while !regaining.is_finished() {
+            server.take(1).unwrap();
+            server.close();
+            used += 1;
+        }
+    });
+    server.close();
+    assert_eq!(taken(&*records), used);
+}
+
 #[test]
 fn servers_together_never_exceed_it() {
     const QUOTA: u64 = 1000 * MIB;
@@ -216,6 +284,22 @@ fn servers_together_never_exceed_it() {
         server.close();
     }
     assert_eq!(taken(&*records(place.path())), stored.into_inner());
+}
+
+#[test]
+fn a_change_whose_answer_is_lost_is_counted_once() {
+    let liar = Liar::start(Lies::default());
+    let bucket = Bucket::connect(&settings(&liar)).unwrap();
+    let open = || {
+        let records = Records::new(bucket.clone());
+        Quota::open(bucket.clone(), records, Some(1000 * MIB)).unwrap()
+    };
+    let [one, two] = [open(), open()];
+    one.take(200 * MIB).unwrap();
+    two.take(300 * MIB).unwrap();
+    liar.lose_answer(|| one.give_back(200 * MIB), || two.take(400 * MIB).unwrap());
+    drop([one, two]);
+    assert_eq!(open().stored().unwrap(), 700 * MIB);
 }
 
 #[test]

@@ -36,6 +36,29 @@ fn two_who_delete_at_once_do_not_give_back_twice() {
 }
 
 #[test]
+fn of_two_who_remove_one_segment_one_gives_it_back() {
+    for ignores_conditions in [false, true] {
+        let lies = Lies {
+            ignores_conditions,
+            ..Lies::default()
+        };
+        let place = InBucket::small(lies, QUOTA);
+        let stores = [(); 2].map(|()| place.store());
+        let id = new_id();
+        stage(&stores[0], &id, 0, &bytes(MIB));
+        for _ in 0..4 {
+            let segment = stage(&stores[0], &id, 1, &bytes(MIB));
+            let remove = |store: &usize| stores[*store].remove_segment(&id, &segment);
+            for removed in side_by_side(&[0, 1], remove) {
+                removed.unwrap();
+            }
+            assert_eq!(in_folder(&stores[0], &id), ["0000.age"]);
+        }
+        assert_eq!(counted(&place, stores), MIB as u64);
+    }
+}
+
+#[test]
 fn who_was_overtaken_while_it_deleted_gives_nothing_back() {
     let place = InBucket::small(Lies::default(), QUOTA);
     let [slow, other] = [(); 2].map(|()| place.store());
@@ -73,6 +96,44 @@ fn a_segment_whose_answer_is_lost_counts_until_it_is_removed() {
     store.discard(&id).unwrap();
     assert_eq!(in_folder(&store, &id), [""; 0]);
     assert_eq!(store.stored().unwrap(), 0);
+}
+
+#[test]
+fn a_refusal_after_a_lost_answer_says_nothing_of_a_segment() {
+    for refusal in [(403, "AccessDenied"), (507, "StorageFull")] {
+        let (liar, bucket) = connect_short(Lies::default());
+        let limits = S3Limits {
+            quota: QUOTA,
+            ..S3Limits::default()
+        };
+        let store = S3Store::over(bucket, limits).unwrap();
+        let id = UploadId::generate(SystemTime::now());
+        let names = [0, 1, 2].map(|number| store.name_segment(number).unwrap());
+        let write = |name: &SegmentName| {
+            let mut writer = store.create_segment(&id, name).unwrap();
+            writer.write(&bytes(MIB)).unwrap();
+            writer.finish()
+        };
+        write(&names[0]).unwrap();
+        let refused = |write: &dyn Fn() -> Result<(), StoreError>| {
+            liar.state().lies.loses_then_refuses = Some((".age", refusal));
+            let written = write();
+            assert!(
+                matches!(
+                    written,
+                    Err(StoreError::Refused { .. } | StoreError::Full { .. })
+                ),
+                "{written:?}"
+            );
+            liar.state().lies.refuses_writes = None;
+        };
+        refused(&|| write(&names[1]));
+        refused(&|| store.link_segment((&id, &names[0]), (&id, &names[2])));
+        assert_eq!(in_folder(&store, &id), ["0000.age", "0001.age", "0002.age"]);
+        assert_eq!(store.stored().unwrap(), 3 * MIB as u64);
+        store.discard(&id).unwrap();
+        assert_eq!(store.stored().unwrap(), 0);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::store::s3::unfinished::{self, Doing};
 
 /// Begins a segment of which two parts have been sent.
-fn begin_large(store: &S3Store, id: &UploadId) -> (SegmentName, Box<dyn SegmentWriter>) {
+pub(super) fn begin_large(store: &S3Store, id: &UploadId) -> (SegmentName, Box<dyn SegmentWriter>) {
     let name = store.name_segment(0).unwrap();
     let mut writer = store.create_segment(id, &name).unwrap();
     writer.write(&bytes(20 * MIB)).unwrap();

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -24,7 +25,7 @@ use rustls::pki_types::PrivateKeyDer;
 use tempfile::{NamedTempFile, TempPath};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio_rustls::TlsAcceptor;
 
 pub(in crate::store::s3) use temporary::Temporary;
@@ -51,14 +52,23 @@ pub(in crate::store::s3) struct Lies {
     pub(in crate::store::s3) hangs: u32,
     /// Writes to what has this name are never answered, and not done.
     pub(in crate::store::s3) swallows: Option<&'static str>,
-    /// Writes to what has this name are answered with 403.
-    pub(in crate::store::s3) refuses_key: Option<&'static str>,
+    /// Writes to what has a name that ends so are answered so.
+    pub(in crate::store::s3) refuses_writes: Option<Refusal>,
+    /// The next of these writes is done, and the connection then cut; from then on they are refused.
+    pub(in crate::store::s3) loses_then_refuses: Option<Refusal>,
+    /// The next write is done, and the connection cut when somebody says so.
+    pub(in crate::store::s3) holds_answer: Option<Arc<Notify>>,
+    /// Whoever drops parts is answered with 403.
+    pub(in crate::store::s3) refuses_aborts: bool,
     /// As the first of these is deleted, the second one has just been put there.
     pub(in crate::store::s3) appears: Option<(String, String)>,
     pub(in crate::store::s3) listing: Listing,
     /// How long writes take.
     pub(in crate::store::s3) delay: Duration,
 }
+
+/// How the name of an object ends, and the status and code of the answer.
+pub(in crate::store::s3) type Refusal = (&'static str, (u16, &'static str));
 
 /// How it lists.
 #[derive(Debug, Clone, Copy, Default)]
@@ -100,6 +110,11 @@ impl State {
 
     pub(in crate::store::s3) fn body(&self, key: &str) -> Option<&Bytes> {
         self.objects.get(key).map(|object| &object.body)
+    }
+
+    /// How many parts there are of each object that is not complete.
+    pub(in crate::store::s3) fn parts(&self) -> Vec<usize> {
+        self.uploads.values().map(BTreeMap::len).collect()
     }
 
     /// Makes an object look older.
@@ -163,6 +178,25 @@ impl Liar {
 
     pub(in crate::store::s3) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// Writes. The answer is lost, but not before `meanwhile` is through, which begins when the write was done.
+    pub(in crate::store::s3) fn lose_answer<T: Send>(
+        &self,
+        write: impl FnOnce() -> T + Send,
+        meanwhile: impl FnOnce(),
+    ) -> T {
+        let lost = Arc::new(Notify::new());
+        self.state().lies.holds_answer = Some(Arc::clone(&lost));
+        thread::scope(|scope| {
+            let writing = scope.spawn(write);
+            while self.state().lies.holds_answer.is_some() && !writing.is_finished() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            meanwhile();
+            lost.notify_one();
+            writing.join().unwrap()
+        })
     }
 }
 
@@ -257,31 +291,59 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     if is_write {
         tokio::time::sleep(delay).await;
     }
-    let mut state = state.lock().unwrap();
-    if let Some((status, code)) = state.lies.refuses {
-        return Ok(failure(status, code));
-    }
-    if is_own(state.lies.refuses_key) {
-        return Ok(failure(403, "AccessDenied"));
-    }
-    if take_one(&mut state.lies.slow_down) {
-        return Ok(failure(503, "SlowDown"));
-    }
-    let query = query(head.uri.query().unwrap_or_default());
-    if let Some(answer) = state.temporary.answer(&head, &query) {
+    let (answer, lost) = state.lock().unwrap().converse(&head, body)?;
+    let Some(lost) = lost else {
         return Ok(answer);
+    };
+    lost.notified().await;
+    Err(Cut)
+}
+
+impl State {
+    /// What it answers, unless it cuts the connection; that is cut later where somebody is to say when.
+    fn converse(
+        &mut self,
+        head: &Parts,
+        body: Bytes,
+    ) -> Result<(Answer, Option<Arc<Notify>>), Cut> {
+        let (path, is_write) = (head.uri.path(), head.method == Method::PUT);
+        let query = query(head.uri.query().unwrap_or_default());
+        if let Some(answer) = self.refusal(head, &query) {
+            return Ok((answer, None));
+        }
+        let key = path.strip_prefix("/bucket").unwrap();
+        let key = key.trim_start_matches('/');
+        let answer = self.answer(&head.method, key, &query, &head.headers, body);
+        if is_write && take_one(&mut self.lies.drops_answers) {
+            return Err(Cut);
+        }
+        let ends_so = |(ending, _): &mut Refusal| is_write && path.ends_with(*ending);
+        if let Some(refusal) = self.lies.loses_then_refuses.take_if(ends_so) {
+            self.lies.refuses_writes = Some(refusal);
+            return Err(Cut);
+        }
+        Ok((answer, self.lies.holds_answer.take_if(|_| is_write)))
     }
-    let key = head
-        .uri
-        .path()
-        .strip_prefix("/bucket")
-        .unwrap()
-        .trim_start_matches('/');
-    let answer = state.answer(&head.method, key, &query, &head.headers, body);
-    if is_write && take_one(&mut state.lies.drops_answers) {
-        Err(Cut)
-    } else {
-        Ok(answer)
+
+    /// What it answers where it does nothing.
+    fn refusal(&mut self, head: &Parts, query: &BTreeMap<String, String>) -> Option<Answer> {
+        if let Some((status, code)) = self.lies.refuses {
+            return Some(failure(status, code));
+        }
+        if let Some((ending, (status, code))) = self.lies.refuses_writes
+            && head.method == Method::PUT
+            && head.uri.path().ends_with(ending)
+        {
+            return Some(failure(status, code));
+        }
+        if take_one(&mut self.lies.slow_down) {
+            return Some(failure(503, "SlowDown"));
+        }
+        if let Some(answer) = self.temporary.answer(head, query) {
+            return Some(answer);
+        }
+        let is_abort = head.method == Method::DELETE && query.contains_key("uploadId");
+        (is_abort && self.lies.refuses_aborts).then(|| failure(403, "AccessDenied"))
     }
 }
 

@@ -150,7 +150,7 @@ fn a_write_that_was_refused_gives_its_turn_back() {
         ignores_conditions: true,
         ..Lies::default()
     });
-    liar.state().lies.refuses_key = Some("records/r");
+    liar.state().lies.refuses_writes = Some(("records/r", (403, "AccessDenied")));
     let (created, is_certain) = bucket.create_surely("records/r", "x".into(), &none());
     assert!(
         matches!(created, Err(StoreError::Refused { .. })),
@@ -158,4 +158,20 @@ fn a_write_that_was_refused_gives_its_turn_back() {
     );
     assert!(is_certain);
     assert_eq!(tickets(&liar), [""; 0]);
+}
+
+#[test]
+fn a_write_that_was_refused_after_a_lost_answer_keeps_its_turn() {
+    let (liar, bucket) = connect(Lies {
+        ignores_conditions: true,
+        ..Lies::default()
+    });
+    liar.state().lies.loses_then_refuses = Some(("records/r", (403, "AccessDenied")));
+    let (created, is_certain) = bucket.create_surely("records/r", "x".into(), &none());
+    assert!(
+        matches!(created, Err(StoreError::Refused { .. })),
+        "{created:?}"
+    );
+    assert!(!is_certain);
+    assert_eq!(tickets(&liar).len(), 1);
 }
