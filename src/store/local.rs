@@ -345,10 +345,11 @@ impl Store for LocalStore {
     fn rewrap(
         &self,
         id: &UploadId,
+        old_meta: &[u8],
         meta: &[u8],
         headers: Option<&[SegmentHeader<'_>]>,
     ) -> Result<(), StoreError> {
-        self.rewrap_upload(id, meta, headers)
+        self.rewrap_upload(id, old_meta, meta, headers)
     }
 
     fn check(&self) -> Result<(), StoreError> {

@@ -140,6 +140,9 @@ pub trait Store: Staging + SessionStore + RecordStore {
     /// Puts new headers in the place of those of a published upload: the bytes of a new `meta.age`, and, where `headers` are
     /// given, one for each of its segments, in order, whose payloads stay.
     ///
+    /// `old_meta`: the bytes of the `meta.age` that all of that was made from. Where another one is there, be it that another server
+    /// has put it there in this moment, this is [`StoreError::Replaced`], and nothing was changed.
+    ///
     /// Whoever opens the upload finds all of the old or all of the new, at any time and after any crash; when this returns, the new
     /// survives power loss. Then the old `meta.age` and the old headers are overwritten, as far as the medium can do that, and
     /// removed. What a crash leaves of either is overwritten and removed when the store is next opened. Whoever is reading the old
@@ -150,10 +153,11 @@ pub trait Store: Staging + SessionStore + RecordStore {
     /// segments than `headers` are given for is [`StoreError::UnexpectedFile`] or [`StoreError::NotFound`].
     ///
     /// After an error the upload is as it was, or as it is to be; [`StoreError::Unsettled`] says that it may not stay so before the
-    /// store was opened anew. An id is rewrapped or deleted by one caller at a time.
+    /// store was opened anew. An id is rewrapped or deleted by one caller at a time, or, in a shared store, by one on each server.
     fn rewrap(
         &self,
         id: &UploadId,
+        old_meta: &[u8],
         meta: &[u8],
         headers: Option<&[SegmentHeader<'_>]>,
     ) -> Result<(), StoreError>;

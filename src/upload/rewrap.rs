@@ -210,6 +210,21 @@ impl Uploads {
         new: &Rewrapped,
     ) -> Result<(), RewrapError> {
         let _turn = self.turns.take(id);
+        self.put_headers(id, old_meta_sha256, new)
+            .map_err(|error| match error {
+                // Another server was quicker. What was made from the old does not go in the place of what that one put there.
+                RewrapError::Store(StoreError::Replaced)
+                | RewrapError::Read(ReadError::Store(StoreError::Replaced)) => RewrapError::Changed,
+                error => error,
+            })
+    }
+
+    fn put_headers(
+        &self,
+        id: &UploadId,
+        old_meta_sha256: &[u8; 32],
+        new: &Rewrapped,
+    ) -> Result<(), RewrapError> {
         let upload = self.store.open(id)?;
         let meta = read_meta(&*upload.open(SealedFile::Meta)?)?;
         if Sha256::digest(&meta)[..] != old_meta_sha256[..] {
@@ -225,7 +240,7 @@ impl Uploads {
         };
         checks::check_meta(&new.meta, &record)?;
         drop(upload);
-        let rewrapped = self.store.rewrap(id, &new.meta, headers.as_deref());
+        let rewrapped = self.store.rewrap(id, &meta, &new.meta, headers.as_deref());
         // What opened to the old keys is not kept for them.
         self.opened.forget(id);
         Ok(rewrapped?)

@@ -13,6 +13,10 @@ pub(super) const CASES: &[(&str, Case)] = &[
         what_does_not_fit_is_not_rewrapped,
     ),
     (
+        "what was made from another is not put in its place",
+        what_was_made_from_another_is_not_put_in_its_place,
+    ),
+    (
         "whoever reads finds old or new",
         whoever_reads_finds_old_or_new,
     ),
@@ -44,8 +48,10 @@ fn a_manifest_is_replaced(place: &dyn Place) {
     publish(&*store, &other, b"other");
     let held = store.open(&id).unwrap();
     check_checksum(&*held, b"first meta");
+    let mut old = &b"first meta"[..];
     for new in [&b"second, longer meta"[..], b"third"] {
-        store.rewrap(&id, new, None).unwrap();
+        store.rewrap(&id, old, new, None).unwrap();
+        old = new;
         assert_eq!(read(&*store, &id, SealedFile::Meta), new);
         assert_eq!(read(&*store, &id, SealedFile::Segment(0)), b"segment");
         let upload = store.open(&id).unwrap();
@@ -74,11 +80,15 @@ fn headers_are_replaced(place: &dyn Place) {
     link(&*store, (&id, 1), (&sharing, 0)).unwrap();
     publish(&*store, &id, b"meta");
     publish(&*store, &empty, b"nothing");
-    store.rewrap(&empty, b"nothing new", Some(&[])).unwrap();
+    store
+        .rewrap(&empty, b"nothing", b"nothing new", Some(&[]))
+        .unwrap();
     assert_eq!(read(&*store, &empty, SealedFile::Meta), b"nothing new");
 
     let headers = [header(11, b"a longer header than before "), header(4, b"h")];
-    store.rewrap(&id, b"new meta", Some(&headers)).unwrap();
+    store
+        .rewrap(&id, b"meta", b"new meta", Some(&headers))
+        .unwrap();
     let check = |store: &dyn Store| {
         let first = [&b"a longer header than before "[..], &payload].concat();
         assert_eq!(read(store, &id, SealedFile::Segment(0)), first);
@@ -100,7 +110,9 @@ fn headers_are_replaced(place: &dyn Place) {
     assert_eq!(store.stored().unwrap(), stored);
     // And once more, back to what it was.
     let headers = [header(28, b"old header "), header(1, b"HEAD")];
-    store.rewrap(&id, b"meta", Some(&headers)).unwrap();
+    store
+        .rewrap(&id, b"new meta", b"meta", Some(&headers))
+        .unwrap();
     assert_eq!(read(&*store, &id, SealedFile::Segment(1)), b"HEADpayload");
     for id in [id, empty] {
         store.delete(&id).unwrap();
@@ -117,14 +129,14 @@ fn what_does_not_fit_is_not_rewrapped(place: &dyn Place) {
     for absent in [&staged, &id_at(NOON + DAY)] {
         for headers in [None, Some(&[header(1, b"x")][..])] {
             assert!(matches!(
-                store.rewrap(absent, b"new", headers),
+                store.rewrap(absent, b"meta", b"new", headers),
                 Err(StoreError::NotFound)
             ));
         }
     }
     let one = header(4, b"new.");
     for headers in [&[][..], &[one, one], &[header(12, b"new.")]] {
-        let refused = store.rewrap(&id, b"new", Some(headers));
+        let refused = store.rewrap(&id, b"meta", b"new", Some(headers));
         assert!(matches!(
             refused,
             Err(StoreError::NotFound | StoreError::UnexpectedFile { .. })
@@ -139,6 +151,42 @@ fn what_does_not_fit_is_not_rewrapped(place: &dyn Place) {
 }
 
 /// Each state of the upload has one letter, in its manifest and its header; its payload is always the same.
+/// As where another server was quicker.
+fn what_was_made_from_another_is_not_put_in_its_place(place: &dyn Place) {
+    let store = place.open();
+    let id = id();
+    stage(&*store, &id, 0, b"old.payload");
+    publish(&*store, &id, b"meta");
+    let headers = [header(4, b"a longer header.")];
+    store
+        .rewrap(&id, b"meta", b"another's", Some(&headers))
+        .unwrap();
+    let stored = store.stored().unwrap();
+    // As long as the header was when the new one was made.
+    let headers = [header(4, b"new.")];
+    for headers in [None, Some(&headers[..])] {
+        for old in [&b"meta"[..], b"another'z", b"another's ", b"another'", b""] {
+            let refused = store.rewrap(&id, old, b"new", headers);
+            assert!(matches!(refused, Err(StoreError::Replaced)), "{refused:?}");
+        }
+    }
+    let check = |store: &dyn Store| {
+        assert_eq!(read(store, &id, SealedFile::Meta), b"another's");
+        let segment = read(store, &id, SealedFile::Segment(0));
+        assert_eq!(segment, b"a longer header.payload");
+        assert_eq!(store.open(&id).unwrap().files().unwrap().len(), 2);
+        assert_eq!(store.stored().unwrap(), stored);
+    };
+    check(&*store);
+    drop(store);
+    let store = place.reopen();
+    check(&*store);
+    store
+        .rewrap(&id, b"another's", b"new", Some(&[header(16, b"new.")]))
+        .unwrap();
+    assert_eq!(read(&*store, &id, SealedFile::Segment(0)), b"new.payload");
+}
+
 fn whoever_reads_finds_old_or_new(place: &dyn Place) {
     const HEADER: usize = 5000;
     let store = place.open();
@@ -180,11 +228,11 @@ fn whoever_reads_finds_old_or_new(place: &dyn Place) {
             });
         }
         for letter in b'b'..=b'z' {
-            let meta = [letter; 6000];
+            let (old, meta) = ([letter - 1; 6000], [letter; 6000]);
             let new = [letter; HEADER];
             let headers = [header(HEADER, &new)];
             let headers = (letter % 2 == 0).then_some(&headers[..]);
-            store.rewrap(&id, &meta, headers).unwrap();
+            store.rewrap(&id, &old, &meta, headers).unwrap();
             assert_eq!(both().unwrap().0, meta);
         }
         stop.store(true, Ordering::Relaxed);

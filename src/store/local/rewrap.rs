@@ -43,6 +43,7 @@ impl LocalStore {
     pub(super) fn rewrap_upload(
         &self,
         id: &UploadId,
+        old_meta: &[u8],
         meta: &[u8],
         headers: Option<&[SegmentHeader<'_>]>,
     ) -> Result<(), StoreError> {
@@ -55,6 +56,7 @@ impl LocalStore {
         }
         let day = self.find_day(id.day())?.ok_or(StoreError::NotFound)?;
         let folder = open_if_there(&day, &id.to_string())?.ok_or(StoreError::NotFound)?;
+        check_meta(&folder, old_meta)?;
         // Of an earlier call that could not overwrite it. What is published is durable since.
         self.destroy_replaced(id)?;
         let staged = match headers {
@@ -250,12 +252,28 @@ impl LocalStore {
     }
 }
 
-/// Fails where the folder holds anything but `meta.age` and so many segments.
-fn check_files(published: &Directory, segments: usize) -> Result<(), StoreError> {
+/// Fails where another `meta.age` is published than this one.
+fn check_meta(published: &Directory, expected: &[u8]) -> Result<(), StoreError> {
+    let meta = read_only(published)?.open(SealedFile::Meta)?;
+    let mut stored = vec![0; expected.len()];
+    let is_as_long = meta.len() == expected.len() as u64;
+    if is_as_long && meta.read_at(&mut stored, 0)? == expected.len() && stored == expected {
+        Ok(())
+    } else {
+        Err(StoreError::Replaced)
+    }
+}
+
+fn read_only(published: &Directory) -> Result<LocalFolder, StoreError> {
     let folder = published
         .open_folder(".")
         .map_err(|errno| published.error("open", "", errno))?;
-    let files = LocalFolder::new(folder).files()?;
+    Ok(LocalFolder::new(folder))
+}
+
+/// Fails where the folder holds anything but `meta.age` and so many segments.
+fn check_files(published: &Directory, segments: usize) -> Result<(), StoreError> {
+    let files = read_only(published)?.files()?;
     let numbers = (0..).map(SealedFile::Segment).take(segments);
     let expected = std::iter::once(SealedFile::Meta).chain(numbers);
     let mut files = files.into_iter();

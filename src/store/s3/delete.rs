@@ -26,18 +26,14 @@ impl S3Store {
         if folder.meta.is_some() {
             self.bucket.delete(&keys::meta(id))?;
         }
-        if removal.beside_rewrap {
+        if removal.before == Some(Doing::Rewrapping) {
             // A manifest that was put there meanwhile has gone with it, and what that one named has not been listed. From now on none is
-            // put there: it would have to be in the place of one. Who begins to rewrap later puts a note of its own, which sweeping finds.
+            // put there: it would have to be in the place of one.
             folder.join(Folder::list(&self.bucket, id)?);
         }
         // Of several who do this at once, one tells of it.
-        let was_there = folder.len() > 0 || removal.taken_over;
-        if !removal.remove(&folder)? {
-            return Err(StoreError::NotFound);
-        }
-        removal.end()?;
-        if was_there {
+        let was_there = folder.len() > 0 || removal.before == Some(Doing::Deleting);
+        if removal.remove(&folder, true)? && was_there {
             Ok(())
         } else {
             Err(StoreError::NotFound)

@@ -80,6 +80,14 @@ impl S3Upload {
     fn missing(&self) -> StoreError {
         self.same_still().err().unwrap_or(StoreError::NotFound)
     }
+
+    /// An error, where something of it was not found because it is not the one any more that was opened.
+    pub(super) fn or_replaced(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::NotFound => self.missing(),
+            error => error,
+        }
+    }
 }
 
 /// What an upload's files were found through.

@@ -87,7 +87,7 @@ impl S3Store {
 
     /// Counts a segment no more that is about to be removed. Another server may be at the same, so it is emptied first: of them, who
     /// does that counts it.
-    fn count_no_more(&self, key: &str) -> Result<(), StoreError> {
+    fn empty_and_count(&self, key: &str) -> Result<(), StoreError> {
         let head = match self.bucket.head(key) {
             Ok(head) if head.size > 0 => head,
             Ok(_) | Err(StoreError::NotFound) => return Ok(()),
@@ -102,6 +102,23 @@ impl S3Store {
             Err(StoreError::Replaced | StoreError::NotFound) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Removes a segment, which counts as before. Gives how many bytes it had.
+    pub(super) fn take_away(
+        &self,
+        id: &UploadId,
+        segment: &SegmentName,
+    ) -> Result<u64, StoreError> {
+        let marker = keys::parts(id, segment);
+        folder::abort_parts(&self.bucket, &marker)?;
+        let size = match self.size_of(id, segment) {
+            Err(StoreError::NotFound) => 0,
+            size => size?,
+        };
+        self.bucket
+            .delete_all(&[keys::segment(id, segment), marker])?;
+        Ok(size)
     }
 
     fn size_of(&self, id: &UploadId, segment: &SegmentName) -> Result<u64, StoreError> {
@@ -159,7 +176,7 @@ impl Staging for S3Store {
         let (key, marker) = (keys::segment(id, segment), keys::parts(id, segment));
         folder::abort_parts(&self.bucket, &marker)?;
         if self.quota.is_counted() {
-            self.count_no_more(&key)?;
+            self.empty_and_count(&key)?;
         }
         self.bucket.delete_all(&[key, marker])
     }

@@ -199,10 +199,11 @@ impl Store for S3Store {
     fn rewrap(
         &self,
         id: &UploadId,
+        old_meta: &[u8],
         meta: &[u8],
         headers: Option<&[SegmentHeader<'_>]>,
     ) -> Result<(), StoreError> {
-        self.rewrap_published(id, meta, headers)
+        self.rewrap_published(id, old_meta, meta, headers)
     }
 
     fn expiring(

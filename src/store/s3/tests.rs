@@ -1,6 +1,7 @@
 //! The store over a real engine, and over a small one in this process.
 
 mod away;
+mod beside;
 mod broken_off;
 mod counted;
 mod dying;

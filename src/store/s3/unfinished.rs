@@ -47,7 +47,7 @@ impl Doing {
         }
     }
 
-    fn of(note: &[u8]) -> Option<Self> {
+    pub(super) fn of(note: &[u8]) -> Option<Self> {
         let word = note.split(|byte| *byte == b' ').next()?;
         let all = [
             Self::Deleting,
@@ -60,7 +60,7 @@ impl Doing {
     }
 }
 
-/// Writes down that something begins, or still goes on.
+/// Writes down that something begins, whatever was noted before.
 pub(super) fn begin(store: &S3Store, id: &UploadId, doing: Doing) -> Result<(), StoreError> {
     let word = doing.word().as_bytes();
     store
@@ -141,40 +141,43 @@ pub(super) fn sweep(
         if doing == Doing::Staging && !is_given_up {
             continue;
         }
-        let Some(removal) = Removal::take_up(store, &id, doing, &etag)? else {
+        // Whoever rewraps and only stood still is told so by that: what it wrote may be gone now.
+        let own = match doing {
+            Doing::Rewrapping => Doing::Clearing,
+            doing => doing,
+        };
+        let Some(removal) = Removal::take_up(store, &id, own, &etag)? else {
             continue;
         };
-        let (gone, is_over) = go_on(store, &id, doing, &removal, now)?;
-        removed += gone;
-        if is_over {
-            removal.end()?;
-        }
+        removed += go_on(store, &id, doing, &removal, now)?;
     }
     Ok(removed)
 }
 
-/// Gives how many objects were removed, and whether that was all.
+/// Gives how many objects were removed.
 fn go_on(
     store: &S3Store,
     id: &UploadId,
     doing: Doing,
     removal: &Removal<'_>,
     now: SystemTime,
-) -> Result<(usize, bool), StoreError> {
+) -> Result<usize, StoreError> {
     let folder = Folder::list(&store.bucket, id)?;
     if folder.meta.is_some() {
         let before = now.checked_sub(LONGEST_WORK);
         let old = |modified| before.is_some_and(|before| modified < before);
         let (rest, young) = unnamed(store, id, &folder, old)?;
-        let lasts = removal.remove(&rest)?;
-        return Ok((rest.len(), lasts && young == 0));
+        removal.remove(&rest, young == 0)?;
+        return Ok(rest.len());
     }
     let may_come = matches!(doing, Doing::Staging | Doing::Clearing);
-    if may_come && has_session(store, id)? {
-        return Ok((0, true));
-    }
-    let lasts = removal.remove(&folder)?;
-    Ok((folder.len(), lasts))
+    let folder = if may_come && has_session(store, id)? {
+        Folder::default()
+    } else {
+        folder
+    };
+    removal.remove(&folder, true)?;
+    Ok(folder.len())
 }
 
 /// Whether more of a staged upload may come.

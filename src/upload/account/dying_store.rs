@@ -201,10 +201,11 @@ impl Store for DyingStore {
     fn rewrap(
         &self,
         id: &UploadId,
+        old_meta: &[u8],
         meta: &[u8],
         headers: Option<&[SegmentHeader<'_>]>,
     ) -> Result<(), StoreError> {
-        self.changing()?.rewrap(id, meta, headers)
+        self.changing()?.rewrap(id, old_meta, meta, headers)
     }
 
     fn has_room(&self, bytes: u64) -> Result<(), StoreError> {

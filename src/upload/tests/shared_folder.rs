@@ -34,6 +34,7 @@ pub(in crate::upload) struct SharedFolder {
     publishing: Mutex<Option<Between>>,
     /// Whether it gives no answer, once, to what is asked of a published upload.
     silent: AtomicBool,
+    rewrapping: Mutex<Option<Between>>,
 }
 
 impl SharedFolder {
@@ -53,6 +54,7 @@ impl SharedFolder {
             between: Mutex::default(),
             publishing: Mutex::default(),
             silent: AtomicBool::default(),
+            rewrapping: Mutex::default(),
         }
     }
 
@@ -83,6 +85,11 @@ impl SharedFolder {
     /// The next time somebody asks here for a published upload, it cannot be told.
     pub(in crate::upload) fn is_silent_once(&self) {
         self.silent.store(true, Ordering::Relaxed);
+    }
+
+    /// Has something done before this server puts new headers in the place of others the next time.
+    pub(in crate::upload) fn before_it_rewraps(&self, what: impl FnOnce() + Send + 'static) {
+        *self.rewrapping.lock().unwrap() = Some(Box::new(what));
     }
 
     fn come_to_an_entry(&self) {
@@ -349,10 +356,15 @@ impl Store for SharedFolder {
     fn rewrap(
         &self,
         id: &UploadId,
+        old_meta: &[u8],
         meta: &[u8],
         headers: Option<&[SegmentHeader<'_>]>,
     ) -> Result<(), StoreError> {
-        self.store().rewrap(id, meta, headers)
+        let between = self.rewrapping.lock().unwrap().take();
+        if let Some(between) = between {
+            between();
+        }
+        self.store().rewrap(id, old_meta, meta, headers)
     }
 
     fn expiring(

@@ -2,6 +2,7 @@
 
 mod given_up;
 mod joined;
+mod rewrapped;
 
 use super::shared_folder::SharedFolder;
 use super::*;

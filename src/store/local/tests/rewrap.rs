@@ -96,7 +96,7 @@ fn a_crash_at_any_step_leaves_the_old_or_the_new_and_the_next_start_sweeps_the_o
                 ..HEADER
             }];
             store
-                .rewrap(&id, b"last", full.then_some(&headers[..]))
+                .rewrap(&id, meta, b"last", full.then_some(&headers[..]))
                 .unwrap();
             assert_eq!(contents(&folder).0, b"last");
         }
@@ -112,7 +112,7 @@ fn what_an_earlier_call_could_not_remove_is_removed_by_the_next() {
         take_steps(&store, &id, full, 3);
         let left = place.path().join("staging").join(replaced_name(&id));
         assert!(left.exists());
-        store.rewrap(&id, b"last", None).unwrap();
+        store.rewrap(&id, NEW, b"last", None).unwrap();
         assert!(!left.exists());
         assert_eq!(fs::read(folder.join("meta.age")).unwrap(), b"last");
         take_steps(&store, &id, false, 3);
@@ -149,7 +149,7 @@ fn old_headers_are_overwritten_and_payloads_are_not_touched() {
     store.publish(&[publication(&id, b"manifest")]).unwrap();
     let folder = place.path().join("uploads/2026-11-23").join(id.to_string());
     let meta = fs::File::open(folder.join("meta.age")).unwrap();
-    store.rewrap(&id, NEW, None).unwrap();
+    store.rewrap(&id, b"manifest", NEW, None).unwrap();
     assert!(is_zeros(&meta), "the old manifest");
     let segment = folder.join("0000.age");
     let inode = fs::metadata(&segment).unwrap().ino();
@@ -158,7 +158,7 @@ fn old_headers_are_overwritten_and_payloads_are_not_touched() {
         old_size: header as u64,
         new: b"new",
     }];
-    store.rewrap(&id, b"meta", Some(&headers)).unwrap();
+    store.rewrap(&id, NEW, b"meta", Some(&headers)).unwrap();
     let mut found = Vec::new();
     held.read_to_end(&mut found).unwrap();
     assert!(found[..4096].iter().all(|byte| *byte == 0));
@@ -182,19 +182,21 @@ fn a_rewrap_keeps_to_the_quota_and_gives_back_what_it_took() {
         old_size: 10,
         new: &[3; 20],
     }];
-    let refused = store.rewrap(&id, &[4; 10], Some(&headers));
+    let refused = store.rewrap(&id, &[2; 10], &[4; 10], Some(&headers));
     assert!(matches!(refused, Err(StoreError::QuotaReached)));
     // Of this one it shows only when half of it is written.
     let refused = store.stage_meta(&id, &[4; 31]);
     assert!(matches!(refused, Err(StoreError::QuotaReached)));
     store.destroy_replaced(&id).unwrap();
     assert_eq!(store.stored().unwrap(), 70);
-    store.rewrap(&id, &[4; 30], None).unwrap();
+    store.rewrap(&id, &[2; 10], &[4; 30], None).unwrap();
     assert_eq!(store.stored().unwrap(), 90);
     assert_eq!(names(&place.path().join("staging")), [""; 0]);
     drop(store);
     let store = within(&place, 1000);
-    store.rewrap(&id, &[5; 5], Some(&headers)).unwrap();
+    store
+        .rewrap(&id, &[4; 30], &[5; 5], Some(&headers))
+        .unwrap();
     assert_eq!(store.stored().unwrap(), 75);
     drop(store);
     assert_eq!(within(&place, 1000).stored().unwrap(), 75);
@@ -227,12 +229,12 @@ fn what_the_disk_may_not_have_is_not_overwritten_before_the_next_start() {
     store.suspects.suspect(&id);
     let left = place.path().join("staging").join(replaced_name(&id));
     let old = fs::read(&left).unwrap();
-    let refused = store.rewrap(&id, b"last", None);
+    let refused = store.rewrap(&id, NEW, b"last", None);
     assert!(matches!(refused, Err(StoreError::Unsettled { .. })));
     assert_eq!(fs::read(&left).unwrap(), old);
     drop(store);
     let store = LocalStore::open(place.path()).unwrap();
     assert!(!left.exists());
-    store.rewrap(&id, b"last", None).unwrap();
+    store.rewrap(&id, NEW, b"last", None).unwrap();
     assert_eq!(contents(&folder).0, b"last");
 }

@@ -41,7 +41,7 @@ fn a_lost_answer_changes_nothing() {
     lose();
     publish(&store, &id, &[segment]);
     lose();
-    store.rewrap(&id, b"new meta", None).unwrap();
+    store.rewrap(&id, b"meta", b"new meta", None).unwrap();
     let upload = store.open(&id).unwrap();
     assert_eq!(upload.open(SealedFile::Meta).unwrap().len(), 8);
     assert_eq!(read(&*upload, 0).unwrap(), b"segment");

@@ -70,7 +70,7 @@ fn who_was_overtaken_while_it_deleted_gives_nothing_back() {
     let removal = Removal::take(&slow, &id, Doing::Deleting).unwrap().unwrap();
     let folder = Folder::list(&slow.bucket, &id).unwrap();
     other.delete(&id).unwrap();
-    assert!(!removal.remove(&folder).unwrap());
+    assert!(!removal.remove(&folder, true).unwrap());
     drop(removal);
     assert_eq!(counted(&place, [slow, other]), (MIB + 4) as u64);
 }

@@ -39,7 +39,15 @@ pub(super) fn two_rewrap_one_upload(place: &InBucket) {
     let id = new_id();
     let segment = stage(&stores[0], &id, 0, b"a:payload");
     publish(&stores[0], &id, &[segment]);
+    let meta_of = || {
+        let meta = stores[0].open(&id).unwrap();
+        let meta = meta.open(SealedFile::Meta).unwrap();
+        let mut text = vec![0; usize::try_from(meta.len()).unwrap()];
+        meta.read_at(&mut text, 0).unwrap();
+        text
+    };
     for round in 0..3 {
+        let before = meta_of();
         let done = side_by_side(&["b:", "c:"], |header| {
             let store = &stores[usize::from(*header == "c:")];
             let headers = [SegmentHeader {
@@ -47,20 +55,16 @@ pub(super) fn two_rewrap_one_upload(place: &InBucket) {
                 new: header.as_bytes(),
             }];
             let meta = format!("meta of {header} {round}");
-            store.rewrap(&id, meta.as_bytes(), Some(&headers))
+            store.rewrap(&id, &before, meta.as_bytes(), Some(&headers))
         });
-        // Whoever is behind finds the other's segment gone, or the manifest another one.
+        // Whoever is behind finds the other's segment gone, or the manifest another one: it is told to begin anew.
         for done in &done {
-            let lost = matches!(done, Err(StoreError::Replaced | StoreError::NotFound));
+            let lost = matches!(done, Err(StoreError::Replaced));
             assert!(done.is_ok() || lost, "{done:?}");
         }
         assert!(done.iter().any(Result::is_ok), "{done:?}");
-        let upload = stores[0].open(&id).unwrap();
-        let meta = upload.open(SealedFile::Meta).unwrap();
-        let mut text = vec![0; usize::try_from(meta.len()).unwrap()];
-        meta.read_at(&mut text, 0).unwrap();
-        let payload = read(&*upload, 0).unwrap();
-        assert!(text.starts_with(&[b"meta of ", &payload[..2]].concat()));
+        let payload = read(&*stores[0].open(&id).unwrap(), 0).unwrap();
+        assert!(meta_of().starts_with(&[b"meta of ", &payload[..2]].concat()));
         assert_eq!(&payload[2..], b"payload");
         assert_eq!(in_folder(&stores[0], &id), ["meta.age", "0000.age"]);
     }
@@ -89,7 +93,7 @@ pub(super) fn many_segments(place: &InBucket) {
     };
     check(b"meta");
     assert_eq!(store.list(None, 2).unwrap(), [id]);
-    store.rewrap(&id, b"new meta", None).unwrap();
+    store.rewrap(&id, b"meta", b"new meta", None).unwrap();
     check(b"new meta");
     assert_eq!(sweep(&store), 0);
     check(b"new meta");
@@ -170,7 +174,7 @@ pub(super) fn notes_are_lost(place: &InBucket) {
     assert_eq!(sweep(&store), 0, "any of them may be the upload's");
     store.remove_segment(&id, &other).unwrap();
     // What is sealed anew has its notes again.
-    store.rewrap(&id, b"new", None).unwrap();
+    store.rewrap(&id, b"meta", b"new", None).unwrap();
     let upload = store.open(&id).unwrap();
     assert!(upload.meta_checksum().unwrap().is_some());
     stage(&store, &id, 1, b"rubbish");

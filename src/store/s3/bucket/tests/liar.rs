@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -60,6 +60,8 @@ pub(in crate::store::s3) struct Lies {
     pub(in crate::store::s3) holds_answer: Option<Arc<Notify>>,
     /// Whoever drops parts is answered with 403.
     pub(in crate::store::s3) refuses_aborts: bool,
+    /// Requests with this method wait for as long as it is in here, where their path has this in it.
+    pub(in crate::store::s3) holds: Vec<(Method, String)>,
     /// As the first of these is deleted, the second one has just been put there.
     pub(in crate::store::s3) appears: Option<(String, String)>,
     pub(in crate::store::s3) listing: Listing,
@@ -69,6 +71,15 @@ pub(in crate::store::s3) struct Lies {
 
 /// How the name of an object ends, and the status and code of the answer.
 pub(in crate::store::s3) type Refusal = (&'static str, (u16, &'static str));
+
+impl Lies {
+    fn holds(&self, method: &Method, target: &Uri) -> bool {
+        let is_held = |(held, part): &(Method, String)| {
+            held == method && target.path().contains(part.as_str())
+        };
+        self.holds.iter().any(is_held)
+    }
+}
 
 /// How it lists.
 #[derive(Debug, Clone, Copy, Default)]
@@ -290,6 +301,9 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     }
     if is_write {
         tokio::time::sleep(delay).await;
+    }
+    while state.lock().unwrap().lies.holds(&head.method, &head.uri) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let (answer, lost) = state.lock().unwrap().converse(&head, body)?;
     let Some(lost) = lost else {
