@@ -151,11 +151,12 @@ impl Answer {
             || codes.contains(&&*self.code)
     }
 
-    /// Whether it was not done, nor will be. Who says that it is busy, or that there is no room, has not begun.
+    /// Whether it was not done, nor will be. Who says that it is busy, or that there is no room, has not begun; and Ceph has no other name
+    /// for what was cancelled since another write came first, which of several at once is most of them.
     pub(super) fn is_definite(&self) -> bool {
         (400..500).contains(&self.status) && self.status != 408
             || self.is_full()
-            || self.code == "SlowDown"
+            || matches!(&*self.code, "SlowDown" | "UnknownError")
     }
 
     fn is_full(&self) -> bool {
@@ -292,6 +293,22 @@ mod tests {
             );
         }
         assert_eq!(Answer::new(500, &[0xff; 100], None).code, "");
+    }
+
+    #[test]
+    fn some_failures_leave_open_what_was_done() {
+        let answer = |status, body: &str| Answer::new(status, body.as_bytes(), None);
+        for (answer, is_definite) in [
+            (answer(412, "<Code>PreconditionFailed</Code>"), true),
+            (answer(503, "<Code>SlowDown</Code>"), true),
+            (answer(500, "<Code>UnknownError</Code>"), true),
+            (answer(507, ""), true),
+            (answer(500, "<Code>InternalError</Code>"), false),
+            (answer(503, ""), false),
+            (answer(408, ""), false),
+        ] {
+            assert_eq!(answer.is_definite(), is_definite, "{answer}");
+        }
     }
 
     #[test]
