@@ -1,5 +1,6 @@
 //! What becomes of an upload, in whatever way it came.
 
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -70,8 +71,18 @@ impl Observer for Told {
     }
 }
 
+/// The store, as soon as it is free: what a server still does that has ended, or was killed, ends at once, but not before.
+pub(in crate::upload) fn open_store(data: &Path) -> LocalStore {
+    loop {
+        match LocalStore::open(data) {
+            Err(StoreError::Locked { .. }) => std::thread::yield_now(),
+            store => break store.unwrap(),
+        }
+    }
+}
+
 fn open_uploads(data: &TempDir, told: &Arc<Told>) -> Arc<Uploads> {
-    let store = LocalStore::open(data.path()).unwrap();
+    let store = open_store(data.path());
     let identity = Identity::X25519(IDENTITY.parse().unwrap());
     let recipient = NamedRecipient::new(identity.to_recipient().unwrap(), "");
     let limits = SessionLimits::default();

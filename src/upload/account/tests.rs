@@ -11,6 +11,7 @@ use crate::grant::{Link, NewLink};
 use crate::keys::NamedRecipient;
 use crate::seal::Identity;
 use crate::store::{LocalStore, Store};
+use crate::upload::tests::open_store;
 use crate::upload::{
     NewSession, NewUpload, OpenUpload, Receiver, Role, Session, SessionError, SessionLimits,
     UploadUrl,
@@ -50,13 +51,7 @@ impl Bench {
 
     /// What a server has that is killed after so many changes.
     fn open(&self, calls: usize) -> (Arc<DyingStore>, Arc<Uploads>) {
-        let store = loop {
-            // What a killed server still does ends at once, but not before.
-            match LocalStore::open(self.data.path()) {
-                Err(StoreError::Locked { .. }) => std::thread::yield_now(),
-                store => break DyingStore::new(store.unwrap(), calls),
-            }
-        };
+        let store = DyingStore::new(open_store(self.data.path()), calls);
         let recipient = NamedRecipient::new(identity().to_recipient().unwrap(), "");
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let limits = SessionLimits::default();

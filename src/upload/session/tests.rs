@@ -13,7 +13,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::seal::{CHUNK_SIZE, Identity, SEALED_CHUNK_SIZE};
-use crate::store::{ENTRY_SIZE, LocalStore, UploadId};
+use crate::store::{ENTRY_SIZE, UploadId};
+use crate::upload::tests::open_store;
 use crate::upload::{ExpectedDigest, Kind, OpenUpload, RunningDigest, Terms, Uploads};
 
 const IDENTITY: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
@@ -25,7 +26,7 @@ fn identity() -> Identity {
 }
 
 fn open_uploads(data: &Path, checkpoint: u64) -> Arc<Uploads> {
-    let store = LocalStore::open(data).unwrap();
+    let store = open_store(data);
     let recipient = crate::keys::NamedRecipient::new(identity().to_recipient().unwrap(), "");
     let limits = SessionLimits {
         checkpoint,
