@@ -136,9 +136,12 @@ pub(super) fn run(args: &PullArgs) -> Result<(), Failure> {
     } else {
         Form::Opened
     };
+    let runtime = super::runtime()?;
+    let stop = CancellationToken::new();
+    // Nobody is asked for a passphrase any more, and from the first trace on disk a signal ends it in order.
+    runtime.block_on(async { end_on_signals(stop.clone()) })?;
     let inbox = Inbox::open(&args.into, &authority, form)?;
     let bars = Bars::new();
-    let stop = CancellationToken::new();
     let server = {
         let bars = bars.clone();
         PatientServer::new(access, args.retry_for.0, stop, move |contact| {
@@ -156,7 +159,6 @@ pub(super) fn run(args: &PullArgs) -> Result<(), Failure> {
         delete: args.delete,
         json: args.json,
     });
-    let runtime = super::runtime()?;
     runtime.block_on(Pull::new(args, fetcher).run())
 }
 
@@ -218,7 +220,6 @@ impl<'a> Pull<'a> {
 
     async fn run(mut self) -> Result<(), Failure> {
         let stop = self.fetcher.server.stop().clone();
-        end_on_signals(stop.clone())?;
         tokio::task::block_in_place(|| self.begin())?;
         let ended = self.work(&stop).await;
         let interrupted = stop.is_cancelled() && !self.fatal;
