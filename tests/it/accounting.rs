@@ -30,7 +30,8 @@ fn send(
     let length = format!("Content-Length: {}", body.len());
     let lines = [&[&first[..], &length], headers, &["\r\n"]].concat();
     wire.try_send(lines.join("\r\n"))?;
-    wire.try_send(body)?;
+    // It may be refused before all of it is written.
+    let _ = wire.try_send(body);
     let answer = wire.try_answer(&method.parse::<Method>().unwrap());
     answer.map_err(|(error, _)| error)
 }

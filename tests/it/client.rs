@@ -1,8 +1,8 @@
 //! Clients for the server under test: HTTP/1.1 written by hand over rustls, which can do what no library would, and
 //! hyper's for HTTP/2.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,8 +111,58 @@ impl Answer {
     }
 }
 
+/// The socket under TLS. When the server has closed it, nothing more goes out, and what has come can still be read: rustls gets rid of
+/// what it has to send first, and would never come to the answer that says why.
+struct Socket {
+    tcp: TcpStream,
+    /// How sending failed.
+    broken: Option<io::ErrorKind>,
+}
+
+impl Socket {
+    /// Takes note of a write that failed because the server has closed the connection.
+    fn noted(&mut self, written: io::Result<usize>) -> io::Result<usize> {
+        let kind = written.as_ref().err().map(io::Error::kind);
+        self.broken = kind.filter(|kind| {
+            matches!(
+                kind,
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+            )
+        });
+        written
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.tcp.read(buffer)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.broken.is_some() {
+            return Ok(bytes.len());
+        }
+        let written = self.tcp.write(bytes);
+        self.noted(written)
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.broken.is_some() {
+            return Ok(pieces.iter().map(|piece| piece.len()).sum());
+        }
+        let written = self.tcp.write_vectored(pieces);
+        self.noted(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// One TLS connection that HTTP/1.1 is written to by hand.
-pub(crate) struct Wire(BufReader<StreamOwned<ClientConnection, TcpStream>>);
+pub(crate) struct Wire(BufReader<StreamOwned<ClientConnection, Socket>>);
 
 impl Wire {
     pub(crate) fn connect(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<Self> {
@@ -130,7 +180,7 @@ impl Wire {
         tcp.set_nodelay(true)?;
         let name = ServerName::IpAddress(server.into());
         let connection = ClientConnection::new(config, name).map_err(io::Error::other)?;
-        let mut stream = StreamOwned::new(connection, tcp);
+        let mut stream = StreamOwned::new(connection, Socket { tcp, broken: None });
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
@@ -142,12 +192,22 @@ impl Wire {
     }
 
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.0.get_mut().write_all(bytes.as_ref())?;
-        self.0.get_mut().flush()
+        let stream = self.0.get_mut();
+        let sent = stream.write_all(bytes.as_ref());
+        let sent = sent.and_then(|()| stream.flush());
+        // It may have failed where rustls does not tell.
+        match stream.sock.broken {
+            Some(kind) => Err(kind.into()),
+            None => sent,
+        }
     }
 
+    /// Sends. Where the server wants no more of it and has closed the connection, its answer tells.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.try_send(bytes).unwrap();
+        let sent = self.try_send(bytes);
+        if self.0.get_ref().sock.broken.is_none() {
+            sent.unwrap();
+        }
     }
 
     /// The next head, be it `100 Continue` or that of the answer.
@@ -249,7 +309,7 @@ impl Wire {
     }
 
     pub(crate) fn set_read_timeout(&self, timeout: Duration) {
-        let tcp = &self.0.get_ref().sock;
+        let tcp = &self.0.get_ref().sock.tcp;
         tcp.set_read_timeout(Some(timeout)).unwrap();
     }
 
@@ -259,12 +319,12 @@ impl Wire {
         stream.conn.send_close_notify();
         // Where the server has ended the connection already, there is nothing to end.
         let _ = stream.conn.complete_io(&mut stream.sock);
-        let _ = stream.sock.shutdown(std::net::Shutdown::Write);
+        let _ = stream.sock.tcp.shutdown(Shutdown::Write);
     }
 
     /// Breaks the connection with a TCP reset.
     pub(crate) fn reset(self) {
-        let tcp = self.0.into_inner().sock;
+        let tcp = self.0.into_inner().sock.tcp;
         tcp.set_nonblocking(true).unwrap();
         let runtime = runtime();
         let _inside = runtime.enter();
