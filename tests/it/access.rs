@@ -196,60 +196,79 @@ fn who_guesses_waits_and_nobody_else_does() {
     at_least(700, timed(&server, UNKNOWN));
     at_least(1400, timed(&server, UNKNOWN));
     // No credential at all is no guess, nor is an upload that is over; a link that does not exist is one.
-    let began = Instant::now();
-    server.get("/uploads").refused(401, "unauthorized");
     let missing = |path: String| server.send(Request::head(path).body(Vec::new()).unwrap());
     let zeros = "0".repeat(32);
-    assert_eq!(missing(format!("/uploads/{zeros}.{zeros}")).status, 404);
-    let no_guesses = began.elapsed();
+    let no_guesses = (0..3).map(|_| {
+        let began = Instant::now();
+        server.get("/uploads").refused(401, "unauthorized");
+        assert_eq!(missing(format!("/uploads/{zeros}.{zeros}")).status, 404);
+        began.elapsed()
+    });
+    // The others may have waited for the machine.
+    let no_guesses = no_guesses.min().unwrap();
     let began = Instant::now();
     assert_eq!(missing(format!("/d/{zeros}")).status, 404);
     let guess = began.elapsed();
     assert!(guess >= Duration::from_millis(2800));
     assert!(no_guesses < guess, "{no_guesses:?} {guess:?}");
-    // While guesses wait, whoever is known passes, and they hold nothing that others need.
+    // Where the machine stands still, the guesses may be over in one round before all is asked.
+    assert!((0..3).any(|_| known_pass_beside_guesses(&server, &admin)));
+    let refused = |code: &str| server.count(&format!("sealslot_refusals_total{{code=\"{code}\"}}"));
+    // Three showed nothing, and one guess was for a link.
+    assert_eq!(
+        refused("unauthorized") + refused("too-many-requests"),
+        server.count("sealslot_credentials_failed_total") + 3 - 1
+    );
+}
+
+/// Whether, while guesses wait, whoever is known passes, and one guess too many is refused: they hold nothing that others need.
+fn known_pass_beside_guesses(server: &Server<'_>, admin: &str) -> bool {
+    let guesses = || server.count("sealslot_credentials_failed_total");
+    let before = guesses();
     thread::scope(|scope| {
         let waiting: Vec<_> = (0..16)
             .map(|_| {
                 scope.spawn(|| {
-                    with_token(&server, Protocol::Http1, ("PUT", "/uploads/x"), UNKNOWN).status
+                    with_token(server, Protocol::Http1, ("PUT", "/uploads/x"), UNKNOWN).status
                 })
             })
             .collect();
-        wait_until("all of them wait", || {
-            server.count("sealslot_credentials_failed_total") >= 19
-        });
+        wait_until("all of them wait", || guesses() >= before + 16);
         let began = Instant::now();
-        with_token(&server, Protocol::Http1, ("PUT", "/uploads/x"), &admin).receipt();
-        assert!(began.elapsed() < Duration::from_secs(4));
-        let answer = with_token(&server, Protocol::Http1, ("GET", "/uploads"), UNKNOWN);
-        answer.refused(429, "too-many-requests");
-        assert_eq!(answer.header("retry-after"), "5");
-        assert!(began.elapsed() < Duration::from_secs(4));
+        with_token(server, Protocol::Http1, ("PUT", "/uploads/x"), admin).receipt();
+        let answer = with_token(server, Protocol::Http1, ("GET", "/uploads"), UNKNOWN);
+        // A guess that waits does so for five seconds.
+        let passed = began.elapsed() < Duration::from_secs(4);
+        if passed {
+            answer.refused(429, "too-many-requests");
+            assert_eq!(answer.header("retry-after"), "5");
+        }
         for answer in waiting {
             assert_eq!(answer.join().unwrap(), 401);
         }
-    });
-    assert_eq!(server.count("sealslot_credentials_failed_total"), 20);
-    let refused = server.count("sealslot_refusals_total{code=\"unauthorized\"}");
-    assert_eq!(refused, 19);
+        passed
+    })
 }
 
 #[test]
 fn a_guess_that_waits_does_not_hold_up_the_end() {
     let bench = Bench::new();
     token(&bench, "operator", "admin");
-    let mut server = Server::sealing(&bench, &["--failure-delay", "5s"]);
     let token = format!("Authorization: Bearer {UNKNOWN}");
-    let mut guess = server.begin("GET", "/uploads", &[&token]);
-    wait_until("it waits", || {
-        server.count("sealslot_credentials_failed_total") == 1
-    });
-    let began = Instant::now();
-    server.signal(Signal::TERM);
-    guess.answer().refused(401, "unauthorized");
-    assert!(server.ended().success());
-    assert!(began.elapsed() < Duration::from_secs(4));
+    let ends_in_time = || {
+        let mut server = Server::sealing(&bench, &["--failure-delay", "5s"]);
+        let mut guess = server.begin("GET", "/uploads", &[&token]);
+        wait_until("it waits", || {
+            server.count("sealslot_credentials_failed_total") == 1
+        });
+        let began = Instant::now();
+        server.signal(Signal::TERM);
+        guess.answer().refused(401, "unauthorized");
+        assert!(server.ended().success());
+        began.elapsed() < Duration::from_secs(4)
+    };
+    // Where the machine stands still, one round takes as long for another reason.
+    assert!((0..3).any(|_| ends_in_time()));
 }
 
 #[test]
