@@ -101,7 +101,10 @@ fn a_handshake_for_another_name_is_refused() {
         alert(&server, "other.example"),
         Some(AlertDescription::UnrecognisedName)
     );
-    assert!(server.metric("sealslot_handshakes_failed_total 1"));
+    // The client is told before it is counted.
+    wait_until("it is counted", || {
+        server.metric("sealslot_handshakes_failed_total 1")
+    });
 }
 
 #[test]

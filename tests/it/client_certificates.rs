@@ -317,7 +317,7 @@ fn a_revocation_takes_effect_while_the_server_runs() {
         authority.issue("thief.example.org", 2),
     );
     authority.publish(&bench, "list.pem", &[]);
-    let args = ["--client-crl", "list.pem", "--header-timeout", "1s"];
+    let args = ["--client-crl", "list.pem", "--header-timeout", "4s"];
     let server = serve(&bench, &authority, &args);
     let under_way = |client: &Client| {
         let mut wire = Wire::connect(server.address, client.config(&server.ca(), &TLS13)).unwrap();

@@ -62,7 +62,7 @@ fn flood(what: &str, server: &Server<'_>, bench: &Bench, frames: impl Fn(u32) ->
         );
     }
     assert!(
-        others < Duration::from_secs(5),
+        others < Duration::from_secs(15),
         "{what}: others waited {others:?}"
     );
     server.get("/healthz").is(200);
@@ -137,7 +137,8 @@ fn streams_are_not_begun_for_nothing() {
         ]
         .concat()
     });
-    assert!(taken < 50_000, "{taken}");
+    // Those that the sockets' buffers hold are among them, and were not read.
+    assert!(taken < 200_000, "{taken}");
     flood("rapid reset of uploads", &server, &bench, |n| {
         let stream = n * 2 - 1;
         [

@@ -358,7 +358,7 @@ fn streams_are_bounded_and_resetting_them_holds_up_nobody() {
 #[test]
 fn an_idle_connection_is_closed_in_order() {
     let bench = Bench::new();
-    let server = Server::sealing(&bench, &["--header-timeout", "600ms"]);
+    let server = Server::sealing(&bench, &["--header-timeout", "2s"]);
     let config = trusting(&server.ca(), &TLS13, Protocol::Http3);
     let closed = async {
         let client = Http3::connect(server.address, config).await.unwrap();

@@ -159,7 +159,7 @@ fn what_is_cancelled_or_was_never_there_is_not_joined() {
 #[test]
 fn what_has_expired_is_not_joined() {
     // A lifetime ends at a whole second: it may be one shorter.
-    over_both(&["--upload-lifetime", "4s"], |client| {
+    over_both(&["--upload-lifetime", "6s"], |client| {
         let anchor = client.tus_new(3);
         client.tus_patch(&anchor, 0, b"abc").is(204);
         wait_until("the upload URL expires", || {

@@ -94,13 +94,13 @@ fn what_expires_is_deleted_also_by_the_next_run_of_the_server() {
     let stays = server.put("/uploads/x", "hello").receipt();
     let goes = text(&server.put_kept("1").receipt()["id"]);
     wait_until("it is deleted", || !server.listed().contains(&goes));
-    let (_, later) = server.resumed(&[(KEEP, "5")]);
-    let folder = bench.upload_folder(&later);
-    let manifest = bench.path("held");
-    fs::hard_link(folder.join("meta.age"), &manifest).unwrap();
+    let (_, later) = server.resumed(&[(KEEP, "10")]);
     // Killed before its time.
     drop(server);
+    let folder = bench.upload_folder(&later);
     assert!(folder.exists());
+    let manifest = bench.path("held");
+    fs::hard_link(folder.join("meta.age"), &manifest).unwrap();
     let server = Server::sealing(&bench, &[]);
     wait_until("it is deleted", || !folder.exists());
     assert_eq!(server.listed(), [text(&stays["id"])]);

@@ -204,7 +204,7 @@ fn clients_that_do_not_go_on_hold_up_nobody_and_are_let_go() {
 #[test]
 fn a_request_head_that_trickles_is_cut() {
     let bench = Bench::new();
-    let server = Server::sealing(&bench, &["--header-timeout", "1s"]);
+    let server = Server::sealing(&bench, &["--header-timeout", "3s"]);
     let mut wire = server.begin("GET", "/healthz", &[]);
     wire.answer().is(200);
     wire.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ");
