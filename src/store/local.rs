@@ -38,7 +38,6 @@ mod tests;
 mod writer;
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -82,8 +81,8 @@ pub struct LocalStore {
     suspects: Arc<Suspects>,
     records: LocalRecords,
     room: Arc<Room>,
-    /// Locked until it is closed with the store.
-    _lock: File,
+    /// Given back when the store is let go.
+    _lock: data_folder::Lock,
 }
 
 impl LocalStore {

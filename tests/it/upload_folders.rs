@@ -26,8 +26,7 @@ pub(crate) fn upload(
     content: &[u8],
 ) -> PathBuf {
     let data = bench.path("data");
-    // A program that another test is starting has, for a moment, every file that is open here, and so the lock of the
-    // store before.
+    // Whoever had the store before may not have let go of it yet.
     let mut store = LocalStore::open(&data);
     wait_until("the lock is free", || {
         if let Err(StoreError::Locked { .. }) = store {

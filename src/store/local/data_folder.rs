@@ -29,8 +29,19 @@ pub(super) fn make(path: &Path) -> Result<(), StoreError> {
     parent.sync()
 }
 
-/// Takes the lock of a data folder for as long as the returned file is open.
-pub(super) fn lock(data: &Path) -> Result<File, StoreError> {
+/// The lock of a data folder, until it is dropped.
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closed alone, it would stay with a program that this process is just starting: until that runs, it has every file that
+        // is open here.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the lock of a data folder.
+pub(super) fn lock(data: &Path) -> Result<Lock, StoreError> {
     let path = data.join("lock");
     let file = OpenOptions::new()
         .write(true)
@@ -40,10 +51,27 @@ pub(super) fn lock(data: &Path) -> Result<File, StoreError> {
         .open(&path);
     let file = file.map_err(|source| StoreError::io("create", &path, source))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
             folder: data.to_owned(),
         }),
         Err(TryLockError::Error(source)) => Err(StoreError::io("lock", path, source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_dropped_is_free_whoever_still_has_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = lock(folder.path()).unwrap();
+        // As a program has it that is just being started.
+        let _copy = held.0.try_clone().unwrap();
+        let refused = lock(folder.path());
+        assert!(matches!(refused, Err(StoreError::Locked { .. })));
+        drop(held);
+        lock(folder.path()).unwrap();
     }
 }
