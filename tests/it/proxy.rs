@@ -13,7 +13,8 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     sent: Arc<AtomicU64>,
     released: Arc<AtomicBool>,
-    server: Arc<Mutex<SocketAddr>>,
+    /// `None`: there is nobody, and connections are closed.
+    server: Arc<Mutex<Option<SocketAddr>>>,
 }
 
 /// What happens to a connection after so many bytes from the client.
@@ -33,7 +34,7 @@ impl Proxy {
             address: listener.local_addr().unwrap(),
             sent: Arc::default(),
             released: Arc::default(),
-            server: Arc::new(Mutex::new(server)),
+            server: Arc::new(Mutex::new(Some(server))),
         };
         let (sent, released) = (Arc::clone(&proxy.sent), Arc::clone(&proxy.released));
         let server = Arc::clone(&proxy.server);
@@ -41,7 +42,7 @@ impl Proxy {
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let address = *server.lock().unwrap();
-                let Ok(server) = TcpStream::connect(address) else {
+                let Some(Ok(server)) = address.map(TcpStream::connect) else {
                     continue;
                 };
                 let stop = stops.lock().unwrap().pop_front();
@@ -65,8 +66,13 @@ impl Proxy {
 
     /// Those that are held are cut now, and others go to this server.
     pub(crate) fn release_to(&self, server: SocketAddr) {
-        *self.server.lock().unwrap() = server;
+        *self.server.lock().unwrap() = Some(server);
         self.release();
+    }
+
+    /// The server is about to be gone: those that come are closed, until there is another one. Its port may soon be somebody else's.
+    pub(crate) fn lose_server(&self) {
+        *self.server.lock().unwrap() = None;
     }
 
     pub(crate) fn release(&self) {

@@ -6,9 +6,9 @@ mod lies;
 mod sealed;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use http::{Method, Request};
@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::client::{Multipart, percent_encoded};
 use crate::program::{Bench, Ran};
+use crate::proxy::Proxy;
 use crate::server::{Server, content, text, wait_until};
 
 impl Bench {
@@ -96,6 +97,20 @@ impl Running {
 
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    /// The same, with its stderr in a file of the bench.
+    fn start_saying(mut command: Command, said: &Path) -> Self {
+        command
+            .stdout(Stdio::null())
+            .stderr(File::create(said).unwrap());
+        Self(command.spawn().unwrap())
+    }
+
+    /// Its exit code.
+    fn ended_with(mut self) -> Option<i32> {
+        wait_until("pull ends", || self.0.try_wait().unwrap().is_some());
+        self.0.wait().unwrap().code()
     }
 
     /// Its exit code, and what it said on stderr.
@@ -389,19 +404,24 @@ fn two_pulls_do_not_share_a_folder() {
 fn watching_sees_what_comes_and_survives_a_restart_of_the_server() {
     let bench = Bench::new();
     let mut server = Server::sealing(&bench, &[]);
-    let address = server.address;
-    let watching = Running::start(bench.pull_from(address, &["--watch=100ms"]));
+    // It keeps its port, which the server could find taken when it comes back.
+    let proxy = Proxy::before(server.address, &[]);
+    let log = bench.path("pull.log");
+    let pull = bench.pull_from(proxy.address, &["--watch=100ms"]);
+    let watching = Running::start_saying(pull, &log);
     put(&server, "a.txt", b"first");
     wait_until("the first comes", || bench.path("in/a.txt").exists());
+    proxy.lose_server();
     server.signal(Signal::KILL);
     server.ended();
-    std::thread::sleep(std::time::Duration::from_millis(1500));
-    let listen = address.to_string();
-    let server = Server::sealing(&bench, &["--listen", &listen]);
+    let said = || fs::read_to_string(&log).unwrap();
+    wait_until("the server is missed", || said().ends_with('\n'));
+    let server = Server::sealing(&bench, &[]);
+    proxy.release_to(server.address);
     put(&server, "b.txt", b"second");
     wait_until("the second comes", || bench.path("in/b.txt").exists());
     watching.signal(Signal::INT);
-    let (code, said) = watching.ended();
+    let (code, said) = (watching.ended_with(), said());
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(said.lines().count(), 2, "{said}");
     assert!(

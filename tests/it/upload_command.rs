@@ -228,6 +228,7 @@ fn a_server_that_is_killed_and_started_again_gets_the_rest() {
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     let child = command.spawn().unwrap();
     wait_until("the server has most of it", || bench.staged() > 6_000_000);
+    proxy.lose_server();
     server.signal(Signal::KILL);
     server.ended();
     let server = Server::sealing(&bench, &[]);

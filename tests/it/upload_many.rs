@@ -209,9 +209,14 @@ fn where_the_first_upload_is_not_known_any_more_the_rest_joins_another() {
 #[test]
 fn where_nobody_answers_the_rest_is_for_later() {
     let bench = Bench::new();
-    let server = Server::sealing(&bench, &[]);
-    let address = server.address;
-    drop(server);
+    // For its certificates.
+    drop(Server::sealing(&bench, &[]));
+    // Bound and not listening: connections are refused, and nobody else gets the port.
+    let runtime = crate::client::runtime();
+    let _inside = runtime.enter();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
     bench.tree("tree", 30, 10);
     let ran = Ran::of(bench.upload(address, &["--retry-for", "0s", "tree"]));
     assert_eq!(ran.code(), Some(75));
