@@ -169,7 +169,7 @@ fn a_file_of_keys_is_watched_too() {
     wait_until("the file is taken up", || {
         server.get("/recipients").text() == format!("{second}{first}")
     });
-    assert!(server.log().contains(&second_print));
+    wait_until("it is said", || server.log().contains(&second_print));
 }
 
 #[test]

@@ -121,9 +121,12 @@ fn an_upload_is_sealed_to_another_key_over_http() {
         bench
             .run(&["open", "-i", other, "-o", "-", segment])
             .failed(65);
-        let lines = String::from_utf8(bench.read("audit")).unwrap();
-        let mut lines = lines.lines().filter(|line| line.contains("\"rewrapped\""));
-        assert!(lines.any(|line| line.contains(&id)));
+        // That line is not waited for by the answer.
+        wait_until("the line is written", || {
+            let lines = String::from_utf8(bench.read("audit")).unwrap();
+            let mut lines = lines.lines().filter(|line| line.contains("\"rewrapped\""));
+            lines.any(|line| line.contains(&id))
+        });
     }
     assert!(bench.names("data/staging").is_empty());
 }
