@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Request;
 use rustls::version::TLS13;
 
-use crate::client::{Answer, Protocol};
+use crate::client::{Answer, PATIENCE, Protocol};
 use crate::flight::Flight;
 use crate::program::Bench;
 use crate::resumable::{PART, over_both};
@@ -219,7 +219,8 @@ fn a_token_has_so_many_uploads_at_a_time_over_all_its_requests() {
 
 #[test]
 fn a_body_that_trickles_is_given_up_and_what_came_of_it_is_kept() {
-    let speed = ["--min-speed", "1MiB", "--body-timeout", "1s"];
+    // Where nothing at all came for so long, it would be another answer.
+    let speed = ["--min-speed", "1MiB", "--body-timeout", "4s"];
     over_both(&speed, |client| {
         let content = content(2 * PART);
         let url = client.tus_new(content.len());
@@ -253,10 +254,10 @@ fn a_body_that_trickles_is_given_up_and_what_came_of_it_is_kept() {
 #[test]
 fn a_body_may_trickle_where_any_speed_will_do() {
     let bench = Bench::new();
-    let server = Server::sealing(&bench, &["--min-speed", "0", "--body-timeout", "2s"]);
+    let server = Server::sealing(&bench, &["--min-speed", "0", "--body-timeout", "4s"]);
     let mut wire = server.begin_admitted("/uploads/x", &["Content-Length: 6"]);
     for byte in ["h", "e", "l", "l", "o", "!"] {
-        std::thread::sleep(Duration::from_millis(400));
+        std::thread::sleep(Duration::from_millis(800));
         wire.send(byte);
     }
     wire.answer().receipt();
@@ -265,7 +266,7 @@ fn a_body_may_trickle_where_any_speed_will_do() {
 #[test]
 fn a_body_that_trickles_is_told_so_in_a_browser_too() {
     let bench = Bench::new();
-    let server = Server::sealing(&bench, &["--body-timeout", "1s"]);
+    let server = Server::sealing(&bench, &["--body-timeout", "4s"]);
     let headers = ["Content-Length: 4000000", "Accept: text/html"];
     let mut wire = server.begin("PUT", "/uploads/x", &headers);
     wire.set_read_timeout(Duration::from_millis(300));
@@ -275,6 +276,7 @@ fn a_body_that_trickles_is_told_so_in_a_browser_too() {
         head = wire.try_head().ok();
         head.is_some()
     });
+    wire.set_read_timeout(PATIENCE);
     let answer = wire.try_rest(head.unwrap(), &http::Method::PUT).unwrap();
     assert!(answer.is(408).text().contains("<h1>Too slow</h1>"));
     server.kept_nothing();

@@ -223,7 +223,8 @@ fn heads_without_end_are_refused() {
 /// The statuses of all answers until the connection ends or nothing more comes.
 fn answers(server: &Server<'_>, bytes: &str) -> Vec<u16> {
     let mut wire = server.wire();
-    wire.set_read_timeout(Duration::from_secs(2));
+    // Each of these ends its connection.
+    wire.set_read_timeout(Duration::from_secs(20));
     wire.send(bytes);
     let (all, _) = wire.rest();
     let all = String::from_utf8_lossy(&all).into_owned();

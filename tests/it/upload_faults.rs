@@ -460,7 +460,9 @@ fn a_server_that_cannot_resume_is_told_apart() {
 #[test]
 fn two_at_the_same_file_are_one_too_many() {
     let (bench, _) = with_file(5);
-    let server = Faulty::with(&bench, &[]);
+    // One of them waits for so long, and the other one comes meanwhile.
+    let later = Fault::Answer(503, "Retry-After: 3\r\n".to_owned());
+    let server = Faulty::with(&bench, &[("POST", later)]);
     let ran = server.upload(&["file", "./file"]);
     assert_eq!(ran.code(), Some(1));
     assert!(

@@ -179,7 +179,8 @@ fn a_delete_takes_over_from_a_patch_that_hangs() {
 
 #[test]
 fn a_patch_that_stands_still_is_given_up_and_kept() {
-    over_both(&["--body-timeout", "1s"], |client| {
+    // Long enough for the first part to have come.
+    over_both(&["--body-timeout", "4s"], |client| {
         let content = content(2 * PART);
         let url = client.tus_new(content.len());
         let mut patch = client.tus_begin(&url, 0, &[]);
