@@ -5,7 +5,6 @@ import hashlib
 import http.client
 import json
 import threading
-import time
 from urllib.parse import quote
 
 from fleet import Node, Site
@@ -95,7 +94,7 @@ def cut_off(scene, draft):
 
     def broken_off():
         yield content[:at]
-        time.sleep(0.5)  # until it has arrived
+        scene.one.wait_read()
         raise BrokenOff
 
     with contextlib.suppress(BrokenOff):

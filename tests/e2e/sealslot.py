@@ -208,8 +208,8 @@ class Server:
         self.process.wait(30)
         self.expect_no_defect()  # before the next start begins a new log
 
-    def stop(self, timeout=40):
-        """Ends it in order; it must exit with 0."""
+    def stop(self, timeout=60):
+        """Ends it in order; it must exit with 0. What is under way has 30 s, and what is to be removed then 10 s."""
         self.process.terminate()
         code = self.process.wait(timeout)
         expect(code == 0, f"serve exited with {code} after SIGTERM")
@@ -231,6 +231,26 @@ class Server:
     def cpu(self):
         """The CPU time that it took so far, in seconds: utime and stime, finer than in ticks (clock_getcpuclockid)."""
         return time.clock_gettime((~self.process.pid << 3) | 2)
+
+    def unread(self):
+        """Bytes on loopback that were sent to it and that it has not taken: those not acknowledged, and those not read."""
+        waiting = 0
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, remote, _, queues, *_ = line.split()
+            sending, receiving = (int(queue, 16) for queue in queues.split(":"))
+            if int(remote.rpartition(":")[2], 16) == self.port:
+                waiting += sending
+            # A listening socket counts connections here.
+            elif int(local.rpartition(":")[2], 16) == self.port and not remote.endswith(":0000"):
+                waiting += receiving
+        return waiting
+
+    def wait_read(self, timeout=60):
+        """Waits until it has taken all that was sent to it."""
+        deadline = time.monotonic() + timeout
+        while waiting := self.unread():
+            expect(time.monotonic() < deadline, f"{waiting} bytes were sent and are not read after {timeout} s")
+            time.sleep(0.02)
 
     def tls(self, timeout=60):
         """A TLS connection, verified against the server's CA."""
