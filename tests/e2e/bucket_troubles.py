@@ -17,8 +17,8 @@ from fleet import Node, Site
 from one_upload import Refused, Resumable
 from sealslot import BINARY, MIB, check, expect, run, sealslot
 
-# What it may take from a request's head to 503: the engine is asked once, for two seconds.
-REFUSED_WITHIN = 10
+# What it may take from a request's head to 503, on a machine that has much else to do: the engine is asked once, for two seconds.
+REFUSED_WITHIN = 20
 # An upload gets no further in one request than from one kill to the next: what is under way is gone with its server.
 MOST_KILLS = {"server": 8, "engine": 3}
 
@@ -166,9 +166,10 @@ def kills(engine, folder, dice):
             expect(not crowd.failures, " / ".join(crowd.failures[:3]))
             expect(crowd.finished == crowd.uploads, f"{crowd.finished} of {crowd.uploads} came to their end")
             engine.wait_ready()
-            opened = site.opened()
+            # A request that its client has given up may publish still.
+            before, opened, after = node.listed(), site.opened(), node.listed()
             more = crowd.expect_explained(opened)
-            expect(node.listed().keys() == opened.keys(), "listed and published differ")
+            expect(before.keys() <= opened.keys() <= after.keys(), "listed and published differ")
         note(", ".join(f"{what} killed {times} times" for what, times in killer.kills.items()))
         note(f"{len(opened)} uploads, {more} of them there again because an answer was lost")
         note(", ".join(f"{what} {count}" for what, count in sorted(crowd.count.items())))
