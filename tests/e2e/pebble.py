@@ -91,7 +91,7 @@ class Authority:
     def _root(self):
         """The root that its certificates lead to, from when it listens on."""
         url = f"https://127.0.0.1:{self.management}/roots/0"
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while True:
             try:
                 with urllib.request.urlopen(url, context=self.context, timeout=10) as answer:
