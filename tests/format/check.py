@@ -190,7 +190,7 @@ class Checks:
         with open(log, "wb") as out:
             command = [self.sealslot, "serve", "--listen", "127.0.0.1:0", "--recipient", "k.pem.pub"]
             self.server = subprocess.Popen(command, cwd=self.work, stdout=out, stderr=out)
-        for _ in range(200):
+        for _ in range(1200):
             url = re.search(rb"listening on (https://127\.0\.0\.1:\d+)", read(log))
             if url:
                 self.url = url[1].decode()
