@@ -55,6 +55,9 @@ const DELETE_AT_ONCE: usize = 16;
 const FEW: usize = 3;
 /// How long an answer shows that the engine answers.
 const FRESH: Duration = Duration::from_secs(1);
+/// A check whose time was over by so much before that was seen says nothing of the engine: this machine stood still, and perhaps the
+/// engine with it. It is asked once more.
+const STOOD_STILL: Duration = Duration::from_millis(500);
 
 /// A bucket. Cheap to clone.
 #[derive(Clone)]
@@ -372,9 +375,14 @@ impl Bucket {
             return if answered { Ok(()) } else { Err(did_not()) };
         }
         let key = "probe/absent";
+        let deadline = self.0.deadlines.check;
         let answer = self.wait(async {
-            let asking = timeout(self.0.deadlines.check, self.0.hasty.head(key));
-            asking.await.unwrap_or_else(|_| {
+            let begun = Instant::now();
+            let mut looked = timeout(deadline, self.0.hasty.head(key)).await;
+            if looked.is_err() && begun.elapsed() > deadline + STOOD_STILL {
+                looked = timeout(deadline, self.0.hasty.head(key)).await;
+            }
+            looked.unwrap_or_else(|_| {
                 // The request was given up before it could tell.
                 health.failed(Instant::now());
                 Err(BucketError::TimedOut)
