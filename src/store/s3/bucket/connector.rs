@@ -253,7 +253,8 @@ where
             if TokioInstant::now() >= whole || all.len() - before < LEAST {
                 return Err(BucketError::TimedOut);
             }
-            (until, before) = (until + stall, all.len());
+            // From now on: where this process stood still, the time of what comes next is not over already.
+            (until, before) = (TokioInstant::now() + stall, all.len());
             continue;
         };
         let Some(frame) = frame else {

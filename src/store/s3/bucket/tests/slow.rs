@@ -14,6 +14,8 @@ use crate::store::s3::bucket::connector::collect;
 struct Drops {
     bytes: usize,
     when: Interval,
+    /// For so long everything stands still before the first of them.
+    standstill: Duration,
 }
 
 impl Body for Drops {
@@ -24,6 +26,7 @@ impl Body for Drops {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        thread::sleep(std::mem::take(&mut self.standstill));
         let bytes = self.bytes;
         let drop = |_| Some(Ok(Frame::data(vec![0; bytes].into())));
         self.when.poll_tick(context).map(drop)
@@ -37,21 +40,26 @@ fn an_answer_that_only_drips_ends() {
         .enable_time()
         .build()
         .unwrap();
-    let read = |bytes, most| {
+    let read = |bytes, most, standstill| {
         runtime.block_on(async {
-            let when = interval(STALL / 10);
             let begun = Instant::now();
-            (
-                collect(Drops { bytes, when }, most, STALL).await,
-                begun.elapsed(),
-            )
+            let drops = Drops {
+                bytes,
+                when: interval(STALL / 10),
+                standstill,
+            };
+            (collect(drops, most, STALL).await, begun.elapsed())
         })
     };
-    let (drips, took) = read(1, 64 << 20);
+    let (drips, took) = read(1, 64 << 20, Duration::ZERO);
     assert!(matches!(drips, Err(BucketError::TimedOut)), "{drips:?}");
-    assert!(took < 20 * STALL, "{took:?}");
+    // So many bytes would have four minutes.
+    assert!(took < Duration::from_mins(1), "{took:?}");
     // Fast enough: it is its length that ends it.
-    let (flows, took) = read(64 << 10, 2 << 20);
+    let (flows, took) = read(64 << 10, 2 << 20, Duration::ZERO);
     assert!(matches!(flows, Err(BucketError::TooLong(_))), "{flows:?}");
     assert!(took > STALL, "{took:?}");
+    // It stays so when nobody could look at it for a while.
+    let (flows, _) = read(64 << 10, 4 << 20, 3 * STALL);
+    assert!(matches!(flows, Err(BucketError::TooLong(_))), "{flows:?}");
 }
