@@ -111,6 +111,8 @@ impl<K: Clone + Eq + Hash> Together<K> {
         if Arc::strong_count(&queue) == 2 {
             queues.remove(key);
         }
+        // Under the lock as well: the next one, who may be the last, would still count it.
+        drop(queue);
         done
     }
 }
