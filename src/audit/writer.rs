@@ -49,6 +49,13 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Before the file is closed: a process that is just being started has it open too, until it runs.
+        let _ = self.file.unlock();
+    }
+}
+
 impl Sink for Writer {
     /// Number and hash of the last whole line.
     fn head(&self) -> (u64, Hash) {

@@ -169,6 +169,7 @@ impl Drop for Journal {
         if self.end == 0 {
             self.remove();
         }
+        let _ = self.file.unlock();
     }
 }
 
@@ -232,6 +233,8 @@ mod tests {
                 .unwrap();
         }
         let path = journal.path.clone();
+        // As a process has it that is just being started.
+        let _inherited = journal.file.try_clone().unwrap();
         drop(journal);
         let text = fs::read(&path).unwrap();
         fs::write(&path, &text[..text.len() - 3]).unwrap();

@@ -280,6 +280,8 @@ impl Drop for State {
         if self.holds.is_empty() && is_the_same(&self.file, &self.path).unwrap_or(false) {
             let _ = fs::remove_file(&self.path);
         }
+        // A process that is just being started has the file open too, until it runs: closing alone would not give it back.
+        let _ = self.file.unlock();
     }
 }
 
