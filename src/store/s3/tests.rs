@@ -213,13 +213,13 @@ fn in_folder(store: &S3Store, id: &UploadId) -> Vec<String> {
 
 /// Waits until chores have removed what they were to.
 fn settles(what: impl Fn() -> bool) {
-    for _ in 0..500 {
+    for _ in 0..1000 {
         if what() {
             return;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("it was not done within five seconds");
+    panic!("it was not done within ten seconds");
 }
 
 fn sweep(store: &S3Store) -> usize {
