@@ -65,14 +65,22 @@ fn a_body_that_ends_too_soon_is_kept_to_its_last_byte() {
             let announced = (size + 1).to_string();
             let mut patch = client.tus_begin(&url, 0, &[("content-length", &announced)]);
             patch.send(&content[..size]);
-            // Who is answered knows that the request is over.
-            if let Some(answer) = patch.end_early() {
+            // Who is answered knows that the request is over. For others it may not even have begun, and come after what they ask.
+            let answered = patch.end_early();
+            let over = answered.is_some();
+            if let Some(answer) = answered {
                 answer.is(400);
                 assert_eq!(client.tus_offset(&url), size);
             }
             let offset = client.tus_offset(&url);
             assert!(offset <= size);
-            client.tus_patch(&url, offset, &content[offset..]).is(204);
+            let mut answer = client.tus_patch(&url, offset, &content[offset..]);
+            if answer.status == 409 && !over {
+                let offset = client.tus_offset(&url);
+                assert_eq!(offset, size);
+                answer = client.tus_patch(&url, offset, &content[offset..]);
+            }
+            answer.is(204);
             assert!(client.opened(&url).content == content);
         }
     });
