@@ -72,6 +72,8 @@ def journey(page, wire, folder, language):
     finally:
         wire.give_back()
         wire.rate = None
+    # As a browser says it when its network is back: whoever looked for long would have to wait as long for the next attempt.
+    page.evaluate("() => { dispatchEvent(new Event('online')); }")
     await_state(page, LARGE, "done")
     await_state(page, CHANGED, "failed")
     page.wait_for_function("() => !document.querySelector('#files-list > li:not([data-state=done], [data-state=failed])')")

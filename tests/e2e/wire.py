@@ -2,20 +2,26 @@
 
 import asyncio
 import contextlib
+import math
 import socket
 
 from proxy import BLOCK, Cut, Proxy, _on_loop
 from sealslot import KIB
 
 
+# When a check is to act in the midst of an upload, it is there still when the check was held up for many seconds.
+TRICKLE = 512 * KIB
+
+
 class Wire(Proxy):
     """A proxy whose connections share `rate`, in bytes a second to the server; None is no bound. `up` and `down` count what
-    passed on all of them."""
+    passed on all of them. Where there is a rate, it is no more than a trickle once `up` is `slower_from`."""
 
     def __init__(self, target, rate=None):
         super().__init__(target)
         self.rate = rate
         self.up = self.down = 0
+        self.slower_from = math.inf
         self.open = set()
         self.next = 0.0  # when the next byte may pass
         self.away = False
@@ -42,7 +48,7 @@ class Wire(Proxy):
     async def pass_on(self, reader, writer, troubles, passed, direction):
         loop = asyncio.get_running_loop()
         while True:
-            rate = self.rate if direction == 0 else None
+            rate = self.pace() if direction == 0 else None
             data = await reader.read(max(1, min(BLOCK, int(rate / 50))) if rate else BLOCK)
             if not data:
                 with contextlib.suppress(OSError):
@@ -60,6 +66,11 @@ class Wire(Proxy):
             if rate:
                 self.next = max(self.next, loop.time()) + len(data) / rate
                 await asyncio.sleep(self.next - loop.time())
+
+    def pace(self):
+        """The rate of what comes next."""
+        rate = self.rate
+        return min(rate, TRICKLE) if rate and self.up >= self.slower_from else rate
 
     def cut(self):
         """Every connection is reset."""
