@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import os
 import random
+from pathlib import Path
 
 from sealslot import KIB, Failed, expect
 
@@ -55,7 +56,7 @@ class Marks:
         """Searches all files in the folders, and their names. Gives how many files there were."""
         count, past = 0, self.past.copy()
         for folder in folders:
-            paths = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+            paths = [folder] if folder.is_file() else below(folder)
             for path in paths:
                 expect(not self.found_in(str(path.relative_to(folder)).encode()), f"a mark is in the name {path}")
                 if path.is_file():
@@ -84,6 +85,11 @@ class Marks:
 
     def found_in(self, content):
         return next((form for form in self.everywhere if form in content), None)
+
+
+def below(folder):
+    """Every path below a folder. What is removed meanwhile, also a folder that is just being read, is left out."""
+    return sorted(Path(place, name) for place, folders, files in os.walk(folder) for name in [*folders, *files])
 
 
 def stored(path):
