@@ -42,8 +42,8 @@ class Way(Link):
             self.crowd.count["cut by the client"] += 1
             raise Cut
         if self.dice.random() < 0.5:
-            # It is while something is sent that things break.
-            self.asking = self.resuming
+            # It is while something is sent that things break. What has no body is answered by now, and that is read also after a crash.
+            self.asking = self.resuming and bool(body)
             time.sleep(self.dice.uniform(0.05, 0.4))
             self.asking = False
         super().send(body, chunked)
