@@ -339,7 +339,7 @@ impl Uploads {
             Err(error) => return Err(error),
         }
         if unmade {
-            // Its parts are still there and will be put together once more: nobody was told of this one.
+            // Nobody was told of this one. If it has parts, they are still there, and will be put together once more.
             self.store.remove_session(id)?;
             self.store.discard(id)?;
             return Ok(Fate::Gone);

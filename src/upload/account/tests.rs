@@ -520,3 +520,27 @@ async fn parts_of_unknown_length_find_room_in_the_last_file_that_a_link_takes() 
     uploads.concatenate(whole, &urls).await.map(drop).unwrap();
     assert_eq!(bench.check(&uploads).used.bytes, 100);
 }
+
+/// A crash may come between the two steps in which a head is created and written.
+#[tokio::test]
+async fn what_was_not_created_to_its_end_holds_no_place_after_the_next_start() {
+    for left in [0, 1, 100] {
+        let bench = Bench::new(1, 9);
+        let (store, uploads) = bench.open(usize::MAX);
+        let new = bench.session(Role::Whole, Some(9));
+        let session = uploads.create_session(new).await.unwrap();
+        let head = format!("sessions/{}.head", session.url().id());
+        let head = std::fs::File::options()
+            .write(true)
+            .open(bench.data.path().join(head));
+        drop((session, uploads, store));
+
+        let (store, uploads) = bench.open(usize::MAX);
+        assert_eq!(bench.check(&uploads).reserved.len(), 1, "{left}");
+        drop((uploads, store));
+        head.unwrap().set_len(left).unwrap();
+        let (_, uploads) = bench.open(usize::MAX);
+        assert!(bench.check(&uploads).reserved.is_empty(), "{left}");
+        assert!(uploads.store.sessions().unwrap().is_empty(), "{left}");
+    }
+}

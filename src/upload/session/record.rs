@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
@@ -180,9 +181,14 @@ impl ClearHead {
     }
 }
 
-/// Whether this is the head of an upload made of parts. One that is not published when nobody works on it never will be.
+/// Whether this is the head of an upload that never will be published if it is not when nobody works on it: one that is made of parts,
+/// and one whose head was not written to its end, so that nobody was told its URL.
 pub(in crate::upload) fn is_unmade(head: &[u8]) -> bool {
-    ClearHead::parse(head).is_some_and(|head| head.made_of_parts)
+    match ClearHead::parse(head) {
+        Some(head) => head.made_of_parts,
+        // What another version may have written, and this one cannot read, is not cut short.
+        None => serde_json::from_slice::<IgnoredAny>(head).is_err(),
+    }
 }
 
 /// One step of an upload, with where it stands after it: the last entry tells all that a request needs to go on.
