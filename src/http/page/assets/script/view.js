@@ -32,6 +32,8 @@ function write(place, text) {
 
 /** @param {string} text */
 function announce(text) {
+  // Progress can wait. It would be heard instead, where both come at once.
+  spoken.time = performance.now();
   // The same again is heard only where it is another text.
   write($('live'), $('live').textContent === text ? `${text}\u00a0` : text);
 }
