@@ -333,7 +333,8 @@ async fn receive_alone(
             while let Some(data) = body.next().await? {
                 file.write(&data).await?;
             }
-            let received = file.finish().await?;
+            // What is needed only in the end has its place only then: an upload may take hours.
+            let received = Box::pin(file.finish()).await?;
             claimed.verify(&received)?;
             let digest = claimed.told(&received);
             Ok((publish(&app, vec![received]).await?, digest))
@@ -366,17 +367,23 @@ async fn receive_alone(
 
 /// Runs an upload as a task of its own: it ends in order, and what went wrong in the server is logged, also where the
 /// connection is gone and nobody waits for the answer any more.
-pub(super) async fn run_to_the_end<T: Send + 'static>(
+pub(super) fn run_to_the_end<T, F>(
     app: &App,
-    task: impl Future<Output = Result<T, Problem>> + Send + 'static,
-) -> Result<T, Problem> {
+    task: F,
+) -> impl Future<Output = Result<T, Problem>> + use<T, F>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Problem>> + Send + 'static,
+{
     let (answer, answered) = oneshot::channel();
+    // Behind a pointer it is there once, and as large as it is: what moves into a future to be awaited in it counts twice.
+    let task = Box::pin(task);
     app.tasks.spawn(async move {
         if let Err(Err(problem)) = answer.send(task.await) {
             problem.log("/uploads");
         }
     });
-    answered.await.map_err(Problem::internal)?
+    async { answered.await.map_err(Problem::internal)? }
 }
 
 async fn publish(app: &Arc<App>, received: Vec<Received>) -> Result<Vec<Receipt>, Problem> {

@@ -47,7 +47,8 @@ enum RefusedConnection {
 
 /// A connection after its handshake.
 struct Established {
-    stream: TlsStream<Buffered<TcpStream>>,
+    /// In a place of its own: whoever it is handed on to would have room for it, one inside the other.
+    stream: Box<TlsStream<Buffered<TcpStream>>>,
     /// Where it comes from; behind a trusted proxy, what that says.
     address: IpAddr,
     /// Whether it came through a proxy that passes connections on and does not know from where: what its requests say of that is
@@ -143,7 +144,7 @@ async fn establish(
     let turn = shared.handshakes.turn().await;
     let handshake = greeting.answer(&shared.tls, audience);
     drop(turn);
-    let stream = handshake.complete().await?;
+    let stream = Box::new(handshake.complete().await?);
     drop(place);
     let certificate = shared.tls.client_certificate(stream.get_ref().1)?;
     Ok(Established {

@@ -117,9 +117,9 @@ pub(super) async fn receive(
             Event::End => break,
         }
     }
-    // The form is whole only when the body is.
+    // The form is whole only when the body is. What comes then has its place only then: an upload may take hours.
     while body.next().await?.is_some() {}
-    form.publish(&app).await
+    Box::pin(form.publish(&app)).await
 }
 
 /// A form that announces more than its link has room for is refused before it is asked for. No file in it can be longer than all
@@ -210,7 +210,7 @@ impl FormReceiver<'_> {
 
     async fn end(&mut self) -> Result<(), Problem> {
         match std::mem::replace(&mut self.part, Part::None) {
-            Part::File(file) => self.received.push(file.finish().await?),
+            Part::File(file) => self.received.push(Box::pin(file.finish()).await?),
             Part::Text { name, value } => {
                 let text = std::str::from_utf8(&value).ok().map(str::to_owned);
                 let base64 = text.is_none().then(|| BASE64.encode(&value));

@@ -295,7 +295,7 @@ async fn check_length(
     let session = match told {
         Some(length) => {
             let offset = session.offset();
-            let (session, fits) = session.declare_length(length).await?;
+            let (session, fits) = Box::pin(session.declare_length(length)).await?;
             if !fits {
                 return Err(Problem::inconsistent_length().with_offset(offset));
             }

@@ -91,7 +91,8 @@ pub(super) async fn at_url(
         let reached = call.app.blocking(|app| app.uploads.check_reach());
         reached.await??;
     }
-    let answer = answer_at_url(call, url.clone(), body).await;
+    // In a place of its own: every request would have room for what only some are, also one that takes hours.
+    let answer = Box::pin(answer_at_url(call, url.clone(), body)).await;
     if answer.is_err() {
         note_terms(call, url).await;
     }
@@ -193,6 +194,8 @@ fn add_location(session: &Session, headers: &mut HeaderMap) {
 
 /// Takes a whole body into an upload, and makes it count.
 ///
+/// What is needed only when it has ended has its place only then, since a body may take hours.
+///
 /// What arrived of a body that breaks off counts as well, unless it was to be held to a digest. `expected`: the digests, asked
 /// for when the body has ended, since they may stand behind it.
 async fn take_in(
@@ -205,7 +208,7 @@ async fn take_in(
     let kept = !append.is_checked();
     let broken = match fill(&mut append, body).await {
         Filled::Whole => match expected(body) {
-            Ok(expected) => return Ok(append.close(&expected).await?),
+            Ok(expected) => return Ok(Box::pin(append.close(&expected)).await?),
             Err(problem) => problem,
         },
         Filled::Broken(error) => Problem::interrupted(error, kept),
@@ -219,9 +222,9 @@ async fn take_in(
         Filled::Failed(error) => return Err(error.into()),
     };
     let session = if kept {
-        append.close(&[]).await?
+        Box::pin(append.close(&[])).await?
     } else {
-        append.discard().await?
+        Box::pin(append.discard()).await?
     };
     Err(broken.with_offset(session.offset()))
 }
@@ -233,7 +236,7 @@ async fn take_in_first(
     expected: impl FnOnce(&RequestBody) -> Result<Vec<ExpectedDigest>, Problem>,
 ) -> Result<Session, Problem> {
     match fill(&mut append, body).await {
-        Filled::Whole => Ok(append.close(&expected(body)?).await?),
+        Filled::Whole => Ok(Box::pin(append.close(&expected(body)?)).await?),
         Filled::Broken(error) => Err(error.into()),
         Filled::TakenOver => Err(Problem::taken_over()),
         Filled::Failed(SessionError::TooLong) => Err(Problem::overlong()),
@@ -289,7 +292,7 @@ async fn fill(append: &mut Append, body: &mut RequestBody) -> Filled {
 /// Publishes what is due, or removes it again where that fails and nobody knows its URL.
 async fn finish_first(app: &App, session: Session) -> Result<Session, Problem> {
     let url = session.url().clone();
-    match finish_if_due(app, session).await {
+    match Box::pin(finish_if_due(app, session)).await {
         Ok(session) => Ok(session),
         Err(problem) => {
             if let Err(error) = app.uploads.cancel_session(url).await {
@@ -304,7 +307,7 @@ async fn finish_first(app: &App, session: Session) -> Result<Session, Problem> {
 /// Publishes what is complete by itself now.
 async fn finish_if_due(app: &App, session: Session) -> Result<Session, Problem> {
     let before = session.finished().is_some();
-    let session = session.finish_if_due().await?;
+    let session = Box::pin(session.finish_if_due()).await?;
     if !before && session.finished().is_some() {
         app.metrics.published(1, session.offset());
     }

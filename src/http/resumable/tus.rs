@@ -148,7 +148,7 @@ async fn create_and_receive(
     _permit: Permit,
 ) -> Result<Session, Problem> {
     if let Some(parts) = parts {
-        let (session, made) = app.uploads.concatenate(new, &parts).await?;
+        let (session, made) = Box::pin(app.uploads.concatenate(new, &parts)).await?;
         if made {
             app.metrics.published(1, session.offset());
         }
@@ -284,7 +284,7 @@ async fn receive(
     limit_body(limit, &mut body, offset)?;
     if let Some(length) = length {
         let fits;
-        (session, fits) = session.declare_length(length).await?;
+        (session, fits) = Box::pin(session.declare_length(length)).await?;
         if !fits {
             return Err(Problem::inconsistent_length());
         }

@@ -93,7 +93,8 @@ pub(super) async fn speak_http(
     let http = http1_of(&shared.limits);
     let mut stream = Guarded::http1(stream, Arc::clone(&traffic));
     while begins(shared, &mut stream, &mut watchdog).await {
-        let connection = http.serve_connection(TokioIo::new(stream), service);
+        // In a place of its own, so that the task is small while there is none.
+        let connection = Box::new(http.serve_connection(TokioIo::new(stream), service));
         match until_it_rests(connection, &traffic, &mut watchdog).await {
             Some(rested) => stream = rested,
             None => return,
@@ -144,7 +145,7 @@ async fn begins<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// Answers requests over HTTP/1.1 until there is nothing to do, and gives the stream back. `None`: the connection has ended.
 async fn until_it_rests<S, T, B>(
-    connection: http1::Connection<TokioIo<Guarded<S>>, T>,
+    mut connection: Box<http1::Connection<TokioIo<Guarded<S>>, T>>,
     traffic: &Traffic,
     watchdog: &mut Watchdog<'_>,
 ) -> Option<Guarded<S>>
@@ -155,8 +156,6 @@ where
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    // In a place of its own, so that the task is small while there is none.
-    let mut connection = Box::new(connection);
     loop {
         let may_rest = !watchdog.is_finishing();
         let running = poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {

@@ -67,7 +67,8 @@ impl From<ConnectionError> for RefusedConnection {
 /// A connection after its handshake.
 struct Established {
     quic: quinn::Connection,
-    http: Http,
+    /// In a place of its own: whoever it is handed on to would have room for it, one inside the other.
+    http: Box<Http>,
     certificate: Option<ClientCertificate>,
 }
 
@@ -132,7 +133,7 @@ async fn establish(
         .await?;
     Ok(Established {
         quic,
-        http,
+        http: Box::new(http),
         certificate,
     })
 }
