@@ -333,7 +333,7 @@ async fn receive_alone(
             while let Some(data) = body.next().await? {
                 file.write(&data).await?;
             }
-            // What is needed only in the end has its place only then: an upload may take hours.
+            // Boxed when it comes to that: an upload may take hours, and its future need not have room for its end all the while.
             let received = Box::pin(file.finish()).await?;
             claimed.verify(&received)?;
             let digest = claimed.told(&received);
@@ -365,7 +365,7 @@ async fn receive_alone(
     Ok(response)
 }
 
-/// Runs an upload as a task of its own: it ends in order, and what went wrong in the server is logged, also where the
+/// Begins an upload as a task of its own, whether or not its answer is waited for: it ends in order, and what went wrong in the server is logged, also where the
 /// connection is gone and nobody waits for the answer any more.
 pub(super) fn run_to_the_end<T, F>(
     app: &App,
@@ -376,7 +376,7 @@ where
     F: Future<Output = Result<T, Problem>> + Send + 'static,
 {
     let (answer, answered) = oneshot::channel();
-    // Behind a pointer it is there once, and as large as it is: what moves into a future to be awaited in it counts twice.
+    // Boxed: what is moved into a future and awaited there takes its size twice.
     let task = Box::pin(task);
     app.tasks.spawn(async move {
         if let Err(Err(problem)) = answer.send(task.await) {

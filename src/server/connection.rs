@@ -47,7 +47,7 @@ enum RefusedConnection {
 
 /// A connection after its handshake.
 struct Established {
-    /// In a place of its own: whoever it is handed on to would have room for it, one inside the other.
+    /// Boxed: else each future that it is handed on to would have room for it, one inside the other.
     stream: Box<TlsStream<Buffered<TcpStream>>>,
     /// Where it comes from; behind a trusted proxy, what that says.
     address: IpAddr,

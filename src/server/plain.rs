@@ -39,7 +39,7 @@ const MAX_HEADERS: usize = 64;
 const MAX_BUFFER: usize = 8 << 10;
 /// How long, and for how many bytes, what a client still sends is thrown away, so that it gets to see the answer. Where more is on its way
 /// when the connection is closed, the client is cut off, and many do not look then whether there was an answer.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(5);
 const MAX_LINGER: usize = 16 << 20;
 
 /// Whether a host, without its port, is a name of this server.

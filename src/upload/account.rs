@@ -10,7 +10,7 @@ use super::Uploads;
 use super::manifest::{Kind, Record};
 use super::open::{ReadError, read_header, read_record};
 use super::receive::ReceiveError;
-use super::session::is_unmade;
+use super::session::{is_cut_short, is_unmade};
 use super::terms::Terms;
 use crate::grant::{Fate, GrantError, GrantId, Link, LinkSecret, LinkState, Links, Refused, What};
 use crate::seal::PayloadLayout;
@@ -327,7 +327,10 @@ impl Uploads {
         };
         // In the order in which an upload goes through it: what is not here any more is found at the next one.
         let staged = self.store.is_staged(id)?;
-        let unmade = at_start && head.as_deref().is_some_and(is_unmade);
+        let unmade = match &head {
+            Some(head) if at_start => is_unmade(head) || self.is_uncreated(id, head)?,
+            _ => false,
+        };
         // Of an upload that only a server held which renews it no more, what is staged is rubbish.
         let left_behind = head.is_none() && self.store.is_shared();
         if staged && !unmade && !left_behind {
@@ -342,6 +345,7 @@ impl Uploads {
             // Nobody was told of this one. If it has parts, they are still there, and will be put together once more.
             self.store.remove_session(id)?;
             self.store.discard(id)?;
+            tracing::info!(%id, "removed an upload that an earlier run had begun to create");
             return Ok(Fate::Gone);
         }
         Ok(if head.is_some() {
@@ -349,6 +353,11 @@ impl Uploads {
         } else {
             Fate::Gone
         })
+    }
+
+    /// Whether an upload was not created to its end. What is damaged later has entries.
+    pub(super) fn is_uncreated(&self, id: &UploadId, head: &[u8]) -> Result<bool, StoreError> {
+        Ok(is_cut_short(head) && self.store.last_entries(id, 1)?.1.is_empty())
     }
 }
 

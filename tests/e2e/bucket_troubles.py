@@ -17,7 +17,8 @@ from fleet import Node, Site
 from one_upload import Refused, Resumable
 from sealslot import BINARY, MIB, check, expect, run, sealslot
 
-# What it may take from a request's head to 503, on a machine that has much else to do: the engine is asked once, for two seconds.
+# What it may take from a request's head to 503, on a machine that has much else to do: the engine is asked once, for two seconds,
+# and once more where this machine stood still.
 REFUSED_WITHIN = 20
 # An upload gets no further in one request than from one kill to the next: what is under way is gone with its server.
 MOST_KILLS = {"server": 8, "engine": 3}

@@ -89,7 +89,11 @@ class Marks:
 
 def below(folder):
     """Every path below a folder. What is removed meanwhile, also a folder that is just being read, is left out."""
-    return sorted(Path(place, name) for place, folders, files in os.walk(folder) for name in [*folders, *files])
+    def fail(error):
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            raise error
+
+    return sorted(Path(place, name) for place, folders, files in os.walk(folder, onerror=fail) for name in [*folders, *files])
 
 
 def stored(path):

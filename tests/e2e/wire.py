@@ -9,7 +9,7 @@ from proxy import BLOCK, Cut, Proxy, _on_loop
 from sealslot import KIB
 
 
-# When a check is to act in the midst of an upload, it is there still when the check was held up for many seconds.
+# In bytes a second: so slow that an upload is still under way where the check was held up for many seconds.
 TRICKLE = 512 * KIB
 
 

@@ -117,8 +117,9 @@ pub(super) async fn receive(
             Event::End => break,
         }
     }
-    // The form is whole only when the body is. What comes then has its place only then: an upload may take hours.
+    // The form is whole only when the body is.
     while body.next().await?.is_some() {}
+    // Boxed when it comes to that: an upload may take hours, and its future need not have room for its end all the while.
     Box::pin(form.publish(&app)).await
 }
 

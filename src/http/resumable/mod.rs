@@ -91,7 +91,7 @@ pub(super) async fn at_url(
         let reached = call.app.blocking(|app| app.uploads.check_reach());
         reached.await??;
     }
-    // In a place of its own: every request would have room for what only some are, also one that takes hours.
+    // Boxed: else every request's future would have room for this, also one that takes hours and needs none of it.
     let answer = Box::pin(answer_at_url(call, url.clone(), body)).await;
     if answer.is_err() {
         note_terms(call, url).await;
@@ -194,7 +194,7 @@ fn add_location(session: &Session, headers: &mut HeaderMap) {
 
 /// Takes a whole body into an upload, and makes it count.
 ///
-/// What is needed only when it has ended has its place only then, since a body may take hours.
+/// What it comes to is boxed when it has ended: a body may take hours, and its future need not have room for that all the while.
 ///
 /// What arrived of a body that breaks off counts as well, unless it was to be held to a digest. `expected`: the digests, asked
 /// for when the body has ended, since they may stand behind it.

@@ -67,7 +67,7 @@ impl From<ConnectionError> for RefusedConnection {
 /// A connection after its handshake.
 struct Established {
     quic: quinn::Connection,
-    /// In a place of its own: whoever it is handed on to would have room for it, one inside the other.
+    /// Boxed: else each future that it is handed on to would have room for it, one inside the other.
     http: Box<Http>,
     certificate: Option<ClientCertificate>,
 }

@@ -521,26 +521,44 @@ async fn parts_of_unknown_length_find_room_in_the_last_file_that_a_link_takes() 
     assert_eq!(bench.check(&uploads).used.bytes, 100);
 }
 
+/// The next server after one that created an upload through a link, and then its head became this, and its entries those.
+async fn with_another_head(bench: &Bench, head: &[u8], entries: usize) -> Arc<Uploads> {
+    let (store, uploads) = bench.open(usize::MAX);
+    let new = bench.session(Role::Whole, Some(9));
+    let session = uploads.create_session(new).await.unwrap();
+    let path = bench.data.path().join("sessions");
+    let id = *session.url().id();
+    drop((session, uploads, store));
+    std::fs::write(path.join(format!("{id}.head")), head).unwrap();
+    if entries > 0 {
+        let entries = vec![0; entries * crate::store::ENTRY_SIZE];
+        std::fs::write(path.join(format!("{id}.entries")), entries).unwrap();
+    }
+    bench.open(usize::MAX).1
+}
+
 /// A crash may come between the two steps in which a head is created and written.
 #[tokio::test]
 async fn what_was_not_created_to_its_end_holds_no_place_after_the_next_start() {
-    for left in [0, 1, 100] {
+    for head in [&b""[..], b"{", br#"{"v":1,"secret":"#] {
         let bench = Bench::new(1, 9);
-        let (store, uploads) = bench.open(usize::MAX);
-        let new = bench.session(Role::Whole, Some(9));
-        let session = uploads.create_session(new).await.unwrap();
-        let head = format!("sessions/{}.head", session.url().id());
-        let head = std::fs::File::options()
-            .write(true)
-            .open(bench.data.path().join(head));
-        drop((session, uploads, store));
+        let uploads = with_another_head(&bench, head, 0).await;
+        assert!(bench.check(&uploads).reserved.is_empty());
+        assert!(uploads.store.sessions().unwrap().is_empty());
+    }
+}
 
-        let (store, uploads) = bench.open(usize::MAX);
-        assert_eq!(bench.check(&uploads).reserved.len(), 1, "{left}");
-        drop((uploads, store));
-        head.unwrap().set_len(left).unwrap();
-        let (_, uploads) = bench.open(usize::MAX);
-        assert!(bench.check(&uploads).reserved.is_empty(), "{left}");
-        assert!(uploads.store.sessions().unwrap().is_empty(), "{left}");
+#[tokio::test]
+async fn what_cannot_be_read_keeps_its_place_for_as_long_as_uploads_live() {
+    // What another version wrote; and what was damaged when something had arrived.
+    for (head, entries) in [(&br#"{"v":99}"#[..], 0), (b"{", 1)] {
+        let bench = Bench::new(1, 9);
+        let uploads = with_another_head(&bench, head, entries).await;
+        assert_eq!(bench.check(&uploads).reserved.len(), 1);
+        let later = |days: u64| SystemTime::now() + Duration::from_hours(days * 24);
+        assert_eq!(uploads.sweep_sessions(later(1)).unwrap(), 0);
+        assert_eq!(uploads.sweep_sessions(later(8)).unwrap(), 1);
+        uploads.reconcile(later(8), false);
+        assert!(bench.check(&uploads).reserved.is_empty());
     }
 }

@@ -33,9 +33,9 @@ pub(super) use claim::Claims;
 pub use error::SessionError;
 #[cfg(test)]
 pub(super) use record::GIVEN_UP;
-pub(super) use record::is_unmade;
 use record::{Entry, Event};
 pub use record::{NewSession, Role};
+pub(super) use record::{is_cut_short, is_unmade};
 use state::{Phase, State};
 pub use url::{UploadUrl, UploadUrlError};
 

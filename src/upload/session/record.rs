@@ -162,7 +162,7 @@ impl ClearHead {
         Ok(serde_json::to_vec(&clear).expect("a head is plain data"))
     }
 
-    /// `None`: it was not written to its end.
+    /// `None`: it was not written to its end, or another version wrote it.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let head: Self = serde_json::from_slice(bytes).ok()?;
         (head.v == VERSION).then_some(head)
@@ -181,14 +181,14 @@ impl ClearHead {
     }
 }
 
-/// Whether this is the head of an upload that never will be published if it is not when nobody works on it: one that is made of parts,
-/// and one whose head was not written to its end, so that nobody was told its URL.
+/// Whether this is the head of an upload made of parts. One that is not published when nobody works on it never will be.
 pub(in crate::upload) fn is_unmade(head: &[u8]) -> bool {
-    match ClearHead::parse(head) {
-        Some(head) => head.made_of_parts,
-        // What another version may have written, and this one cannot read, is not cut short.
-        None => serde_json::from_slice::<IgnoredAny>(head).is_err(),
-    }
+    ClearHead::parse(head).is_some_and(|head| head.made_of_parts)
+}
+
+/// Whether a head is less than any version writes. Nobody was told the URL of an upload without entries whose head is.
+pub(in crate::upload) fn is_cut_short(head: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(head).is_err()
 }
 
 /// One step of an upload, with where it stands after it: the last entry tells all that a request needs to go on.

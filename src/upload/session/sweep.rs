@@ -74,16 +74,20 @@ impl Uploads {
     }
 
     fn sweep_session(&self, id: &UploadId, now: SystemTime) -> Result<bool, StoreError> {
-        let head = match self.store.session_head(id) {
+        let bytes = match self.store.session_head(id) {
             Err(StoreError::NotFound) => return Ok(false),
-            head => ClearHead::parse(&head?),
+            head => head?,
         };
+        let head = ClearHead::parse(&bytes);
         let shared = self.store.is_shared();
         let aftermath = if shared { AFTERMATH } else { Duration::ZERO };
-        // A head that was never written to its end belongs to an upload that nobody knows the URL of.
-        let unknown = || id.time() + Duration::from_hours(1);
         let link = head.as_ref().and_then(|head| head.link);
-        let end = head.map_or_else(unknown, |head| head.expires);
+        let end = match head {
+            Some(head) => head.expires,
+            None if self.is_uncreated(id, &bytes)? => later(id.time(), UNUSED),
+            // Another version can read it, perhaps.
+            None => later(id.time(), self.session_limits.upload_lifetime),
+        };
         let expired = later(end, aftermath) <= now;
         // What it takes of its link is for somebody who sends something.
         let unused = link.is_some() && id.time() + UNUSED <= now;

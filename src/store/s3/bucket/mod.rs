@@ -55,8 +55,8 @@ const DELETE_AT_ONCE: usize = 16;
 const FEW: usize = 3;
 /// How long an answer shows that the engine answers.
 const FRESH: Duration = Duration::from_secs(1);
-/// A check whose time was over by so much before that was seen says nothing of the engine: this machine stood still, and perhaps the
-/// engine with it. It is asked once more.
+/// Where the end of a check's time was seen so much too late, this machine stood still, and perhaps the engine with it: that says nothing
+/// of the engine, and it is asked once more.
 const STOOD_STILL: Duration = Duration::from_millis(500);
 
 /// A bucket. Cheap to clone.

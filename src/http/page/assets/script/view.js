@@ -3,7 +3,7 @@
 /** In milliseconds; and so many rows at a time, so that a large folder does not stop the page. */
 const REFRESH = 200;
 const MOST_ROWS = 200;
-/** Progress is spoken in steps no smaller than these. */
+/** Progress is spoken in steps no smaller than these, and not so soon after anything else that is spoken. */
 const SPOKEN_EVERY = 10_000;
 const SPOKEN_STEP = 0.1;
 
@@ -32,7 +32,7 @@ function write(place, text) {
 
 /** @param {string} text */
 function announce(text) {
-  // Progress can wait. It would be heard instead, where both come at once.
+  // Progress is put off: where both came at once, it alone would be heard.
   spoken.time = performance.now();
   // The same again is heard only where it is another text.
   write($('live'), $('live').textContent === text ? `${text}\u00a0` : text);
