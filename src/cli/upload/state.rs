@@ -315,8 +315,14 @@ fn sweep(folder: &Path) {
                 let age = SystemTime::now().duration_since(modified);
                 age.is_ok_and(|age| age > LIFETIME)
             });
-        // What is locked is being worked on, however old it is.
-        if is_old && is_ours(&path) && File::open(&path).is_ok_and(|file| lock(&file).is_ok()) {
+        if !is_old || !is_ours(&path) {
+            continue;
+        }
+        let Ok(file) = File::open(&path) else {
+            continue;
+        };
+        // What is locked is being worked on, however old it is. It stays locked until it is gone.
+        if lock(&file).is_ok() {
             let _ = fs::remove_file(&path);
         }
     }
